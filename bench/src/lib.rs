@@ -1,0 +1,1 @@
+//! Benchmarks beside native MPI.

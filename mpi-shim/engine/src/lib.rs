@@ -1,0 +1,1 @@
+//! MPI semantics as pure state machines.

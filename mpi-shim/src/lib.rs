@@ -1,0 +1,1 @@
+//! MPI as imports of a WebAssembly module.

@@ -1,0 +1,1 @@
+//! Faaslets: MPI ranks as WebAssembly actors, and the program faasm-run.

@@ -1,0 +1,1 @@
+//! Linear memories, fiber stacks, guest access, module rewriting and the compiled-code cache.

@@ -1,0 +1,1 @@
+//! Guest programs, their manifest, and the compiler driver faasm-cc.
