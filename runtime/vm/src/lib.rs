@@ -1,1 +1,16 @@
 //! Linear memories, fiber stacks, guest access, module rewriting and the compiled-code cache.
+//!
+//! This is the only crate of the workspace that may hold `unsafe`. Modules, lower ones first:
+//! `page` (page arithmetic), `sys` (the operating system), `guest` (bounds-checked guest memory),
+//! `pool` (memory and stack slots), `engine` (the wasmtime configuration that uses them),
+//! `rewrite` (load-time passes) and `artifact` (the cache of compiled modules).
+
+pub mod engine;
+pub mod guest;
+pub mod page;
+pub mod pool;
+mod sys;
+
+pub use engine::{EngineConfig, VmEngine};
+pub use guest::{GuestAddr, GuestFault, GuestMemory};
+pub use pool::{Pool, PoolConfig};

@@ -1,0 +1,310 @@
+//! Bounds-checked access to a Faaslet's linear memory.
+//!
+//! A guest may write to its memory while the host reads it, so the host never forms a Rust
+//! reference into it: bytes are copied in, checked, acted on and copied out. Racing accesses may
+//! see a mixture of old and new bytes, which only ever harms the guest that races.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use crate::pool::Pool;
+use crate::sys::Mapping;
+
+/// An address in a linear memory, in bytes from its start.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct GuestAddr(u64);
+
+impl GuestAddr {
+    /// The address `value` bytes from the start of memory.
+    pub const fn new(value: u64) -> Self {
+        Self(value)
+    }
+
+    /// The distance from the start of memory in bytes.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The address `bytes` further on; `None` when it does not fit.
+    pub fn checked_add(self, bytes: u64) -> Option<Self> {
+        self.0.checked_add(bytes).map(Self)
+    }
+
+    /// Whether this is C's null pointer.
+    pub const fn is_null(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl From<u32> for GuestAddr {
+    fn from(value: u32) -> Self {
+        Self(u64::from(value))
+    }
+}
+
+impl From<i32> for GuestAddr {
+    /// A wasm `i32` holds a 32-bit address; its bits are taken as unsigned.
+    fn from(value: i32) -> Self {
+        Self(u64::from(value.cast_unsigned()))
+    }
+}
+
+/// An access outside a linear memory.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("bytes {addr:#x}..{addr:#x}+{len} lie outside the memory of {memory_len} bytes")]
+pub struct GuestFault {
+    /// First byte of the access.
+    pub addr: u64,
+    /// Length of the access in bytes.
+    pub len: u64,
+    /// Size of the memory at the time.
+    pub memory_len: u64,
+}
+
+/// The address range behind one linear memory, shared by the instance and by host handles.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// Taken only by `drop`, which hands it back to `pool`.
+    mapping: Option<Mapping>,
+    len: AtomicUsize,
+    pool: Weak<Pool>,
+}
+
+impl Slot {
+    /// A slot of which the first `len` bytes are accessible; without a live `pool` it is unmapped at the end.
+    pub(crate) fn new(mapping: Mapping, len: usize, pool: Weak<Pool>) -> Self {
+        Self { mapping: Some(mapping), len: AtomicUsize::new(len), pool }
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        self.mapping.as_ref().expect("a slot holds its mapping until it is dropped")
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Publishes a new size; the caller has made the bytes below it accessible.
+    pub(crate) fn set_len(&self, len: usize) {
+        self.len.store(len, Ordering::Release);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let (Some(mapping), Some(pool)) = (self.mapping.take(), self.pool.upgrade()) {
+            pool.recycle_memory(mapping, *self.len.get_mut());
+        }
+    }
+}
+
+/// A handle to one Faaslet's linear memory; clones share it.
+///
+/// The address range stays mapped while any handle exists, also after the instance is gone.
+#[derive(Clone, Debug)]
+pub struct GuestMemory {
+    slot: Arc<Slot>,
+}
+
+impl GuestMemory {
+    pub(crate) const fn new(slot: Arc<Slot>) -> Self {
+        Self { slot }
+    }
+
+    /// A free-standing memory of `len` bytes, for tests of host functions.
+    ///
+    /// # Panics
+    /// When the address space cannot be had.
+    pub fn for_test(len: usize) -> Self {
+        let pages = crate::page::HostPages::round_up(len.max(1)).expect("a test memory is small");
+        let mapping = Mapping::reserve(pages.bytes()).expect("address space for a test memory");
+        mapping.make_accessible(0, pages.bytes()).expect("accessible test memory");
+        Self::new(Arc::new(Slot::new(mapping, len, Weak::new())))
+    }
+
+    /// Current size in bytes.
+    pub fn len(&self) -> u64 {
+        self.slot.len() as u64
+    }
+
+    /// Whether the memory has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Checks that `len` bytes at `addr` lie inside the memory.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when they do not.
+    pub fn check(&self, addr: GuestAddr, len: u64) -> Result<(), GuestFault> {
+        self.pointer(addr, len).map(|_| ())
+    }
+
+    /// Copies `out.len()` bytes at `addr` out of the memory.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside; nothing is copied then.
+    #[inline]
+    pub fn read(&self, addr: GuestAddr, out: &mut [u8]) -> Result<(), GuestFault> {
+        let from = self.pointer(addr, out.len() as u64)?;
+        // SAFETY: `pointer` proved that `out.len()` accessible bytes start at `from`, and they stay
+        // mapped while `self` lives; `out` is host memory outside every slot, so they never overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from.cast_const(), out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// Copies `data` into the memory at `addr`.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside; nothing is copied then.
+    #[inline]
+    pub fn write(&self, addr: GuestAddr, data: &[u8]) -> Result<(), GuestFault> {
+        let to = self.pointer(addr, data.len() as u64)?;
+        // SAFETY: as in `read`, with `to` as the destination.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
+        Ok(())
+    }
+
+    /// The `N` bytes at `addr`.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside.
+    #[inline]
+    pub fn read_array<const N: usize>(&self, addr: GuestAddr) -> Result<[u8; N], GuestFault> {
+        let mut bytes = [0; N];
+        self.read(addr, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// `len` bytes at `addr` as a vector; bounds are checked before anything is allocated.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside.
+    pub fn read_vec(&self, addr: GuestAddr, len: u64) -> Result<Vec<u8>, GuestFault> {
+        self.check(addr, len)?;
+        let mut bytes = vec![0; usize::try_from(len).map_err(|_| self.fault(addr, len))?];
+        self.read(addr, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Sets `len` bytes at `addr` to `byte`.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside; nothing is written then.
+    pub fn fill(&self, addr: GuestAddr, byte: u8, len: u64) -> Result<(), GuestFault> {
+        let to = self.pointer(addr, len)?;
+        // SAFETY: `pointer` proved that `len` accessible bytes start at `to`; `len` fits usize
+        // because it is at most the memory's size.
+        unsafe { std::ptr::write_bytes(to, byte, len as usize) };
+        Ok(())
+    }
+
+    /// Copies `len` bytes from `source` at `from` to this memory at `to`, as `memmove` does.
+    ///
+    /// # Errors
+    /// [`GuestFault`] of whichever range lies outside; nothing is copied then.
+    pub fn copy_from(
+        &self,
+        to: GuestAddr,
+        source: &Self,
+        from: GuestAddr,
+        len: u64,
+    ) -> Result<(), GuestFault> {
+        let from = source.pointer(from, len)?;
+        let to = self.pointer(to, len)?;
+        // SAFETY: both ranges hold `len` accessible bytes of slots that both handles keep mapped;
+        // `copy` allows them to overlap.
+        unsafe { std::ptr::copy(from.cast_const(), to, len as usize) };
+        Ok(())
+    }
+
+    /// Address of the access in the host, after the bounds check.
+    #[inline]
+    fn pointer(&self, addr: GuestAddr, len: u64) -> Result<*mut u8, GuestFault> {
+        let size = self.slot.len() as u64;
+        if len > size || addr.get() > size - len {
+            return Err(self.fault(addr, len));
+        }
+        let base = self.slot.mapping().base().as_ptr();
+        // SAFETY: `addr + len <= size <= mapping length`, so the offset stays inside the mapping.
+        Ok(unsafe { base.add(addr.get() as usize) })
+    }
+
+    #[cold]
+    fn fault(&self, addr: GuestAddr, len: u64) -> GuestFault {
+        GuestFault { addr: addr.get(), len, memory_len: self.len() }
+    }
+}
+
+macro_rules! integers {
+    ($($read:ident $write:ident $type:ty),* $(,)?) => {
+        impl GuestMemory {
+            $(
+                #[doc = concat!("The little-endian `", stringify!($type), "` at `addr`.")]
+                ///
+                /// # Errors
+                /// [`GuestFault`] when a byte lies outside.
+                #[inline]
+                pub fn $read(&self, addr: GuestAddr) -> Result<$type, GuestFault> {
+                    self.read_array(addr).map(<$type>::from_le_bytes)
+                }
+
+                #[doc = concat!("Writes a little-endian `", stringify!($type), "` at `addr`.")]
+                ///
+                /// # Errors
+                /// [`GuestFault`] when a byte lies outside.
+                #[inline]
+                pub fn $write(&self, addr: GuestAddr, value: $type) -> Result<(), GuestFault> {
+                    self.write(addr, &value.to_le_bytes())
+                }
+            )*
+        }
+    };
+}
+
+integers! {
+    read_u8 write_u8 u8,
+    read_u16 write_u16 u16,
+    read_u32 write_u32 u32,
+    read_u64 write_u64 u64,
+    read_i32 write_i32 i32,
+    read_i64 write_i64 i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_back_what_was_written() {
+        let memory = GuestMemory::for_test(100);
+        memory.write_u64(GuestAddr::new(3), 0x0102_0304_0506_0708).expect("inside");
+        assert_eq!(memory.read_u8(GuestAddr::new(3)), Ok(8));
+        assert_eq!(memory.read_u64(GuestAddr::new(3)), Ok(0x0102_0304_0506_0708));
+        memory.fill(GuestAddr::new(3), 0xff, 4).expect("inside");
+        assert_eq!(memory.read_u64(GuestAddr::new(3)), Ok(0x0102_0304_ffff_ffff));
+    }
+
+    #[test]
+    fn refuses_every_access_that_leaves_the_memory() {
+        let memory = GuestMemory::for_test(100);
+        for (addr, len) in [(100, 1), (99, 2), (0, 101), (u64::MAX, 1), (1, u64::MAX)] {
+            let fault = GuestFault { addr, len, memory_len: 100 };
+            assert_eq!(memory.check(GuestAddr::new(addr), len), Err(fault));
+            assert_eq!(memory.read_vec(GuestAddr::new(addr), len), Err(fault));
+        }
+        assert_eq!(memory.check(GuestAddr::new(100), 0), Ok(()));
+    }
+
+    #[test]
+    fn copies_between_and_within_memories() {
+        let (a, b) = (GuestMemory::for_test(16), GuestMemory::for_test(16));
+        a.write(GuestAddr::new(0), b"abcdefgh").expect("inside");
+        b.copy_from(GuestAddr::new(8), &a, GuestAddr::new(0), 8).expect("inside");
+        assert_eq!(b.read_vec(GuestAddr::new(8), 8).as_deref(), Ok(&b"abcdefgh"[..]));
+        a.copy_from(GuestAddr::new(2), &a, GuestAddr::new(0), 8).expect("inside");
+        assert_eq!(a.read_vec(GuestAddr::new(0), 10).as_deref(), Ok(&b"ababcdefgh"[..]));
+        assert!(b.copy_from(GuestAddr::new(9), &a, GuestAddr::new(0), 8).is_err());
+    }
+}

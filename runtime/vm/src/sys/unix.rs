@@ -1,0 +1,106 @@
+//! Address space by `mmap`, `mprotect`, `madvise` and `munmap`.
+
+use std::io;
+use std::ptr::NonNull;
+
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+
+/// The host's page size in bytes, a power of two.
+pub(crate) fn page_bytes() -> usize {
+    rustix::param::page_size()
+}
+
+/// A private anonymous range of address space, inaccessible until made accessible.
+///
+/// The range is unmapped on drop; nothing else ever unmaps or moves it.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping is plain address space without thread affinity; all access goes through raw
+// pointers whose users state their own synchronisation.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; the methods that take `&self` only change page protection, which the kernel serialises.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Reserves `bytes` (whole pages) of inaccessible address space.
+    pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
+        assert!(bytes > 0 && bytes.is_multiple_of(page_bytes()), "whole pages are reserved");
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a null hint lets the kernel choose a free range, so no existing mapping is touched.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags)
+        }?;
+        let base = NonNull::new(base.cast()).expect("mmap never returns null on success");
+        Ok(Self { base, bytes })
+    }
+
+    /// First byte of the range.
+    pub(crate) const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Length of the range.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes `[start, end)` readable and writable.
+    pub(crate) fn make_accessible(&self, start: usize, end: usize) -> io::Result<()> {
+        self.protect(start, end, MprotectFlags::READ | MprotectFlags::WRITE)
+    }
+
+    /// Makes `[start, end)` inaccessible again.
+    pub(crate) fn make_inaccessible(&self, start: usize, end: usize) -> io::Result<()> {
+        self.protect(start, end, MprotectFlags::empty())
+    }
+
+    /// Gives the pages of `[start, end)` back: they read as zero afterwards.
+    pub(crate) fn discard(&self, start: usize, end: usize) -> io::Result<()> {
+        self.advise(start, end, Advice::LinuxDontNeed)
+    }
+
+    /// Asks for small pages only, so that one touched byte costs one small page.
+    pub(crate) fn refuse_huge_pages(&self) -> io::Result<()> {
+        self.advise(0, self.bytes, Advice::LinuxNoHugepage)
+    }
+
+    fn advise(&self, start: usize, end: usize, advice: Advice) -> io::Result<()> {
+        if start == end {
+            return Ok(());
+        }
+        let at = self.range_start(start, end);
+        // SAFETY: the range lies inside this mapping; private anonymous pages are ours alone, and
+        // discarding them only replaces their content by zeros.
+        unsafe { rustix::mm::madvise(at.cast(), end - start, advice) }?;
+        Ok(())
+    }
+
+    fn protect(&self, start: usize, end: usize, flags: MprotectFlags) -> io::Result<()> {
+        if start == end {
+            return Ok(());
+        }
+        let at = self.range_start(start, end);
+        // SAFETY: the range lies inside this mapping, which holds no Rust object.
+        unsafe { rustix::mm::mprotect(at.cast(), end - start, flags) }?;
+        Ok(())
+    }
+
+    fn range_start(&self, start: usize, end: usize) -> *mut u8 {
+        assert!(start <= end && end <= self.bytes, "range {start}..{end} leaves the mapping");
+        // SAFETY: `start` is at most the mapping's length, so the pointer stays inside or one past it.
+        unsafe { self.base.as_ptr().add(start) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: base and bytes are those mmap returned; the owner is going away, and every
+        // handle that could reach the range holds this owner alive.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
+        debug_assert!(unmapped.is_ok(), "munmap of an own mapping cannot fail");
+    }
+}
