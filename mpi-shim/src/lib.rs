@@ -1,1 +1,3 @@
 //! MPI as imports of a WebAssembly module.
+
+pub mod abi;

@@ -1,0 +1,170 @@
+//! Versions, sentinels, string lengths and the numbers of each chapter.
+
+constants! {
+    // Version.
+    MPI_VERSION = 5;
+    MPI_SUBVERSION = 0;
+    MPI_ABI_VERSION = 1;
+    MPI_ABI_SUBVERSION = 0;
+
+    // Wildcards and sentinels of ranks, tags, colours and counts.
+    MPI_ANY_SOURCE = -1;
+    MPI_ANY_TAG = -2;
+    MPI_PROC_NULL = -3;
+    MPI_ROOT = -4;
+    MPI_UNDEFINED = -32766;
+
+    // Buffer addresses with a meaning.
+    MPI_BOTTOM = 0;
+    MPI_IN_PLACE = 1;
+    MPI_BUFFER_AUTOMATIC = 2;
+
+    // Arguments to leave out.
+    MPI_ARGV_NULL = 0;
+    MPI_ARGVS_NULL = 0;
+    MPI_ERRCODES_IGNORE = 0;
+    MPI_STATUS_IGNORE = 0;
+    MPI_STATUSES_IGNORE = 0;
+    MPI_UNWEIGHTED = 10;
+    MPI_WEIGHTS_EMPTY = 11;
+
+    // Lengths of strings, with the closing zero.
+    MPI_MAX_DATAREP_STRING = 128;
+    MPI_MAX_ERROR_STRING = 512;
+    MPI_MAX_INFO_KEY = 256;
+    MPI_MAX_INFO_VAL = 1024;
+    MPI_MAX_LIBRARY_VERSION_STRING = 8192;
+    MPI_MAX_OBJECT_NAME = 128;
+    MPI_MAX_PORT_NAME = 1024;
+    MPI_MAX_PROCESSOR_NAME = 256;
+    MPI_MAX_STRINGTAG_LEN = 1024;
+    MPI_MAX_PSET_NAME_LEN = 1024;
+
+    // Bytes a buffered send needs beside its data.
+    MPI_BSEND_OVERHEAD = 512;
+
+    // Thread levels.
+    MPI_THREAD_SINGLE = 0;
+    MPI_THREAD_FUNNELED = 1024;
+    MPI_THREAD_SERIALIZED = 2048;
+    MPI_THREAD_MULTIPLE = 4096;
+
+    // Results of comparing communicators or groups.
+    MPI_IDENT = 201;
+    MPI_CONGRUENT = 202;
+    MPI_SIMILAR = 203;
+    MPI_UNEQUAL = 204;
+
+    // Kinds of topology.
+    MPI_CART = 211;
+    MPI_GRAPH = 212;
+    MPI_DIST_GRAPH = 213;
+
+    // Kinds of MPI_Comm_split_type.
+    MPI_COMM_TYPE_SHARED = 221;
+    MPI_COMM_TYPE_HW_UNGUIDED = 222;
+    MPI_COMM_TYPE_HW_GUIDED = 223;
+    MPI_COMM_TYPE_RESOURCE_GUIDED = 224;
+
+    // Attribute keys of communicators.
+    MPI_KEYVAL_INVALID = 0;
+    MPI_TAG_UB = 501;
+    MPI_IO = 502;
+    MPI_HOST = 503;
+    MPI_WTIME_IS_GLOBAL = 504;
+    MPI_APPNUM = 505;
+    MPI_LASTUSEDCODE = 506;
+    MPI_UNIVERSE_SIZE = 507;
+
+    // How a datatype was made.
+    MPI_COMBINER_NAMED = 101;
+    MPI_COMBINER_DUP = 102;
+    MPI_COMBINER_CONTIGUOUS = 103;
+    MPI_COMBINER_VECTOR = 104;
+    MPI_COMBINER_HVECTOR = 105;
+    MPI_COMBINER_INDEXED = 106;
+    MPI_COMBINER_HINDEXED = 107;
+    MPI_COMBINER_INDEXED_BLOCK = 108;
+    MPI_COMBINER_HINDEXED_BLOCK = 109;
+    MPI_COMBINER_STRUCT = 110;
+    MPI_COMBINER_SUBARRAY = 111;
+    MPI_COMBINER_DARRAY = 112;
+    MPI_COMBINER_F90_REAL = 113;
+    MPI_COMBINER_F90_COMPLEX = 114;
+    MPI_COMBINER_F90_INTEGER = 115;
+    MPI_COMBINER_RESIZED = 116;
+    MPI_COMBINER_VALUE_INDEX = 117;
+
+    // Classes of MPI_Type_match_size.
+    MPIX_TYPECLASS_LOGICAL = 191;
+    MPI_TYPECLASS_INTEGER = 192;
+    MPI_TYPECLASS_REAL = 193;
+    MPI_TYPECLASS_COMPLEX = 194;
+
+    // Array order and distribution.
+    MPI_ORDER_C = 0xc;
+    MPI_ORDER_FORTRAN = 0xf;
+    MPI_DISTRIBUTE_NONE = 16;
+    MPI_DISTRIBUTE_BLOCK = 17;
+    MPI_DISTRIBUTE_CYCLIC = 18;
+    MPI_DISTRIBUTE_DFLT_DARG = 19;
+
+    // Files.
+    MPI_DISPLACEMENT_CURRENT = -1;
+    MPI_MODE_APPEND = 1;
+    MPI_MODE_CREATE = 2;
+    MPI_MODE_DELETE_ON_CLOSE = 4;
+    MPI_MODE_EXCL = 8;
+    MPI_MODE_RDONLY = 16;
+    MPI_MODE_RDWR = 32;
+    MPI_MODE_SEQUENTIAL = 64;
+    MPI_MODE_UNIQUE_OPEN = 128;
+    MPI_MODE_WRONLY = 256;
+    MPI_SEEK_CUR = 401;
+    MPI_SEEK_END = 402;
+    MPI_SEEK_SET = 403;
+
+    // Windows.
+    MPI_MODE_NOCHECK = 1024;
+    MPI_MODE_NOPRECEDE = 2048;
+    MPI_MODE_NOPUT = 4096;
+    MPI_MODE_NOSTORE = 8192;
+    MPI_MODE_NOSUCCEED = 16384;
+    MPI_LOCK_EXCLUSIVE = 301;
+    MPI_LOCK_SHARED = 302;
+    MPI_WIN_FLAVOR_CREATE = 311;
+    MPI_WIN_FLAVOR_ALLOCATE = 312;
+    MPI_WIN_FLAVOR_DYNAMIC = 313;
+    MPI_WIN_FLAVOR_SHARED = 314;
+    MPI_WIN_UNIFIED = 321;
+    MPI_WIN_SEPARATE = 322;
+    MPI_WIN_BASE = 601;
+    MPI_WIN_DISP_UNIT = 602;
+    MPI_WIN_SIZE = 603;
+    MPI_WIN_CREATE_FLAVOR = 604;
+    MPI_WIN_MODEL = 605;
+
+    // Fortran status as an array of integers.
+    MPI_F_STATUS_SIZE = 8;
+    MPI_F_SOURCE = 0;
+    MPI_F_TAG = 1;
+    MPI_F_ERROR = 2;
+    MPI_F_STATUS_IGNORE = 0;
+    MPI_F_STATUSES_IGNORE = 0;
+
+    // Functions of that kind that the library offers; a null pointer means "do nothing".
+    MPI_NULL_COPY_FN = 0;
+    MPI_DUP_FN = -1;
+    MPI_NULL_DELETE_FN = 0;
+    MPI_COMM_NULL_COPY_FN = 0;
+    MPI_COMM_DUP_FN = -1;
+    MPI_COMM_NULL_DELETE_FN = 0;
+    MPI_TYPE_NULL_COPY_FN = 0;
+    MPI_TYPE_DUP_FN = -1;
+    MPI_TYPE_NULL_DELETE_FN = 0;
+    MPI_WIN_NULL_COPY_FN = 0;
+    MPI_WIN_DUP_FN = -1;
+    MPI_WIN_NULL_DELETE_FN = 0;
+    MPI_CONVERSION_FN_NULL = 0;
+    MPI_CONVERSION_FN_NULL_C = 0;
+}
