@@ -1,0 +1,6 @@
+//! Says on stderr what a first use is doing.
+
+/// Prints one line about a step that takes seconds.
+pub(crate) fn say(what: &str) {
+    eprintln!("faasm-cc: {what}");
+}

@@ -1,0 +1,247 @@
+//! The C++ runtime with exceptions: libc++, libc++abi and libunwind as the sysroot does not have them.
+//!
+//! The sysroot's libc++ is compiled without exceptions. At first C++ use the ABI library, the unwinder and
+//! those files of libc++ that throw are compiled again, with exceptions, from the sources that the pinned
+//! compiler carries; the other members of the sysroot's archive are used as they are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{Toolchain, guest_library::GuestLibrary};
+use crate::{
+    error::{Error, Result},
+    process::run_quietly,
+    progress,
+};
+
+/// The runtime as it lies in the cache.
+#[derive(Debug)]
+pub(crate) struct CxxRuntime {
+    /// Holds `libc++.a`, `libc++abi.a` and `libunwind.a`; searched before the sysroot.
+    pub(crate) directory: PathBuf,
+}
+
+impl CxxRuntime {
+    /// Returns the runtime for `toolchain`, building it first where it is missing.
+    ///
+    /// # Errors
+    /// Fails when the sources cannot be fetched or do not compile with this toolchain.
+    pub(crate) fn locate(toolchain: &Toolchain, guest: &GuestLibrary) -> Result<Self> {
+        let name = format!("cxx-{RECIPE}-{}", toolchain.identity());
+        let build = |directory: &Path| {
+            let sources = toolchain.runtime_sources()?;
+            progress::say(
+                "first C++ use: building the C++ runtime with exceptions (10 to 30 seconds, once)",
+            );
+            Build { toolchain, guest, sources, directory }.all()
+        };
+        Ok(Self { directory: toolchain.cache().entry(&name, build)? })
+    }
+}
+
+struct Build<'t> {
+    toolchain: &'t Toolchain,
+    guest: &'t GuestLibrary,
+    sources: PathBuf,
+    directory: &'t Path,
+}
+
+/// One file to compile, and the object that comes of it.
+struct Unit {
+    source: PathBuf,
+    object: PathBuf,
+    options: &'static [&'static str],
+}
+
+impl Build<'_> {
+    fn all(&self) -> Result<()> {
+        let objects = self.directory.join("objects");
+        let units = |part: &str, files: &[&str], options| -> Result<Vec<Unit>> {
+            let home = objects.join(part);
+            fs::create_dir_all(&home).map_err(Error::file("create", &home))?;
+            let unit = |file: &&str| {
+                let source = self.sources.join(part).join("src").join(file);
+                // The member's name in the sysroot's archive, which it replaces.
+                let name = format!("{}.obj", file.rsplit('/').next().unwrap_or(file));
+                Unit { source, object: home.join(name), options }
+            };
+            Ok(files.iter().map(unit).collect())
+        };
+        let libcxx = units("libcxx", LIBCXX, CXX)?;
+        let abi = units("libcxxabi", LIBCXXABI, ABI)?;
+        let mut unwind = units("libunwind", LIBUNWIND, UNWIND)?;
+        unwind.push(self.exception_tag(&objects)?);
+        self.compile(libcxx.iter().chain(&abi).chain(&unwind).collect())?;
+        let stock = self.toolchain.sysroot().join("lib").join(super::TARGET).join("libc++.a");
+        let ours = self.directory.join("libc++.a");
+        fs::copy(&stock, &ours).map_err(Error::file("copy", &stock))?;
+        self.archive("libc++.a", &libcxx)?;
+        self.archive("libc++abi.a", &abi)?;
+        self.archive("libunwind.a", &unwind)?;
+        fs::remove_dir_all(&objects).map_err(Error::file("delete", objects))
+    }
+
+    /// The tag of C++ exceptions: its definition can only be written in assembler.
+    fn exception_tag(&self, objects: &Path) -> Result<Unit> {
+        let source = objects.join("cpp_exception.S");
+        fs::write(&source, EXCEPTION_TAG).map_err(Error::file("write", &source))?;
+        Ok(Unit { source, object: objects.join("cpp_exception.o"), options: &["-c"] })
+    }
+
+    /// Compiles `units` on all cores, the next one as soon as a core is free.
+    fn compile(&self, units: Vec<&Unit>) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
+        let work = || {
+            while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = self.compile_one(unit) {
+                    next.store(units.len(), Ordering::Relaxed);
+                    failure
+                        .lock()
+                        .unwrap_or_else(|poison| poison.into_inner())
+                        .get_or_insert(error);
+                }
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            (1..cores.min(units.len())).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let failure = failure.into_inner().unwrap_or_else(|poison| poison.into_inner());
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn compile_one(&self, unit: &Unit) -> Result<()> {
+        let mut clang = self.toolchain.clang();
+        if unit.options == CXX || unit.options == ABI {
+            clang.arg("--driver-mode=g++");
+        }
+        // Declares what the sysroot's headers lack, as for every guest.
+        clang.arg("-isystem").arg(&self.guest.include);
+        for include in
+            ["libcxxabi/include", "libcxxabi/src", "libcxx", "libcxx/src", "libunwind/include"]
+        {
+            clang.arg("-I").arg(self.sources.join(include));
+        }
+        clang
+            .args(COMMON)
+            .args(unit.options)
+            .arg("-c")
+            .arg(&unit.source)
+            .arg("-o")
+            .arg(&unit.object);
+        let what = format!("compiling {} of the C++ runtime", unit.source.display());
+        run_quietly(&mut clang, &what).map(drop)
+    }
+
+    fn archive(&self, name: &str, units: &[Unit]) -> Result<()> {
+        let mut archiver = self.toolchain.archiver();
+        archiver.arg("rcs").arg(self.directory.join(name));
+        archiver.args(units.iter().map(|unit| &unit.object));
+        run_quietly(&mut archiver, &format!("archiving {name}")).map(drop)
+    }
+}
+
+/// Counts up when the recipe below changes, so that a cache filled by an older one is not used.
+const RECIPE: &str = "1";
+
+const COMMON: &[&str] = &[
+    "-O2",
+    "-w",
+    "-msimd128",
+    "-DNDEBUG",
+    "-fwasm-exceptions",
+    "-mllvm",
+    "-wasm-use-legacy-eh=false",
+    "-D_WASI_EMULATED_SIGNAL",
+    "-D_WASI_EMULATED_PROCESS_CLOCKS",
+    "-D_WASI_EMULATED_MMAN",
+    "-D_WASI_EMULATED_GETPID",
+];
+const CXX: &[&str] = &["-std=c++23", "-D_LIBCPP_BUILDING_LIBRARY", "-DLIBCXX_BUILDING_LIBCXXABI"];
+const ABI: &[&str] = &[
+    "-std=c++23",
+    "-D_LIBCXXABI_BUILDING_LIBRARY",
+    "-D_LIBCPP_BUILDING_LIBRARY",
+    "-DLIBCXX_BUILDING_LIBCXXABI",
+    "-D_LIBCXXABI_HAS_NO_THREADS",
+];
+const UNWIND: &[&str] = &["-std=gnu17"];
+
+const EXCEPTION_TAG: &str = "\
+    .tagtype __cpp_exception i32
+    .globl __cpp_exception
+__cpp_exception:
+";
+
+/// The files of libc++ that throw, or through which an exception passes with something to clean up.
+const LIBCXX: &[&str] = &[
+    "any.cpp",
+    "bind.cpp",
+    "call_once.cpp",
+    "condition_variable.cpp",
+    "error_category.cpp",
+    "exception.cpp",
+    "expected.cpp",
+    "fstream.cpp",
+    "functional.cpp",
+    "future.cpp",
+    "ios.cpp",
+    "ios.instantiations.cpp",
+    "iostream.cpp",
+    "locale.cpp",
+    "memory.cpp",
+    "memory_resource.cpp",
+    "mutex.cpp",
+    "new_handler.cpp",
+    "new_helpers.cpp",
+    "optional.cpp",
+    "ostream.cpp",
+    "random.cpp",
+    "regex.cpp",
+    "shared_mutex.cpp",
+    "stdexcept.cpp",
+    "string.cpp",
+    "strstream.cpp",
+    "system_error.cpp",
+    "thread.cpp",
+    "typeinfo.cpp",
+    "valarray.cpp",
+    "variant.cpp",
+    "vector.cpp",
+    "filesystem/directory_entry.cpp",
+    "filesystem/directory_iterator.cpp",
+    "filesystem/filesystem_error.cpp",
+    "filesystem/operations.cpp",
+    "filesystem/path.cpp",
+];
+
+const LIBCXXABI: &[&str] = &[
+    "abort_message.cpp",
+    "cxa_aux_runtime.cpp",
+    "cxa_default_handlers.cpp",
+    "cxa_demangle.cpp",
+    "cxa_exception.cpp",
+    "cxa_exception_storage.cpp",
+    "cxa_guard.cpp",
+    "cxa_handlers.cpp",
+    "cxa_personality.cpp",
+    "cxa_thread_atexit.cpp",
+    "cxa_vector.cpp",
+    "cxa_virtual.cpp",
+    "fallback_malloc.cpp",
+    "private_typeinfo.cpp",
+    "stdlib_exception.cpp",
+    "stdlib_new_delete.cpp",
+    "stdlib_stdexcept.cpp",
+    "stdlib_typeinfo.cpp",
+];
+
+const LIBUNWIND: &[&str] = &["Unwind-wasm.c"];
