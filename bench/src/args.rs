@@ -1,0 +1,188 @@
+//! Command-line options.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Measures faasm-run beside the MPI libraries of this machine, in alternating runs.
+///
+/// Examples:
+///   faasm-bench                                  everything that needs no foreign source
+///   faasm-bench --quick --only ring,pingpong     a look in a minute
+///   faasm-bench --np 64 --html report.html       one number of ranks, with plots
+///   faasm-bench --parres ~/Kernels --lulesh ~/LULESH
+#[derive(Clone, Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+pub struct Args {
+    /// One short run of each instead of a measurement
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Only these scenarios (names as --list shows them, or a name's beginning such as parres)
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub only: Vec<String>,
+
+    /// Only these numbers of ranks
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    pub np: Vec<u32>,
+
+    /// Alternating runs of each point
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+
+    /// Seconds a guest repeats each operation
+    #[arg(long, default_value_t = 0.3, value_name = "SECONDS")]
+    pub seconds: f64,
+
+    /// Seconds after which a run is given up
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+
+    /// Native MPI libraries to compare with
+    #[arg(long, value_delimiter = ',', default_value = "openmpi,mpich", value_name = "NAMES")]
+    pub rivals: Vec<Rival>,
+
+    /// Measure the native libraries only
+    #[arg(long)]
+    pub without_ours: bool,
+
+    /// Measure faasm-run only
+    #[arg(long, conflicts_with = "without_ours")]
+    pub without_rivals: bool,
+
+    /// The faasm-run to measure [default: beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub faasm_run: Option<PathBuf>,
+
+    /// The C compiler driver for guests [default: beside this program]
+    #[arg(long, value_name = "PATH")]
+    pub faasm_cc: Option<PathBuf>,
+
+    /// The C++ compiler driver for guests [default: faasm-c++ beside faasm-cc]
+    #[arg(long, value_name = "PATH")]
+    pub faasm_cxx: Option<PathBuf>,
+
+    /// Source folder of the Parallel Research Kernels
+    #[arg(long, value_name = "DIR")]
+    pub parres: Option<PathBuf>,
+
+    /// Source folder of LULESH
+    #[arg(long, value_name = "DIR")]
+    pub lulesh: Option<PathBuf>,
+
+    /// Source folder of HPCG
+    #[arg(long, value_name = "DIR")]
+    pub hpcg: Option<PathBuf>,
+
+    /// Source folder of PolyBench/C
+    #[arg(long, value_name = "DIR")]
+    pub polybench: Option<PathBuf>,
+
+    /// Data set of the PolyBench kernels
+    #[arg(long, value_enum, default_value_t = DataSet::Medium)]
+    pub polybench_size: DataSet,
+
+    /// Write the results as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Write a report with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// The repository's root
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub root: PathBuf,
+
+    /// Where programs are built and run [default: bench/out in the root]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Show the scenarios and stop
+    #[arg(long)]
+    pub list: bool,
+
+    /// Exit with 1 if a claim is missed, not only if a run of ours fails
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// A native MPI library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Rival {
+    /// Open MPI.
+    #[value(name = "openmpi")]
+    OpenMpi,
+    /// MPICH.
+    #[value(name = "mpich")]
+    Mpich,
+}
+
+/// Size of the PolyBench problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DataSet {
+    /// Milliseconds a kernel.
+    Small,
+    /// Tens of milliseconds a kernel.
+    Medium,
+    /// Seconds a kernel.
+    Large,
+}
+
+impl DataSet {
+    /// The macro that selects it.
+    pub(crate) fn macro_name(self) -> &'static str {
+        match self {
+            Self::Small => "SMALL_DATASET",
+            Self::Medium => "MEDIUM_DATASET",
+            Self::Large => "LARGE_DATASET",
+        }
+    }
+}
+
+impl Args {
+    /// Seconds a guest repeats each operation, shorter with `--quick`.
+    pub(crate) fn seconds_each(&self) -> f64 {
+        if self.quick { self.seconds.min(0.05) } else { self.seconds }
+    }
+
+    /// Alternating runs of each point, one with `--quick`.
+    pub(crate) fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.runs }
+    }
+
+    /// Whether `--only` selects the scenario of this name.
+    pub(crate) fn selects(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| is_beginning(only, name))
+    }
+}
+
+/// `parres` stands for `parres-stencil`, but `all` does not for `allreduce`.
+fn is_beginning(only: &str, name: &str) -> bool {
+    name.strip_prefix(only).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn options_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn only_selects_names_and_families() {
+        let args = Args::parse_from(["faasm-bench", "--only", "ring,parres"]);
+        assert!(args.selects("ring") && args.selects("parres-dgemm"));
+        assert!(!args.selects("rate") && !args.selects("ringing"));
+    }
+
+    #[test]
+    fn quick_is_one_short_round() {
+        let args = Args::parse_from(["faasm-bench", "--quick"]);
+        assert_eq!(args.rounds(), 1);
+        assert!(args.seconds_each() <= 0.05);
+    }
+}

@@ -1,0 +1,16 @@
+//! The program `faasm-bench`: parse the options, run, turn the verdict into an exit status.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match faasm_bench::run(&faasm_bench::Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("faasm-bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
