@@ -1,0 +1,332 @@
+//! The command line, spoken as mpirun speaks it: options, a program, everything after it for the
+//! program, and `:` between the programs of an MPMD job.
+//!
+//! [`parse`] is pure: it looks at no file and at no environment variable, so that every rule has a
+//! unit test. What depends on the machine (does the program exist, what is `$HOME`) is decided
+//! later, in `commands/run.rs`.
+
+mod flag;
+mod help;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{ffi::OsString, num::NonZeroUsize, time::Duration};
+
+use flag::{Action, Flag};
+
+/// What the user asks `faasm-run` to do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Request {
+    /// Run a job.
+    Run(Box<Invocation>),
+    /// Print the help text.
+    Help(String),
+    /// Print the version.
+    Version,
+}
+
+/// One job as described by the command line.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Invocation {
+    /// The programs, in rank order; more than one for an MPMD job.
+    pub(crate) apps: Vec<App>,
+    /// Which variables of our own environment the ranks see before `env` is applied.
+    pub(crate) env_base: EnvBase,
+    /// Changes to the environment of all ranks, in the order given.
+    pub(crate) env: Vec<EnvRule>,
+    /// Who reads our standard input.
+    pub(crate) stdin: Stdin,
+    /// Whether each line of output is preceded by its rank.
+    pub(crate) tag_output: bool,
+    /// Whether the ranks' standard error goes to our standard output.
+    pub(crate) merge_stderr: bool,
+    /// Where each rank's output is kept in files.
+    pub(crate) output_files: Option<OutputFiles>,
+    /// How long the job may take.
+    pub(crate) timeout: Option<Duration>,
+    /// Whether a summary is printed at the end.
+    pub(crate) report: bool,
+    /// Directories given to the ranks beside the working directory.
+    pub(crate) dirs: Vec<Dir>,
+    /// Number of worker threads; one for each core when absent.
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// How much is logged: the number of times `-v` was given.
+    pub(crate) verbosity: u8,
+    /// Whether notes about accepted options are left out.
+    pub(crate) quiet: bool,
+    /// What the user should know about options that have no effect here.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One program of the job with its ranks.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct App {
+    /// Number of ranks; one for each core when absent.
+    pub(crate) ranks: Option<u32>,
+    /// The program as typed.
+    pub(crate) program: String,
+    /// The program's arguments.
+    pub(crate) args: Vec<String>,
+    /// Changes to the environment of this program's ranks, in the order given.
+    pub(crate) env: Vec<EnvRule>,
+    /// The working directory as typed; ours when absent.
+    pub(crate) wdir: Option<String>,
+}
+
+/// Which variables of our own environment the ranks start from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum EnvBase {
+    /// All of them, as mpirun does for the ranks of its own machine.
+    #[default]
+    All,
+    /// None.
+    Empty,
+}
+
+/// One change to the environment of the ranks.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum EnvRule {
+    /// Pass on the variable with the value that it has for us.
+    Forward(String),
+    /// Set the variable to a value.
+    Set(String, String),
+}
+
+/// Who reads our standard input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stdin {
+    /// One rank.
+    Rank(u32),
+    /// Every rank reads all of it.
+    All,
+    /// Nobody.
+    None,
+}
+
+impl Default for Stdin {
+    fn default() -> Self {
+        Self::Rank(0)
+    }
+}
+
+/// Where each rank's output is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OutputFiles {
+    /// The directory that gets `rank.N/stdout` and `rank.N/stderr`.
+    pub(crate) dir: String,
+    /// Whether the output appears on our standard output, too.
+    pub(crate) copy: bool,
+}
+
+/// A directory that the ranks may use.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Dir {
+    /// Its path on this machine.
+    pub(crate) host: String,
+    /// Its path for the program.
+    pub(crate) guest: String,
+    /// Whether the program may only read it.
+    pub(crate) read_only: bool,
+}
+
+/// A command line that cannot be carried out: what is wrong where, and what to type instead.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{argument}: {} {}", .problem.cause, .problem.remedy)]
+pub(crate) struct UsageError {
+    argument: String,
+    problem: Problem,
+}
+
+/// Cause and remedy of a [`UsageError`], each a full sentence.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Problem {
+    cause: String,
+    remedy: String,
+}
+
+impl Problem {
+    fn new(cause: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { cause: cause.into(), remedy: remedy.into() }
+    }
+
+    fn at(self, argument: impl Into<String>) -> UsageError {
+        UsageError { argument: argument.into(), problem: self }
+    }
+}
+
+/// Parses what follows the name `faasm-run` on a command line.
+///
+/// # Errors
+/// The first argument that is unknown, incomplete or out of range.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut words = args
+        .into_iter()
+        .map(|word| {
+            word.into_string().map_err(|word| {
+                Problem::new("This argument is not valid UTF-8.", "Rename the file or drop it.")
+                    .at(word.to_string_lossy())
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter();
+    let mut draft = Draft::default();
+    while let Some(word) = words.next() {
+        if word == ":" {
+            draft.finish_app()?;
+        } else if draft.has_program {
+            draft.app.args.push(word);
+        } else if word == "--" {
+            draft.program(words.next().ok_or_else(missing_program)?);
+        } else if let Some(request) = option_or_program(&mut draft, word, &mut words)? {
+            return Ok(request);
+        }
+    }
+    draft.finish()
+}
+
+/// What has been understood so far.
+#[derive(Debug, Default)]
+struct Draft {
+    job: Invocation,
+    app: App,
+    /// Ranks asked for by an option that counts them for each node (`--npernode`).
+    app_ranks_per_node: Option<u32>,
+    has_program: bool,
+}
+
+impl Draft {
+    fn program(&mut self, program: String) {
+        self.app.program = program;
+        self.has_program = true;
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.job.notes.contains(&note) {
+            self.job.notes.push(note);
+        }
+    }
+
+    /// Ends one program's part of the command line.
+    fn finish_app(&mut self) -> Result<(), UsageError> {
+        if !std::mem::take(&mut self.has_program) {
+            return Err(missing_program());
+        }
+        let mut app = std::mem::take(&mut self.app);
+        let per_node = self.app_ranks_per_node.take();
+        app.ranks = app.ranks.or(per_node);
+        self.job.apps.push(app);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Request, UsageError> {
+        self.finish_app()?;
+        let several = self.job.apps.len() > 1;
+        if let Some(app) = self.job.apps.iter().find(|app| several && app.ranks.is_none()) {
+            return Err(Problem::new(
+                "This program has no number of ranks, and with several there is no default.",
+                "Give each part its own, as in `faasm-run -n 1 a.wasm : -n 3 b.wasm`.",
+            )
+            .at(&app.program));
+        }
+        self.check_total()?;
+        self.check_stdin()?;
+        Ok(Request::Run(Box::new(self.job)))
+    }
+
+    fn check_total(&self) -> Result<(), UsageError> {
+        let total: u64 = self.job.apps.iter().filter_map(|app| app.ranks).map(u64::from).sum();
+        if total > u64::from(RANKS_MAX) {
+            return Err(Problem::new(
+                format!("The parts of the job have {total} ranks together."),
+                format!("MPI numbers at most {RANKS_MAX}; ask for fewer."),
+            )
+            .at("-n"));
+        }
+        Ok(())
+    }
+
+    fn check_stdin(&self) -> Result<(), UsageError> {
+        let ranks: Option<u32> = self.job.apps.iter().map(|app| app.ranks).sum();
+        match (self.job.stdin, ranks) {
+            (Stdin::Rank(rank), Some(ranks)) if rank >= ranks => Err(Problem::new(
+                format!("The job has no rank {rank}: its {ranks} ranks are numbered from 0."),
+                "Name an existing rank, `all` or `none`.",
+            )
+            .at(format!("--stdin {rank}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Understands one word that stands before the program. Some options are requests of their own.
+fn option_or_program(
+    draft: &mut Draft,
+    word: String,
+    words: &mut std::vec::IntoIter<String>,
+) -> Result<Option<Request>, UsageError> {
+    let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) else {
+        draft.program(word);
+        return Ok(None);
+    };
+    let name = name.strip_prefix('-').unwrap_or(name);
+    let (name, inline) = match name.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (name, None),
+    };
+    let flag = table::find(name).ok_or_else(|| flag::unknown(&word))?;
+    let values = take_values(flag, &word, inline, words)?;
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let typed = || [word.as_str()].into_iter().chain(values.iter().copied()).collect::<Vec<_>>();
+    match flag.action {
+        Action::Set(set) => set(draft, &values).map_err(|problem| problem.at(typed().join(" ")))?,
+        Action::Note(reason) => draft.note(format!("{}: {reason}", typed().join(" "))),
+        Action::Refuse { cause, remedy } => {
+            return Err(Problem::new(cause, remedy).at(typed().join(" ")));
+        }
+        Action::Help => return Ok(Some(Request::Help(help::text()))),
+        Action::Version => return Ok(Some(Request::Version)),
+    }
+    Ok(None)
+}
+
+/// Takes as many words as the option has values.
+fn take_values(
+    flag: &Flag,
+    word: &str,
+    inline: Option<String>,
+    words: &mut std::vec::IntoIter<String>,
+) -> Result<Vec<String>, UsageError> {
+    if inline.is_some() && flag.values.is_empty() {
+        return Err(
+            Problem::new("This option takes no value.", "Leave out what follows the `=`.").at(word)
+        );
+    }
+    let mut values: Vec<String> = inline.into_iter().collect();
+    while values.len() < flag.values.len() {
+        let next = words.next().ok_or_else(|| {
+            Problem::new(
+                format!(
+                    "The command line ends before the option's value {}.",
+                    flag.values[values.len()]
+                ),
+                format!("Write it as `{}`.", flag.usage()),
+            )
+            .at(word)
+        })?;
+        values.push(next);
+    }
+    Ok(values)
+}
+
+fn missing_program() -> UsageError {
+    Problem::new(
+        "No program was named.",
+        "Put it after the options, as in `faasm-run -n 4 prog.wasm`; `faasm-run --help` has more.",
+    )
+    .at("program")
+}
+
+/// MPI counts ranks in a C `int`.
+const RANKS_MAX: u32 = i32::MAX.cast_unsigned();

@@ -1,0 +1,189 @@
+//! One conversation with the parser for each rule, and at least one for each option.
+
+use super::{flag::Action, table::FLAGS, *};
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+fn run(line: &str) -> Invocation {
+    match parse(words(line)) {
+        Ok(Request::Run(invocation)) => *invocation,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn error(line: &str) -> String {
+    parse(words(line)).expect_err(line).to_string()
+}
+
+type Check = fn(&Invocation) -> bool;
+
+/// A command line that uses the option, and what it must lead to.
+static CASES: &[(&str, &str, Check)] = &[
+    ("n", "-n 4 p", |job| job.apps[0].ranks == Some(4)),
+    ("n", "-np 4 p", |job| job.apps[0].ranks == Some(4)),
+    ("n", "--np=4 p", |job| job.apps[0].ranks == Some(4)),
+    ("n", "-c 2147483647 p", |job| job.apps[0].ranks == Some(2_147_483_647)),
+    ("n", "p", |job| job.apps[0].ranks.is_none()),
+    ("npernode", "--npernode 3 p", |job| job.apps[0].ranks == Some(3)),
+    ("npernode", "-ppn 3 -n 5 p", |job| job.apps[0].ranks == Some(5)),
+    ("map-by", "--map-by ppr:6:node p", |job| job.apps[0].ranks == Some(6)),
+    ("map-by", "--map-by core p", |job| job.notes.len() == 1),
+    ("host", "--host localhost:8,localhost p", |job| job.notes.len() == 1),
+    ("x", "-x A=b=c -x D p", |job| {
+        job.apps[0].env == [EnvRule::Set("A".into(), "b=c".into()), EnvRule::Forward("D".into())]
+    }),
+    ("env", "-n 1 -env A 1 p : -n 1 q", |job| {
+        job.apps[0].env == [EnvRule::Set("A".into(), "1".into())] && job.apps[1].env.is_empty()
+    }),
+    ("genv", "-genv A 1 p", |job| job.env == [EnvRule::Set("A".into(), "1".into())]),
+    ("genvlist", "--genvlist A,B p", |job| {
+        job.env_base == EnvBase::Empty
+            && job.env == [EnvRule::Forward("A".into()), EnvRule::Forward("B".into())]
+    }),
+    ("genvall", "-genvnone -genvall p", |job| job.env_base == EnvBase::All),
+    ("genvnone", "-genvnone p", |job| job.env_base == EnvBase::Empty),
+    ("wdir", "-wdir /tmp p", |job| job.apps[0].wdir.as_deref() == Some("/tmp")),
+    ("wdir", "-wd /tmp p", |job| job.apps[0].wdir.as_deref() == Some("/tmp")),
+    ("dir", "--dir a::/b:ro p", |job| {
+        job.dirs == [Dir { host: "a".into(), guest: "/b".into(), read_only: true }]
+    }),
+    ("dir", "--dir /a p", |job| {
+        job.dirs == [Dir { host: "/a".into(), guest: "/a".into(), read_only: false }]
+    }),
+    ("stdin", "p", |job| job.stdin == Stdin::Rank(0)),
+    ("stdin", "-n 4 --stdin 3 p", |job| job.stdin == Stdin::Rank(3)),
+    ("stdin", "--stdin all p", |job| job.stdin == Stdin::All),
+    ("stdin", "-stdin none p", |job| job.stdin == Stdin::None),
+    ("tag-output", "-l p", |job| job.tag_output),
+    ("tag-output", "-tag-output p", |job| job.tag_output),
+    ("merge-stderr", "--merge-stderr p", |job| job.merge_stderr),
+    ("output-filename", "--output-filename o p", |job| {
+        job.output_files == Some(OutputFiles { dir: "o".into(), copy: true })
+    }),
+    ("output-filename", "--output-filename o:nojobid,nocopy p", |job| {
+        job.output_files == Some(OutputFiles { dir: "o".into(), copy: false })
+    }),
+    ("output", "--output tag,merge,dir=o p", |job| {
+        job.tag_output && job.merge_stderr && job.output_files.is_some()
+    }),
+    ("timeout", "--timeout 1.5 p", |job| job.timeout == Some(Duration::from_millis(1500))),
+    ("report", "--report p", |job| job.report),
+    ("workers", "--workers 3 p", |job| job.workers == NonZeroUsize::new(3)),
+    ("v", "-v --verbose p", |job| job.verbosity == 2),
+    ("q", "-q p", |job| job.quiet),
+];
+
+#[test]
+fn each_option_does_what_it_says() {
+    for (_, line, check) in CASES {
+        let job = run(line);
+        assert!(check(&job), "{line}: {job:?}");
+    }
+}
+
+#[test]
+fn each_option_has_a_case() {
+    for flag in FLAGS.iter().filter(|flag| matches!(flag.action, Action::Set(_))) {
+        assert!(
+            CASES.iter().any(|(name, ..)| *name == flag.names[0]),
+            "no case for {:?}",
+            flag.names
+        );
+    }
+}
+
+#[test]
+fn options_without_effect_leave_a_note_and_nothing_else() {
+    for flag in FLAGS.iter().filter(|flag| matches!(flag.action, Action::Note(_))) {
+        for name in flag.names {
+            let job = run(&format!("--{name} {} -n 2 p", "value ".repeat(flag.values.len())));
+            assert_eq!(job.notes.len(), 1, "{name}: {job:?}");
+            let plain = Invocation { notes: job.notes.clone(), ..run("-n 2 p") };
+            assert_eq!(job, plain, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_would_run_something_else_is_an_error() {
+    for flag in FLAGS.iter().filter(|flag| matches!(flag.action, Action::Refuse { .. })) {
+        for name in flag.names {
+            assert!(error(&format!("--{name} value p")).contains(name));
+        }
+    }
+    assert!(error("--host far.example p").contains("far.example is not this machine"));
+}
+
+#[test]
+fn everything_after_the_program_is_its_own() {
+    let job = run("-n 2 p -n 3 --help --timeout x -- y");
+    assert_eq!(job.apps[0].ranks, Some(2));
+    assert_eq!(job.apps[0].args, ["-n", "3", "--help", "--timeout", "x", "--", "y"]);
+    assert_eq!(run("-n 2 -- -odd-name a").apps[0].program, "-odd-name");
+    assert_eq!(run("-").apps[0].program, "-");
+}
+
+#[test]
+fn a_colon_begins_another_program() {
+    let job = run("-n 1 -wdir /a p 1 : -n 2 -x K=v q 2 3 : -n 4 r");
+    let seen: Vec<_> =
+        job.apps.iter().map(|app| (app.ranks, &*app.program, app.args.len())).collect();
+    assert_eq!(seen, [(Some(1), "p", 1), (Some(2), "q", 2), (Some(4), "r", 0)]);
+    assert!(job.apps[1].wdir.is_none() && job.apps[2].env.is_empty());
+}
+
+#[test]
+fn options_of_the_whole_job_may_stand_in_any_part() {
+    assert!(run("-n 1 p : -n 1 --report q").report);
+}
+
+#[test]
+fn help_and_version_win_over_what_is_missing() {
+    assert!(matches!(parse(words("--help")), Ok(Request::Help(_))));
+    assert!(matches!(parse(words("-n 2 -h")), Ok(Request::Help(_))));
+    assert_eq!(parse(words("-V")), Ok(Request::Version));
+}
+
+/// A wrong command line, and what its message must name.
+static ERRORS: &[(&str, &[&str])] = &[
+    ("", &["program", "faasm-run -n 4 prog.wasm"]),
+    ("-n 4", &["No program"]),
+    ("-n 0 p", &["-n 0", "\"0\" is not a number of ranks", "from 1"]),
+    ("-n abc p", &["-n abc", "\"abc\""]),
+    ("-n -1 p", &["-n -1", "\"-1\""]),
+    ("-n 2147483648 p", &["2147483648"]),
+    ("-n", &["-n", "ends before", "<N>"]),
+    ("-n4 p", &["-n4", "`-n 4`"]),
+    ("--timeuot 3 p", &["--timeuot", "`--timeout`"]),
+    ("--timeout 0 p", &["--timeout 0", "seconds"]),
+    ("--timeout inf p", &["\"inf\""]),
+    ("--timeout nan p", &["\"nan\""]),
+    ("--timeout -3 p", &["\"-3\""]),
+    ("--report=yes p", &["--report=yes", "no value"]),
+    ("--stdin some p", &["\"some\"", "`none`"]),
+    ("-n 2 --stdin 2 p", &["--stdin 2", "no rank 2"]),
+    ("--workers 0 p", &["--workers 0", "from 1"]),
+    ("-x =v p", &["-x =v", "environment variable"]),
+    ("--genvlist A,,B p", &["environment variable"]),
+    ("--dir ::/b p", &["--dir ::/b", "empty"]),
+    ("--output-filename o:zip p", &["\"zip\"", "nocopy"]),
+    ("--output xml p", &["\"xml\"", "dir=DIR"]),
+    ("--map-by ppr:2:socket p", &["ppr:2:socket", "-n N"]),
+    ("-mca k", &["-mca", "<VALUE>"]),
+    ("a : b", &["a", "no number of ranks"]),
+    ("-n 1 a :", &["No program"]),
+    (": -n 1 a", &["No program"]),
+    ("-n 2147483647 a : -n 1 b", &["2147483648 ranks together"]),
+];
+
+#[test]
+fn errors_name_argument_cause_and_remedy() {
+    for (line, parts) in ERRORS {
+        let message = error(line);
+        for part in *parts {
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+}

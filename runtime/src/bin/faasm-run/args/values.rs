@@ -1,0 +1,243 @@
+//! What the values of the options mean: one function an option, called by the table's rows.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use super::{Dir, Draft, EnvBase, EnvRule, OutputFiles, Problem, RANKS_MAX, Stdin};
+
+type Outcome = Result<(), Problem>;
+
+pub(super) fn ranks(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.app.ranks = Some(rank_count(values[0])?);
+    Ok(())
+}
+
+pub(super) fn ranks_per_node(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.app_ranks_per_node = Some(rank_count(values[0])?);
+    Ok(())
+}
+
+/// `ppr:N:node` says how many ranks there are; every other policy only says where they go, which
+/// the runtime decides.
+pub(super) fn map_by(draft: &mut Draft, values: &[&str]) -> Outcome {
+    match values[0].split(':').collect::<Vec<_>>()[..] {
+        ["ppr", count, "node", ..] => return ranks_per_node(draft, &[count]),
+        ["ppr", ..] => {
+            return Err(Problem::new(
+                "Ranks are not counted by socket or core here.",
+                "Say how many there are with `-n N`, or `--map-by ppr:N:node`.",
+            ));
+        }
+        _ => draft.note(format!(
+            "--map-by {}: ranks are placed in contiguous blocks on the workers",
+            values[0]
+        )),
+    }
+    Ok(())
+}
+
+pub(super) fn host(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let elsewhere = values[0].split(',').find(|host| !is_this_machine(host));
+    if let Some(host) = elsewhere {
+        return Err(Problem::new(
+            format!(
+                "{host} is not this machine, and jobs on several machines are not available yet."
+            ),
+            "Leave the option out to run all ranks here.",
+        ));
+    }
+    draft.note(format!("--host {}: all ranks run on this machine", values[0]));
+    Ok(())
+}
+
+pub(super) fn export(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.app.env.push(match values[0].split_once('=') {
+        Some((name, value)) => EnvRule::Set(variable(name)?, value.to_owned()),
+        None => EnvRule::Forward(variable(values[0])?),
+    });
+    Ok(())
+}
+
+pub(super) fn env(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.app.env.push(EnvRule::Set(variable(values[0])?, values[1].to_owned()));
+    Ok(())
+}
+
+pub(super) fn genv(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.job.env.push(EnvRule::Set(variable(values[0])?, values[1].to_owned()));
+    Ok(())
+}
+
+pub(super) fn genvlist(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.job.env_base = EnvBase::Empty;
+    for name in values[0].split(',') {
+        let name = variable(name)?;
+        draft.job.env.push(EnvRule::Forward(name));
+    }
+    Ok(())
+}
+
+pub(super) fn genvall(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.env_base = EnvBase::All;
+    Ok(())
+}
+
+pub(super) fn genvnone(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.env_base = EnvBase::Empty;
+    Ok(())
+}
+
+pub(super) fn wdir(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.app.wdir = Some(path(values[0])?);
+    Ok(())
+}
+
+pub(super) fn dir(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let (paths, read_only) = match values[0].strip_suffix(":ro") {
+        Some(paths) => (paths, true),
+        None => (values[0].strip_suffix(":rw").unwrap_or(values[0]), false),
+    };
+    let (host, guest) = paths.split_once("::").unwrap_or((paths, paths));
+    draft.job.dirs.push(Dir { host: path(host)?, guest: path(guest)?, read_only });
+    Ok(())
+}
+
+pub(super) fn stdin(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.job.stdin = match values[0] {
+        "all" => Stdin::All,
+        "none" => Stdin::None,
+        rank => Stdin::Rank(rank.parse().map_err(|_| {
+            Problem::new(
+                format!("\"{rank}\" is neither a rank nor `all` nor `none`."),
+                "Write, for example, `--stdin 0`.",
+            )
+        })?),
+    };
+    Ok(())
+}
+
+pub(super) fn tag_output(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.tag_output = true;
+    Ok(())
+}
+
+pub(super) fn merge_stderr(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.merge_stderr = true;
+    Ok(())
+}
+
+/// Open MPI 4 lets directives follow the directory: `dir:nocopy`.
+pub(super) fn output_filename(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let mut parts = values[0].split(':');
+    let dir = path(parts.next().unwrap_or_default())?;
+    let mut files = OutputFiles { dir, copy: true };
+    for directive in parts.flat_map(|directives| directives.split(',')) {
+        match directive {
+            "nocopy" => files.copy = false,
+            "copy" | "nojobid" => {}
+            _ => {
+                return Err(Problem::new(
+                    format!("\"{directive}\" is not a directive of this option."),
+                    "The one with an effect is `nocopy`: `--output-filename out:nocopy`.",
+                ));
+            }
+        }
+    }
+    draft.job.output_files = Some(files);
+    Ok(())
+}
+
+/// Open MPI 5 gathers the output options in one: `--output tag,merge,dir=out`.
+pub(super) fn output(draft: &mut Draft, values: &[&str]) -> Outcome {
+    for directive in values[0].split([',', ':']) {
+        match directive.split_once('=') {
+            Some(("dir", dir)) => output_filename(draft, &[dir])?,
+            None if directive == "tag" => draft.job.tag_output = true,
+            None if matches!(directive, "merge" | "merge-stderr-to-stdout") => {
+                draft.job.merge_stderr = true;
+            }
+            _ => {
+                return Err(Problem::new(
+                    format!("\"{directive}\" is not a directive of this option."),
+                    "It takes `tag`, `merge` and `dir=DIR`, separated by commas.",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn timeout(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let seconds = values[0].parse::<f64>().ok().filter(|s| *s > 0.0);
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    draft.job.timeout = Some(timeout.ok_or_else(|| {
+        Problem::new(
+            format!("\"{}\" is not a time.", values[0]),
+            "Give seconds, more than 0, as in `--timeout 60`.",
+        )
+    })?);
+    Ok(())
+}
+
+pub(super) fn report(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.report = true;
+    Ok(())
+}
+
+pub(super) fn workers(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let workers =
+        values[0].parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
+    draft.job.workers = Some(workers.ok_or_else(|| {
+        Problem::new(
+            format!("\"{}\" is not a number of worker threads.", values[0]),
+            format!("Give a whole number from 1 to {WORKERS_MAX}; the default is one a core."),
+        )
+    })?);
+    Ok(())
+}
+
+pub(super) fn verbose(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.verbosity = draft.job.verbosity.saturating_add(1);
+    Ok(())
+}
+
+pub(super) fn quiet(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.quiet = true;
+    Ok(())
+}
+
+fn rank_count(text: &str) -> Result<u32, Problem> {
+    text.parse().ok().filter(|ranks| (1..=RANKS_MAX).contains(ranks)).ok_or_else(|| {
+        Problem::new(
+            format!("\"{text}\" is not a number of ranks."),
+            format!("Give a whole number from 1 to {RANKS_MAX}, as in `faasm-run -n 4 prog.wasm`."),
+        )
+    })
+}
+
+fn variable(name: &str) -> Result<String, Problem> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(Problem::new(
+            format!("\"{name}\" is not the name of an environment variable."),
+            "Write, for example, `-x OMP_NUM_THREADS=2`.",
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn path(text: &str) -> Result<String, Problem> {
+    if text.is_empty() {
+        return Err(Problem::new("A path is empty.", "Name a directory, `.` for the current one."));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a `host` or `host:slots` of a host list is the machine we run on.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default();
+    let uname = rustix::system::uname();
+    let own = uname.nodename().to_string_lossy();
+    matches!(name, "localhost" | "127.0.0.1") || name == own || own.split('.').next() == Some(name)
+}
+
+/// Far more than any machine has cores, far fewer than a process may have threads.
+const WORKERS_MAX: usize = 4096;
