@@ -1,0 +1,112 @@
+//! The sequence of basic types in one element, for `MPI_Get_elements` and for operators.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::predefined::{BasicKind, Predefined};
+
+/// Basic types of one element in type-map order, with repetitions folded.
+#[derive(Clone, Debug)]
+pub(crate) struct Signature {
+    bytes: u64,
+    elements: u64,
+    shape: Shape,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// Any number of one predefined type.
+    Basic(Predefined),
+    Repeat(Arc<Signature>),
+    Parts(Arc<[Signature]>),
+}
+
+impl Signature {
+    /// One element of a predefined type; a pair counts as two basic elements.
+    pub(crate) const fn basic(datatype: Predefined) -> Self {
+        let elements = if matches!(datatype.kind(), BasicKind::Pair(..)) { 2 } else { 1 };
+        Self { bytes: datatype.size() as u64, elements, shape: Shape::Basic(datatype) }
+    }
+
+    /// `count` times this signature. The caller has checked that the bytes fit.
+    pub(crate) fn repeat(self, count: u64) -> Self {
+        let (bytes, elements) = (self.bytes * count, self.elements * count);
+        let shape = match self.shape {
+            _ if count == 1 => self.shape,
+            Shape::Basic(datatype) => Shape::Basic(datatype),
+            Shape::Repeat(child) => Shape::Repeat(child),
+            Shape::Parts(_) => Shape::Repeat(Arc::new(self)),
+        };
+        Self { bytes, elements, shape }
+    }
+
+    /// The signatures one after the other.
+    pub(crate) fn sequence(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut kept: Vec<Self> = Vec::new();
+        for part in parts.into_iter().filter(|part| part.bytes > 0) {
+            match kept.last_mut() {
+                Some(last) if last.sole_basic().is_some() && last.sole_basic() == part.sole_basic() => {
+                    last.bytes += part.bytes;
+                    last.elements += part.elements;
+                }
+                _ => kept.push(part),
+            }
+        }
+        match kept.len() {
+            0 => Self { bytes: 0, ..Self::basic(Predefined::Byte) }.repeat(0),
+            1 => kept.swap_remove(0),
+            _ => Self {
+                bytes: kept.iter().map(|part| part.bytes).sum(),
+                elements: kept.iter().map(|part| part.elements).sum(),
+                shape: Shape::Parts(kept.into()),
+            },
+        }
+    }
+
+    /// The predefined type when the whole signature consists of it.
+    pub(crate) fn sole_basic(&self) -> Option<Predefined> {
+        match self.shape {
+            Shape::Basic(datatype) if self.bytes > 0 => Some(datatype),
+            _ => None,
+        }
+    }
+
+    /// Basic elements in the first `bytes` of the packed data, which may repeat the signature;
+    /// `None` when the last one is incomplete.
+    pub(crate) fn elements_in(&self, bytes: u64) -> Option<u64> {
+        if self.bytes == 0 {
+            return (bytes == 0).then_some(0);
+        }
+        let whole = (bytes / self.bytes).checked_mul(self.elements)?;
+        whole.checked_add(self.elements_in_part(bytes % self.bytes)?)
+    }
+
+    fn elements_in_part(&self, bytes: u64) -> Option<u64> {
+        match &self.shape {
+            Shape::Basic(datatype) => basic_elements_in(*datatype, bytes),
+            Shape::Repeat(child) => child.elements_in(bytes),
+            Shape::Parts(parts) => {
+                let (mut rest, mut elements) = (bytes, 0);
+                for part in parts.iter() {
+                    if rest < part.bytes {
+                        return Some(elements + part.elements_in_part(rest)?);
+                    }
+                    rest -= part.bytes;
+                    elements += part.elements;
+                }
+                (rest == 0).then_some(elements)
+            }
+        }
+    }
+}
+
+fn basic_elements_in(datatype: Predefined, bytes: u64) -> Option<u64> {
+    let size = datatype.size() as u64;
+    let (whole, rest) = (bytes / size, bytes % size);
+    match datatype.kind() {
+        BasicKind::Pair(value, _) if rest == value.size() as u64 => Some(2 * whole + 1),
+        BasicKind::Pair(..) if rest == 0 => Some(2 * whole),
+        _ if rest == 0 => Some(whole),
+        _ => None,
+    }
+}
