@@ -5,12 +5,15 @@
 //! `pool` (memory and stack slots), `engine` (the wasmtime configuration that uses them),
 //! `rewrite` (load-time passes) and `artifact` (the cache of compiled modules).
 
+pub mod artifact;
 pub mod engine;
 pub mod guest;
 pub mod page;
 pub mod pool;
+pub mod rewrite;
 mod sys;
 
+pub use artifact::{ArtifactCache, ArtifactConfig, CacheTrouble, ContentHash};
 pub use engine::{EngineConfig, VmEngine};
 pub use guest::{GuestAddr, GuestFault, GuestMemory};
 pub use pool::{Pool, PoolConfig};

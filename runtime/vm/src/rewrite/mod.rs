@@ -1,0 +1,69 @@
+//! The load-time pass: makes a module's state reachable from the host, and says what the module is.
+//!
+//! Every mutable global, every table and the memory are exported under reserved names, so that a
+//! Faaslet's state can be read and restored. Only the export section is rebuilt; all other sections
+//! are copied byte by byte and stay in order. DWARF addresses count from the start of the code
+//! section, and function names go by index, so backtraces survive.
+//!
+//! ```text
+//! faasm.memory.0      the linear memory
+//! faasm.table.<i>     table i        (indices count imported items first, as wasm does)
+//! faasm.global.<i>    mutable global i
+//! ```
+//!
+//! The pass is idempotent: a rewritten module is left as it is. It refuses what a Faaslet cannot
+//! be, with the remedy in the message; type checking is left to the compiler.
+
+mod error;
+mod exports;
+mod facts;
+mod scan;
+mod sections;
+
+pub use error::RewriteError;
+pub use facts::{
+    Export, ExternalKind, FunctionType, Import, ImportType, MemoryFacts, ModuleFacts, ValueType,
+};
+
+/// Version of this pass; part of the key of compiled code, raised whenever its output changes.
+pub const REWRITE_VERSION: u32 = 1;
+
+/// Name under which a rewritten module exports its linear memory.
+pub const MEMORY_EXPORT: &str = "faasm.memory.0";
+
+/// Name under which a rewritten module exports table `index`.
+pub fn table_export(index: u32) -> String {
+    format!("faasm.table.{index}")
+}
+
+/// Name under which a rewritten module exports mutable global `index`.
+pub fn global_export(index: u32) -> String {
+    format!("faasm.global.{index}")
+}
+
+/// A module after the pass.
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// The module to compile.
+    pub bytes: Vec<u8>,
+    /// What the original is.
+    pub facts: ModuleFacts,
+}
+
+/// Says what the module in `bytes` is without changing it; does not look at its code.
+///
+/// # Errors
+/// When `bytes` is not a module that a Faaslet can run.
+pub fn inspect(bytes: &[u8]) -> Result<ModuleFacts, RewriteError> {
+    scan::scan(bytes).map(|scan| scan.facts)
+}
+
+/// Exports the state of the module in `bytes` under the reserved names.
+///
+/// # Errors
+/// When `bytes` is not a module that a Faaslet can run, or when it uses a reserved name itself.
+pub fn rewrite(bytes: &[u8]) -> Result<Rewritten, RewriteError> {
+    let scan = scan::scan(bytes)?;
+    let bytes = exports::add_state_exports(bytes, &scan)?;
+    Ok(Rewritten { bytes, facts: scan.facts })
+}
