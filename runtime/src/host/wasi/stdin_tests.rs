@@ -1,0 +1,123 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::*;
+
+fn pipe() -> (StdinStream, OwnedFd) {
+    let (read, write) = std::io::pipe().expect("a pipe");
+    (StdinStream::from_fd(read.into()).expect("a stream"), write.into())
+}
+
+fn reader(stream: &StdinStream) -> StdinReader {
+    StdinReader::new(StdinSource::Stream(stream.clone()))
+}
+
+fn write(pipe: &OwnedFd, bytes: &[u8]) {
+    assert_eq!(rustix::io::write(pipe, bytes), Ok(bytes.len()));
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+fn read_all(reader: &mut StdinReader) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 7];
+    loop {
+        block_on(reader.readable());
+        match reader.take(&mut buffer) {
+            0 => return all,
+            len => all.extend_from_slice(&buffer[..len]),
+        }
+    }
+}
+
+#[test]
+fn nothing_is_taken_before_somebody_reads() {
+    let (stream, input) = pipe();
+    let _reader = reader(&stream);
+    write(&input, b"for the shell");
+    std::thread::sleep(Duration::from_millis(20));
+    let state = stream.shared.state.lock();
+    assert!(state.input.is_some(), "no thread was started");
+    assert_eq!(state.end, 0);
+}
+
+#[test]
+fn a_waiting_reader_is_pending_and_then_gets_the_bytes() {
+    let (stream, input) = pipe();
+    let mut reader = reader(&stream);
+    {
+        let mut waiting = pin!(reader.readable());
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(waiting.as_mut().poll(&mut context), Poll::Pending);
+        write(&input, b"hello");
+        block_on(waiting);
+    }
+    let mut buffer = [0; 16];
+    assert_eq!(reader.take(&mut buffer), 5);
+    assert_eq!(&buffer[..5], b"hello");
+    drop(input);
+    block_on(reader.readable());
+    assert_eq!(reader.ready(), Ok(StdinReady::End));
+}
+
+#[test]
+fn every_reader_gets_every_byte_and_chunks_are_dropped() {
+    let (stream, input) = pipe();
+    let mut readers: Vec<_> = (0..3).map(|_| reader(&stream)).collect();
+    let abandoned = reader(&stream);
+    write(&input, b"the same for all ranks");
+    drop(input);
+    for reader in &mut readers {
+        assert_eq!(read_all(reader), b"the same for all ranks");
+    }
+    assert_eq!(stream.shared.state.lock().chunks.len(), 1, "one rank has not read");
+    drop(abandoned);
+    assert!(stream.shared.state.lock().chunks.is_empty());
+}
+
+#[test]
+fn the_pump_ends_with_the_stream() {
+    let (stream, input) = pipe();
+    let mut reader = reader(&stream);
+    assert_eq!(reader.ready(), Ok(StdinReady::Empty), "this starts the pump");
+    let wake = Arc::downgrade(&stream.shared.wake);
+    drop((reader, stream));
+    for _ in 0..200 {
+        if wake.upgrade().is_none() {
+            return drop(input);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the pump still runs two seconds after its stream");
+}
+
+#[test]
+fn a_resumed_reader_skips_what_was_read() {
+    let mut reader = StdinReader::new(StdinSource::Bytes(Arc::from(*b"abcdef")));
+    assert!(reader.resume_at(4));
+    assert_eq!(read_all(&mut reader), b"ef");
+    assert!(!reader.resume_at(2), "bytes that were passed are gone");
+}
+
+#[test]
+fn a_resumed_reader_of_a_stream_drops_what_comes_again() {
+    let (stream, input) = pipe();
+    let mut reader = reader(&stream);
+    assert!(reader.resume_at(4));
+    write(&input, b"abc");
+    write(&input, b"def");
+    drop(input);
+    assert_eq!(read_all(&mut reader), b"ef");
+    assert!(stream.shared.state.lock().chunks.is_empty());
+}
+
+#[test]
+fn a_closed_source_is_at_its_end() {
+    let mut reader = StdinReader::new(StdinSource::Closed);
+    assert_eq!(reader.ready(), Ok(StdinReady::End));
+    block_on(reader.readable());
+}
