@@ -95,7 +95,45 @@ const OPTIONS: &[&str] = &[
 ];
 
 /// Headers by the name they are included with.
-const HEADERS: &[(&str, &str)] = &[("mpi.h", include_str!("../../../mpi-shim/include/mpi.h"))];
+const HEADERS: &[(&str, &str)] = &[
+    ("mpi.h", include_str!("../../../mpi-shim/include/mpi.h")),
+    ("__struct_rusage.h", include_str!("../../libc/include/__struct_rusage.h")),
+    ("__typedef_sigset_t.h", include_str!("../../libc/include/__typedef_sigset_t.h")),
+    ("execinfo.h", include_str!("../../libc/include/execinfo.h")),
+    ("fenv.h", include_str!("../../libc/include/fenv.h")),
+    ("grp.h", include_str!("../../libc/include/grp.h")),
+    ("malloc.h", include_str!("../../libc/include/malloc.h")),
+    ("netdb.h", include_str!("../../libc/include/netdb.h")),
+    ("pthread.h", include_str!("../../libc/include/pthread.h")),
+    ("pwd.h", include_str!("../../libc/include/pwd.h")),
+    ("sched.h", include_str!("../../libc/include/sched.h")),
+    ("setjmp.h", include_str!("../../libc/include/setjmp.h")),
+    ("signal.h", include_str!("../../libc/include/signal.h")),
+    ("stdio.h", include_str!("../../libc/include/stdio.h")),
+    ("stdlib.h", include_str!("../../libc/include/stdlib.h")),
+    ("sys/ipc.h", include_str!("../../libc/include/sys/ipc.h")),
+    ("sys/resource.h", include_str!("../../libc/include/sys/resource.h")),
+    ("sys/shm.h", include_str!("../../libc/include/sys/shm.h")),
+    ("sys/socket.h", include_str!("../../libc/include/sys/socket.h")),
+    ("sys/stat.h", include_str!("../../libc/include/sys/stat.h")),
+    ("sys/time.h", include_str!("../../libc/include/sys/time.h")),
+    ("sys/wait.h", include_str!("../../libc/include/sys/wait.h")),
+    ("syslog.h", include_str!("../../libc/include/syslog.h")),
+    ("time.h", include_str!("../../libc/include/time.h")),
+    ("unistd.h", include_str!("../../libc/include/unistd.h")),
+];
 
 /// Sources by file name.
-const SOURCES: &[(&str, &str)] = &[];
+const SOURCES: &[(&str, &str)] = &[
+    ("descriptor.c", include_str!("../../libc/descriptor.c")),
+    ("identity.c", include_str!("../../libc/identity.c")),
+    ("machine.c", include_str!("../../libc/machine.c")),
+    ("memory.c", include_str!("../../libc/memory.c")),
+    ("network.c", include_str!("../../libc/network.c")),
+    ("process.c", include_str!("../../libc/process.c")),
+    ("report.c", include_str!("../../libc/report.c")),
+    ("resource.c", include_str!("../../libc/resource.c")),
+    ("sched.c", include_str!("../../libc/sched.c")),
+    ("signal.c", include_str!("../../libc/signal.c")),
+    ("tempfile.c", include_str!("../../libc/tempfile.c")),
+];
