@@ -1,0 +1,89 @@
+//! Modules: programs checked, made ready for Faaslets and compiled, from a file or from memory.
+//!
+//! Loading reads a file once. What it hashes to is looked up in the cache of compiled code; only a
+//! program that was never seen by this engine is compiled, on all cores. Trouble with the cache is
+//! a warning, trouble with the program a [`ModuleError`].
+
+mod error;
+mod format;
+mod loader;
+mod progress;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faasm_vm::ContentHash;
+use faasm_vm::rewrite::ModuleFacts;
+
+pub use error::ModuleError;
+pub use format::FileFormat;
+pub use loader::ModuleLoader;
+pub use progress::Progress;
+
+/// A program that is ready to run; clones share it.
+#[derive(Clone, Debug)]
+pub struct Module {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    content: ContentHash,
+    code: wasmtime::Module,
+    facts: ModuleFacts,
+    compile_time: Option<Duration>,
+}
+
+impl Module {
+    /// What it is called in messages: the file's name, or the name it was loaded under.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The hash of its original bytes.
+    pub fn content_hash(&self) -> &ContentHash {
+        &self.inner.content
+    }
+
+    /// What it imports, exports and holds.
+    pub fn facts(&self) -> &ModuleFacts {
+        &self.inner.facts
+    }
+
+    /// How long it took to compile; `None` when its code was in the cache.
+    pub fn compile_time(&self) -> Option<Duration> {
+        self.inner.compile_time
+    }
+
+    /// Checks that this is a program, which can be started as the ranks of a job.
+    ///
+    /// # Errors
+    /// [`ModuleError::NotAProgram`] when it exports no function `_start`.
+    pub fn check_program(&self) -> Result<(), ModuleError> {
+        if self.facts().has_start() {
+            return Ok(());
+        }
+        let library = self.facts().has_initialize();
+        Err(ModuleError::NotAProgram { name: self.name().to_owned(), library })
+    }
+
+    /// The compiled code.
+    pub(crate) fn code(&self) -> &wasmtime::Module {
+        &self.inner.code
+    }
+}
+
+/// The imports of `module`, as module and name, that `known` does not know; sorted, each once.
+pub fn missing_imports(
+    module: &Module,
+    known: &dyn Fn(&str, &str) -> bool,
+) -> Vec<(String, String)> {
+    let imports = module.facts().imports.iter();
+    let missing: BTreeSet<_> = imports
+        .filter(|import| !known(&import.module, &import.name))
+        .map(|import| (import.module.clone(), import.name.clone()))
+        .collect();
+    missing.into_iter().collect()
+}
