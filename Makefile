@@ -1,0 +1,55 @@
+# The commands of this repository. Each installs what it needs and this machine lacks (see .ci/setup).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+RELEASE := target/release
+DEMO := target/demo
+RANKS ?= 64
+
+.PHONY: help build demo test check bench fmt clippy doc deny
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## build faasm-run, faasm-cc and faasm-c++ into target/release
+	@.ci/setup build
+	@cargo build --release
+	@$(RELEASE)/faasm-cc --faasm-install
+
+demo: build ## compile an MPI program and run it with 64 ranks
+	@mkdir -p $(DEMO)
+	$(RELEASE)/faasm-cc -O3 workloads/guests/apps/heat.c -o $(DEMO)/heat.wasm -lm
+	$(RELEASE)/faasm-run -n $(RANKS) --report $(DEMO)/heat.wasm
+
+test: ## run all tests
+	@.ci/setup rivals
+	@cargo build --workspace --bins
+	@target/debug/faasm-cc --faasm-install
+	@cargo test --workspace --no-fail-fast
+
+check: fmt clippy test doc deny ## everything a change must pass
+
+bench: build ## measure beside Open MPI and MPICH; BENCH="--quick --only ring" passes options on
+	@.ci/setup rivals
+	@cargo build --release --package faasm-bench
+	@$(RELEASE)/faasm-bench $(BENCH)
+
+fmt:
+	@.ci/setup build
+	@cargo fmt --all --check
+
+clippy:
+	@.ci/setup build
+	@cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+doc:
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+# Known vulnerabilities are looked up in a database that is fetched each time; without a network the rest is checked.
+deny:
+	@.ci/setup deny
+	@cargo deny --log-level error check bans licenses sources
+	@if cargo deny fetch db 2>/dev/null; then cargo deny --log-level error check --disable-fetch advisories; \
+	else echo "WARNING: known vulnerabilities NOT checked: their database cannot be fetched" >&2; fi
