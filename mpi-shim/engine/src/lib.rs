@@ -13,9 +13,10 @@ extern crate std;
 
 pub mod error;
 pub mod datatype;
+pub mod matching;
 pub mod op;
 //pub mod group;
 //pub mod topology;
 //pub mod info;
 //pub mod attribute;
-//pub mod collective;
+pub mod collective;

@@ -148,11 +148,7 @@ impl Datatype {
     ///
     /// # Errors
     /// As [`Datatype::indexed`].
-    pub fn structure(
-        blocklengths: &[i64],
-        displacements: &[i64],
-        types: &[Self],
-    ) -> Result<Self> {
+    pub fn structure(blocklengths: &[i64], displacements: &[i64], types: &[Self]) -> Result<Self> {
         same_length(blocklengths, displacements)?;
         if types.len() != blocklengths.len() {
             return Err(argument("array_of_types", "its length differs from count"));
@@ -261,12 +257,8 @@ fn check_subarray(sizes: &[i64], subsizes: &[i64], starts: &[i64]) -> Result<()>
 
 /// `count` adjacent elements of `old` at `offset`.
 fn block(offset: i64, count: i64, old: &Datatype) -> Result<Block> {
-    let one = Block {
-        offset: 0,
-        layout: old.layout(),
-        signature: old.signature(),
-        bounds: old.bounds(),
-    };
+    let one =
+        Block { offset: 0, layout: old.layout(), signature: old.signature(), bounds: old.bounds() };
     let block = repeat(one, count, old.extent()).ok_or_else(|| too_large("count"))?;
     let bounds = block.bounds.shift(offset).ok_or_else(|| too_large("displacement"))?;
     Ok(Block { offset, bounds, ..block })

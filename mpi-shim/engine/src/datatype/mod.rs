@@ -21,8 +21,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use construct::{Combiner, Contents, Order};
 pub use predefined::{BasicKind, Predefined, Scalar};
-pub(crate) use transfer::{address, total_bytes};
 pub use transfer::{Fault, Memory, pack, pack_window, unpack, unpack_window};
+pub(crate) use transfer::{address, total_bytes};
 
 use bounds::Bounds;
 use layout::Layout;

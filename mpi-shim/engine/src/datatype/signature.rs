@@ -45,7 +45,9 @@ impl Signature {
         let mut kept: Vec<Self> = Vec::new();
         for part in parts.into_iter().filter(|part| part.bytes > 0) {
             match kept.last_mut() {
-                Some(last) if last.sole_basic().is_some() && last.sole_basic() == part.sole_basic() => {
+                Some(last)
+                    if last.sole_basic().is_some() && last.sole_basic() == part.sole_basic() =>
+                {
                     last.bytes += part.bytes;
                     last.elements += part.elements;
                 }
