@@ -1,3 +1,45 @@
 //! MPI as imports of a WebAssembly module.
+//!
+//! A guest imports `mpi.MPI_Send` and its siblings. [`add_to_linker`] registers them all for a
+//! store whose data implements [`MpiView`]; what a rank needs of its surroundings is the trait
+//! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
+//! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `world` (what ranks
+//! share), `port`, `communicator`, `request`, `alloc`, `ctx` (one rank's state), `progress`
+//! (messages), `call` (one host call), `table` (declarations), `host` (one file per chapter).
 
 pub mod abi;
+mod alloc;
+pub mod call;
+mod communicator;
+pub mod ctx;
+mod handle;
+pub mod host;
+pub mod port;
+mod progress;
+mod request;
+pub mod table;
+mod tmp_engine;
+pub mod world;
+
+pub use call::{MpiExit, MpiView};
+pub use ctx::MpiCtx;
+
+/// Every host function, chapter by chapter.
+pub fn functions() -> impl Iterator<Item = &'static table::FunctionInfo> {
+    host::CHAPTERS.iter().copied().flatten()
+}
+
+/// Registers every MPI function, under its own and its profiling name, in module `mpi`.
+///
+/// # Errors
+/// When the linker holds one of the names already.
+pub fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> wasmtime::Result<()> {
+    host::add_to_linker(linker)
+}
+
+/// Whether `name`, with or without the `P` of the profiling interface, is a function of this crate.
+pub fn is_offered(name: &str) -> bool {
+    let plain = name.strip_prefix("PMPI_").map(|rest| format!("MPI_{rest}"));
+    let name = plain.as_deref().unwrap_or(name);
+    functions().any(|function| function.name == name)
+}

@@ -1,1 +1,49 @@
-//! Faaslets: MPI ranks as WebAssembly actors, and the program faasm-run.
+//! Faaslets: MPI ranks as WebAssembly actors in one process, and the program `faasm-run`.
+//!
+//! A [`Runtime`] is a set of worker threads. It loads programs ([`Module`]) and runs jobs of them:
+//! each rank is an instance on a fiber, polled by a worker. A job is the supervisor of its ranks;
+//! its [`JobHandle`] tells what they do and how they ended.
+//!
+//! ```no_run
+//! use faasm_runtime::{Multiplexer, MultiplexerOptions, Runtime};
+//! use std::sync::Arc;
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let runtime = Runtime::builder().build()?;
+//!     let module = runtime.load_file("ring.wasm")?;
+//!     let options = MultiplexerOptions { ranks: 64, ..Default::default() };
+//!     let output = Arc::new(Multiplexer::new(options, |failure| eprintln!("{failure}"))?);
+//!     let job = runtime.job(&module).ranks(64).args(["8"]).output(output.clone()).spawn()?;
+//!     let report = job.wait();
+//!     output.finish();
+//!     println!("exit code {} after {:?}", report.exit_code(), report.wall);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Modules, lower ones first: `error`, `message` (mailboxes), `module` (loading), `scheduler`
+//! (tasks and queues), `worker` (threads), `host` (WASI), `faaslet` (one rank), `job`, `launch`,
+//! `runtime`.
+
+mod error;
+mod faaslet;
+mod host;
+mod job;
+mod launch;
+mod message;
+mod module;
+mod runtime;
+mod scheduler;
+mod worker;
+
+pub use error::Error;
+pub use faaslet::RankExit;
+pub use host::wasi::{OutputSink, Preopen, Stream};
+pub use host::wasi::{StdinStream, WasiSetupError};
+pub use job::{
+    AppSpec, JobBuilder, JobHandle, JobReport, JobSpec, Outcome, RankEvent, RankState, RankStatus,
+    StdinPolicy,
+};
+pub use launch::{Multiplexer, MultiplexerOptions, OutputFailure};
+pub use module::{FileFormat, Module, ModuleError, Progress};
+pub use runtime::{Runtime, RuntimeBuilder};

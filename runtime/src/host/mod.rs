@@ -4,3 +4,12 @@
 //! jobs, which reach it through the sinks, sources and observers given to its builder.
 
 pub(crate) mod wasi;
+
+/// Whether the runtime offers the function `module.name` to guests.
+pub(crate) fn is_offered(module: &str, name: &str) -> bool {
+    match module {
+        wasi::MODULE => wasi::FUNCTIONS.contains(&name),
+        "mpi" => faasm_mpi_shim::is_offered(name),
+        _ => false,
+    }
+}

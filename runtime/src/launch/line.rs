@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::host::wasi::output::Stream;
+use crate::host::wasi::Stream;
 
 /// How long an unfinished line is kept before it is passed on as a prompt.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);

@@ -24,7 +24,7 @@ use super::{
     line::{Limits, LineMerger},
     rank_files::RankFiles,
 };
-use crate::host::wasi::output::{OutputSink, Stream};
+use crate::host::wasi::{OutputSink, Stream};
 
 /// How a job's output is brought together.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::line::Source;
-use crate::host::wasi::output::Stream;
+use crate::host::wasi::Stream;
 
 /// The files of a job.
 #[derive(Debug)]

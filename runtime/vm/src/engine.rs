@@ -46,6 +46,8 @@ impl VmEngine {
             .with_host_stack(Arc::new(PoolStacks(pool.clone())))
             .memory_reservation(4 << 30)
             .memory_may_move(false)
+            // Copy-on-write images need memories of wasmtime's own making.
+            .memory_init_cow(false)
             .wasm_exceptions(true)
             .wasm_relaxed_simd(true)
             .relaxed_simd_deterministic(true)

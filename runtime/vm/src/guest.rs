@@ -123,6 +123,14 @@ impl GuestMemory {
         Self::new(Arc::new(Slot::new(mapping, len, Weak::new())))
     }
 
+    /// A memory without bytes, for a Faaslet that has none yet.
+    ///
+    /// # Panics
+    /// When not even a page of address space can be had.
+    pub fn empty() -> Self {
+        Self::for_test(0)
+    }
+
     /// Current size in bytes.
     pub fn len(&self) -> u64 {
         self.slot.len() as u64

@@ -1,0 +1,355 @@
+//! One call of a host function: its caller, waiting, and what becomes of an error.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::GuestAddr;
+use wasmtime::{AsContextMut, Caller, Extern, Func};
+
+use crate::abi;
+use crate::alloc::GuestHeap;
+use crate::ctx::{MpiCtx, OtherEntry, Phase};
+use crate::port::{MpiPort, Pending};
+
+/// What a store's data must give so that MPI can be linked.
+pub trait MpiView: Send + 'static {
+    /// The runtime's port.
+    type Port: MpiPort;
+
+    /// The rank's MPI state.
+    fn mpi(&mut self) -> &mut MpiCtx<Self::Port>;
+}
+
+/// Why MPI ends the program.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum MpiExit {
+    /// `MPI_Abort` was called.
+    #[error("MPI_Abort({comm}, {code}) was called")]
+    Abort {
+        /// The error code it was given.
+        code: i32,
+        /// Name of the communicator.
+        comm: String,
+    },
+    /// An error met `MPI_ERRORS_ARE_FATAL` or `MPI_ERRORS_ABORT`.
+    #[error(
+        "{function} on communicator {comm} failed: {error}. The communicator's error handler is \
+             MPI_ERRORS_ARE_FATAL; correct the call, or set MPI_ERRORS_RETURN to handle it in the program"
+    )]
+    Fatal {
+        /// The function.
+        function: &'static str,
+        /// Name of the communicator.
+        comm: String,
+        /// What was wrong.
+        error: MpiError,
+    },
+}
+
+/// One call of a host function.
+pub struct Call<'a, T: MpiView> {
+    /// The calling instance.
+    pub caller: Caller<'a, T>,
+    /// The function that was called.
+    pub function: &'static str,
+}
+
+impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("function", &self.function).finish_non_exhaustive()
+    }
+}
+
+impl<'a, T: MpiView> Call<'a, T> {
+    /// Begins a call.
+    #[inline]
+    pub fn new(mut caller: Caller<'a, T>, function: &'static str) -> Self {
+        caller.data_mut().mpi().error_comm = abi::MPI_COMM_SELF;
+        Self { caller, function }
+    }
+
+    /// The rank's MPI state.
+    #[inline]
+    pub fn mpi(&mut self) -> &mut MpiCtx<T::Port> {
+        self.caller.data_mut().mpi()
+    }
+
+    /// Refuses calls before `MPI_Init` and after `MPI_Finalize`.
+    ///
+    /// # Errors
+    /// `MPI_ERR_OTHER` outside that span.
+    #[inline]
+    pub fn require_running(&mut self) -> Result<()> {
+        let reason = match self.mpi().phase {
+            Phase::Running => return Ok(()),
+            Phase::Before => "MPI_Init has not been called yet",
+            Phase::After => "MPI_Finalize has been called already",
+        };
+        Err(MpiError::new(ErrorClass::Other, reason))
+    }
+
+    /// Writes a result to the guest.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when the address is not inside the guest's memory.
+    #[inline]
+    pub fn write_i32(&mut self, argument: &'static str, addr: GuestAddr, value: i32) -> Result<()> {
+        self.write(argument, addr, &value.to_le_bytes())
+    }
+
+    /// Writes bytes to the guest.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when the address is not inside the guest's memory.
+    #[inline]
+    pub fn write(&mut self, argument: &'static str, addr: GuestAddr, data: &[u8]) -> Result<()> {
+        self.mpi()
+            .memory()?
+            .write(addr, data)
+            .map_err(|fault| MpiError::argument(ErrorClass::Arg, argument, fault.to_string()))
+    }
+
+    /// Reads `len` consecutive `int`s (or 4-byte handles) of the guest.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when they are not inside the guest's memory.
+    pub fn read_i32s(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        len: usize,
+    ) -> Result<Vec<i32>> {
+        let bytes =
+            self.mpi().memory()?.read_vec(addr, 4 * len as u64).map_err(|fault| {
+                MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
+            })?;
+        let word = |chunk: &[u8]| i32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        Ok(bytes.chunks_exact(4).map(word).collect())
+    }
+
+    /// Reads a C string of the guest of at most `bytes_max` bytes without its terminator.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when it is not inside the guest's memory, too long or not UTF-8.
+    pub fn read_string(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        bytes_max: usize,
+    ) -> Result<String> {
+        let wrong = |detail: String| MpiError::argument(ErrorClass::Arg, argument, detail);
+        let memory = self.mpi().memory()?;
+        let room = memory.len().saturating_sub(addr.get()).min(bytes_max as u64 + 1);
+        let mut bytes = memory.read_vec(addr, room).map_err(|fault| wrong(fault.to_string()))?;
+        let Some(end) = bytes.iter().position(|byte| *byte == 0) else {
+            return Err(wrong(format!("the string has no end within {bytes_max} bytes")));
+        };
+        bytes.truncate(end);
+        String::from_utf8(bytes).map_err(|_| wrong("the string is not UTF-8".to_owned()))
+    }
+
+    /// Writes a C string with its terminator, cut to `room` bytes.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when the address is not inside the guest's memory.
+    pub fn write_string(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        text: &str,
+        room: usize,
+    ) -> Result<usize> {
+        let mut len = text.len().min(room.saturating_sub(1));
+        while !text.is_char_boundary(len) {
+            len -= 1;
+        }
+        let mut bytes = text.as_bytes()[..len].to_vec();
+        bytes.push(0);
+        self.write(argument, addr, &bytes)?;
+        Ok(len)
+    }
+
+    /// Waits until `ready` holds. It is asked after every message and wake-up.
+    ///
+    /// `is_done` tells from the outside whether another rank has finished what is waited for; it
+    /// must stay true once it is. Suspends the fiber; never blocks the worker.
+    pub async fn wait<R>(
+        &mut self,
+        pending: &Pending,
+        is_done: &(dyn Fn() -> bool + Send + Sync),
+        mut ready: impl FnMut(&mut MpiCtx<T::Port>) -> Option<R>,
+    ) -> R {
+        loop {
+            let mpi = self.mpi();
+            mpi.progress();
+            if let Some(result) = ready(mpi) {
+                return result;
+            }
+            if mpi.port.watch(&|| is_done()) {
+                continue;
+            }
+            poll_fn(|cx| mpi.port.poll_suspend(cx, &|| is_done(), pending)).await;
+        }
+    }
+
+    /// Lets other ranks run when `dest` has much to receive.
+    #[inline]
+    pub async fn yield_if_congested(&mut self, dest: u32) {
+        if self.mpi().port.is_congested(dest) {
+            yield_now().await;
+        }
+    }
+
+    /// Lets other ranks of this worker run when a polling call has failed a few times in a row.
+    pub async fn yield_if_due(&mut self) {
+        if self.mpi().port.is_yield_due() {
+            yield_now().await;
+        }
+    }
+
+    /// Calls function `index` of the guest's table with `i32` arguments.
+    ///
+    /// # Errors
+    /// A trap of the function, or a message when the index names no such function.
+    pub async fn call_guest(&mut self, index: u32, args: &[i32]) -> wasmtime::Result<Option<i32>> {
+        let function = self.guest_function(index).ok_or_else(|| {
+            wasmtime::Error::msg(format!(
+                "{}: {index} is not a function pointer of the program",
+                self.function
+            ))
+        })?;
+        let results = function.ty(&self.caller).results().len();
+        let params: Vec<_> = args.iter().map(|arg| wasmtime::Val::I32(*arg)).collect();
+        let mut result = [wasmtime::Val::I32(0)];
+        let function_name = self.function;
+        function
+            .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
+            .await
+            .map_err(|error| error.context(format!("in a callback of {function_name}")))?;
+        Ok((results > 0).then(|| result[0].unwrap_i32()))
+    }
+
+    fn guest_function(&mut self, index: u32) -> Option<Func> {
+        let names = ["__indirect_function_table", "faasm.table.0"];
+        let table = names.iter().find_map(|name| self.caller.get_export(name)?.into_table())?;
+        table.get(&mut self.caller, u64::from(index))?.as_func()?.copied()
+    }
+
+    /// Allocates `bytes` of the guest's memory, aligned to 16.
+    ///
+    /// # Errors
+    /// `MPI_ERR_NO_MEM` when the guest's memory is exhausted; a trap of its `malloc`.
+    pub async fn allocate(&mut self, bytes: u32) -> wasmtime::Result<Result<u32>> {
+        let none = || {
+            let detail = format!("{bytes} bytes cannot be had in the program's memory");
+            MpiError::new(ErrorClass::NoMem, detail)
+        };
+        if let Some(Extern::Func(malloc)) = self.caller.get_export("malloc")
+            && let Ok(malloc) = malloc.typed::<i32, i32>(&self.caller)
+        {
+            let request = bytes.max(1).cast_signed();
+            let addr = malloc.call_async(self.caller.as_context_mut(), request).await?;
+            return Ok(if addr == 0 { Err(none()) } else { Ok(addr.cast_unsigned()) });
+        }
+        if let Some(addr) = self.mpi().heap.take(bytes) {
+            return Ok(Ok(addr));
+        }
+        Ok(self.grow(bytes).ok_or_else(none))
+    }
+
+    /// Adds pages to the guest's memory and allocates `bytes` of them.
+    fn grow(&mut self, bytes: u32) -> Option<u32> {
+        const PAGE: u64 = 65_536;
+        let names = ["memory", "faasm.memory.0"];
+        let memory = names.iter().find_map(|name| self.caller.get_export(name)?.into_memory())?;
+        let pages = u64::from(GuestHeap::rounded(bytes)?).div_ceil(PAGE);
+        let before = memory.grow(&mut self.caller, pages).ok()?;
+        let addr = u32::try_from(before * PAGE).ok()?;
+        let size = u32::try_from(pages * PAGE).ok()?;
+        self.mpi().heap.add(addr, size);
+        self.mpi().heap.take(bytes)
+    }
+
+    /// Gives memory of [`Call::allocate`] back; `false` when the address is not such a block.
+    ///
+    /// # Errors
+    /// A trap of the guest's `free`.
+    pub async fn free(&mut self, addr: u32) -> wasmtime::Result<bool> {
+        if let Some(Extern::Func(free)) = self.caller.get_export("free")
+            && let Ok(free) = free.typed::<i32, ()>(&self.caller)
+        {
+            free.call_async(self.caller.as_context_mut(), addr.cast_signed()).await?;
+            return Ok(true);
+        }
+        Ok(self.mpi().heap.give_back(addr))
+    }
+
+    /// Ends a call: the value the C function returns, or the end of the program.
+    ///
+    /// # Errors
+    /// [`MpiExit::Fatal`] under `MPI_ERRORS_ARE_FATAL`; a trap of the program's own error handler.
+    #[inline]
+    pub async fn finish(&mut self, result: Result<()>) -> wasmtime::Result<i32> {
+        match result {
+            Ok(()) => Ok(abi::MPI_SUCCESS),
+            Err(error) => self.raise(error).await,
+        }
+    }
+
+    #[cold]
+    async fn raise(&mut self, error: MpiError) -> wasmtime::Result<i32> {
+        let handle = self.mpi().error_comm;
+        let code = error.class as i32;
+        let (errhandler, name) = match self.mpi().comm(handle) {
+            Ok(comm) => (comm.errhandler, comm.name.clone()),
+            Err(_) => (abi::MPI_ERRORS_ARE_FATAL, "?".to_owned()),
+        };
+        if errhandler == abi::MPI_ERRORS_RETURN {
+            return Ok(code);
+        }
+        let entry = self.mpi().others.get(errhandler);
+        if let Some(OtherEntry::Errhandler { function, .. }) = entry {
+            let function = *function;
+            self.call_errhandler(function, handle, code).await?;
+            return Ok(code);
+        }
+        let comm = if name.is_empty() { format!("{handle:#x}") } else { name };
+        Err(MpiExit::Fatal { function: self.function, comm, error }.into())
+    }
+
+    /// Calls the program's error handler with pointers to the handle and the code.
+    ///
+    /// # Errors
+    /// A trap of the handler, or no memory for the two arguments.
+    pub async fn call_errhandler(
+        &mut self,
+        function: u32,
+        handle: i32,
+        code: i32,
+    ) -> wasmtime::Result<()> {
+        let scratch = self.allocate(8).await?.map_err(wasmtime::Error::from)?;
+        let at = GuestAddr::from(scratch);
+        let second = GuestAddr::from(scratch + 4);
+        let filled = self
+            .write_i32("handle", at, handle)
+            .and_then(|()| self.write_i32("code", second, code));
+        filled.map_err(wasmtime::Error::from)?;
+        self.call_guest(function, &[scratch.cast_signed(), (scratch + 4).cast_signed()]).await?;
+        self.free(scratch).await?;
+        Ok(())
+    }
+}
+
+/// Suspends the fiber once and makes it runnable again behind the others.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,338 @@
+//! The MPI state of one rank.
+
+use crate::tmp_engine::attribute::KeyvalRegistry;
+use crate::tmp_engine::group::Group;
+use crate::tmp_engine::info::Info;
+use faasm_mpi_engine::datatype::{Datatype, Predefined};
+use faasm_mpi_engine::error::{ErrorClass, ErrorRegistry, MpiError, Result};
+use faasm_mpi_engine::matching::Matching;
+use faasm_mpi_engine::op::Op;
+use faasm_vm::{GuestAddr, GuestFault, GuestMemory};
+
+use crate::abi;
+use crate::alloc::GuestHeap;
+use crate::communicator::Communicator;
+use crate::handle::{HandleKind, Handles};
+use crate::port::{Header, MpiPort, Payload};
+use crate::request::Request;
+use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Site};
+
+/// How far the program is between `MPI_Init` and `MPI_Finalize`.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Before `MPI_Init`.
+    Before,
+    /// MPI calls are legal.
+    Running,
+    /// After `MPI_Finalize`.
+    After,
+}
+
+/// An operator that a guest's handle names.
+#[derive(Clone, Debug)]
+pub enum OpEntry {
+    /// Made by `MPI_Op_create`.
+    User {
+        /// Index of the C function in the guest's table.
+        function: u32,
+        /// Whether operands may be exchanged.
+        commutes: bool,
+    },
+}
+
+/// A datatype that a guest's handle names.
+#[derive(Clone, Debug)]
+pub struct DatatypeEntry {
+    /// The type.
+    pub datatype: Datatype,
+    /// `MPI_Type_commit` was called.
+    pub committed: bool,
+    /// Name given by `MPI_Type_set_name`.
+    pub name: Option<String>,
+    /// Cached attributes.
+    pub attributes: crate::tmp_engine::attribute::Attributes,
+}
+
+/// The objects that share the handle kind `Other`.
+#[derive(Clone, Debug)]
+pub enum OtherEntry {
+    /// `MPI_Info`.
+    Info(Info),
+    /// A handler made by `MPI_Comm_create_errhandler`: index of the C function in the guest's table.
+    Errhandler {
+        /// The function.
+        function: u32,
+        /// Communicators that use it keep it alive after `MPI_Errhandler_free`.
+        users: u32,
+        /// The guest gave its handle up.
+        freed: bool,
+    },
+    /// A message extracted by a matched probe.
+    Message(Arrived, i32),
+}
+
+/// A message that arrived: header and payload.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// Everything but the payload.
+    pub header: Header,
+    /// The payload.
+    pub payload: Payload,
+}
+
+/// The MPI state of one rank.
+#[derive(Debug)]
+pub struct MpiCtx<P> {
+    /// The way to the other ranks.
+    pub port: P,
+    memory: Option<GuestMemory>,
+    /// Between `MPI_Init` and `MPI_Finalize`?
+    pub phase: Phase,
+    /// Thread level that `MPI_Init_thread` provided.
+    pub thread_level: i32,
+    /// `MPI_COMM_WORLD`.
+    pub comm_world: Communicator,
+    /// `MPI_COMM_SELF`.
+    pub comm_self: Communicator,
+    /// Other communicators.
+    pub comms: Handles<Communicator>,
+    /// Groups.
+    pub groups: Handles<Group>,
+    /// Derived datatypes.
+    pub datatypes: Handles<DatatypeEntry>,
+    /// User operators.
+    pub ops: Handles<OpEntry>,
+    /// Requests.
+    pub requests: Handles<Request>,
+    /// Info objects, error handlers, matched messages.
+    pub others: Handles<OtherEntry>,
+    /// Attribute keys.
+    pub keyvals: KeyvalRegistry,
+    /// Error classes and codes added by the program.
+    pub errors: ErrorRegistry,
+    /// Attributes and names of predefined datatypes.
+    pub predefined_types: std::collections::BTreeMap<i32, DatatypeEntry>,
+    /// Posted and unexpected messages.
+    pub matching: Matching<Arrived>,
+    /// Memory that MPI itself needs inside the guest.
+    pub heap: GuestHeap,
+    /// Buffer of `MPI_Buffer_attach`: address and size.
+    pub attached: Option<(u32, u32)>,
+    /// Communicator whose error handler the running call's error goes to.
+    pub error_comm: i32,
+    /// Messages sent.
+    pub sent_messages: u64,
+    /// Bytes sent.
+    pub sent_bytes: u64,
+    /// Reused for payloads on their way out.
+    pub(crate) staging: Vec<u8>,
+}
+
+impl<P: MpiPort> MpiCtx<P> {
+    /// The state of a rank before `MPI_Init`.
+    pub fn new(port: P) -> Self {
+        let (rank, world) = (port.rank(), port.world());
+        let fatal = abi::MPI_ERRORS_ARE_FATAL;
+        let everyone = Group::world(world.size());
+        let mut comm_world =
+            Communicator::new(CONTEXT_WORLD, everyone, rank, world.world_site().clone(), fatal);
+        "MPI_COMM_WORLD".clone_into(&mut comm_world.name);
+        let alone = std::sync::Arc::new(Site::new(1));
+        let mut comm_self = Communicator::new(CONTEXT_SELF, Group::single(rank), 0, alone, fatal);
+        "MPI_COMM_SELF".clone_into(&mut comm_self.name);
+        Self {
+            port,
+            memory: None,
+            phase: Phase::Before,
+            thread_level: abi::MPI_THREAD_SINGLE,
+            comm_world,
+            comm_self,
+            comms: Handles::new(HandleKind::Communicator),
+            groups: Handles::new(HandleKind::Group),
+            datatypes: Handles::new(HandleKind::Datatype),
+            ops: Handles::new(HandleKind::Op),
+            requests: Handles::new(HandleKind::Request),
+            others: Handles::new(HandleKind::Other),
+            keyvals: KeyvalRegistry::default(),
+            errors: ErrorRegistry::default(),
+            predefined_types: std::collections::BTreeMap::new(),
+            matching: Matching::default(),
+            heap: GuestHeap::default(),
+            attached: None,
+            error_comm: abi::MPI_COMM_SELF,
+            sent_messages: 0,
+            sent_bytes: 0,
+            staging: Vec::new(),
+        }
+    }
+
+    /// Gives the state its guest's memory, once the instance exists.
+    pub fn set_memory(&mut self, memory: GuestMemory) {
+        self.memory = Some(memory);
+    }
+
+    /// The guest's memory.
+    ///
+    /// # Errors
+    /// When the guest calls from its start function, before the instance is complete.
+    #[inline]
+    pub fn memory(&self) -> Result<&GuestMemory> {
+        self.memory.as_ref().ok_or_else(|| {
+            MpiError::new(ErrorClass::Other, "MPI cannot be called from a wasm start function")
+        })
+    }
+
+    /// The communicator behind `handle`, which becomes the one whose error handler counts.
+    ///
+    /// # Errors
+    /// `MPI_ERR_COMM` when it is null, freed or not a communicator.
+    #[inline]
+    pub fn comm(&mut self, handle: i32) -> Result<&Communicator> {
+        self.comm_mut(handle).map(|comm| &*comm)
+    }
+
+    /// As [`MpiCtx::comm`], to change it.
+    ///
+    /// # Errors
+    /// `MPI_ERR_COMM` when it is null, freed or not a communicator.
+    #[inline]
+    pub fn comm_mut(&mut self, handle: i32) -> Result<&mut Communicator> {
+        let found = match handle {
+            abi::MPI_COMM_WORLD => Some(&mut self.comm_world),
+            abi::MPI_COMM_SELF => Some(&mut self.comm_self),
+            _ => self.comms.get_mut(handle),
+        };
+        match found {
+            Some(comm) => {
+                self.error_comm = handle;
+                Ok(comm)
+            }
+            None => Err(bad_handle(ErrorClass::Comm, "comm", handle, abi::MPI_COMM_NULL)),
+        }
+    }
+
+    /// The datatype behind `handle`, which must be committed.
+    ///
+    /// # Errors
+    /// `MPI_ERR_TYPE` when it is null, freed, uncommitted or not a datatype.
+    #[inline]
+    pub fn datatype(&self, handle: i32) -> Result<Datatype> {
+        if let Some(predefined) = Predefined::from_handle(handle) {
+            return Ok(Datatype::Predefined(predefined));
+        }
+        let entry = self.datatype_entry(handle)?;
+        if !entry.committed {
+            let detail = format!("datatype {handle:#x} is not committed; call MPI_Type_commit");
+            return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
+        }
+        Ok(entry.datatype.clone())
+    }
+
+    /// The datatype behind `handle`, committed or not, for constructors and inquiries.
+    ///
+    /// # Errors
+    /// `MPI_ERR_TYPE` when it is null, freed or not a datatype.
+    pub fn any_datatype(&self, handle: i32) -> Result<Datatype> {
+        if let Some(predefined) = Predefined::from_handle(handle) {
+            return Ok(Datatype::Predefined(predefined));
+        }
+        self.datatype_entry(handle).map(|entry| entry.datatype.clone())
+    }
+
+    fn datatype_entry(&self, handle: i32) -> Result<&DatatypeEntry> {
+        self.datatypes
+            .get(handle)
+            .ok_or_else(|| bad_handle(ErrorClass::Type, "datatype", handle, abi::MPI_DATATYPE_NULL))
+    }
+
+    /// The operator behind `handle`.
+    ///
+    /// # Errors
+    /// `MPI_ERR_OP` when it is null, freed or not an operator.
+    pub fn op(&self, handle: i32) -> Result<Operator> {
+        if let Some(op) = Op::from_handle(handle) {
+            return Ok(Operator::Predefined(op));
+        }
+        match self.ops.get(handle) {
+            Some(OpEntry::User { function, commutes }) => {
+                Ok(Operator::User { function: *function, commutes: *commutes, handle })
+            }
+            None => Err(bad_handle(ErrorClass::Op, "op", handle, abi::MPI_OP_NULL)),
+        }
+    }
+
+    /// Checks a count argument.
+    ///
+    /// # Errors
+    /// `MPI_ERR_COUNT` when it is negative.
+    #[inline]
+    pub fn count(count: i32) -> Result<i64> {
+        if count < 0 {
+            let detail = format!("{count} is negative");
+            return Err(MpiError::argument(ErrorClass::Count, "count", detail));
+        }
+        Ok(i64::from(count))
+    }
+}
+
+/// An operator as a collective call uses it.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Operator {
+    /// One of the standard's.
+    Predefined(Op),
+    /// The guest's own.
+    User {
+        /// Index of the C function in the guest's table.
+        function: u32,
+        /// Whether operands may be exchanged.
+        commutes: bool,
+        /// The guest's handle.
+        handle: i32,
+    },
+}
+
+/// The error for a handle that names nothing of its kind.
+pub(crate) fn bad_handle(
+    class: ErrorClass,
+    argument: &'static str,
+    handle: i32,
+    null: i32,
+) -> MpiError {
+    let detail = if handle == null {
+        format!("the null handle names no object ({})", class.text())
+    } else {
+        format!("{handle:#x} is not a live handle of this kind")
+    };
+    MpiError::argument(class, argument, detail)
+}
+
+/// Turns an access outside the guest's memory into an MPI error about `argument`.
+pub(crate) fn fault(argument: &'static str) -> impl Fn(GuestFault) -> MpiError {
+    move |fault| MpiError::argument(ErrorClass::Buffer, argument, fault.to_string())
+}
+
+/// The guest's memory as the engine sees it.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Bytes<'a>(pub(crate) &'a GuestMemory);
+
+impl faasm_mpi_engine::datatype::Memory for Bytes<'_> {
+    fn read(
+        &self,
+        addr: u64,
+        out: &mut [u8],
+    ) -> std::result::Result<(), faasm_mpi_engine::datatype::Fault> {
+        self.0.read(GuestAddr::new(addr), out).map_err(engine_fault)
+    }
+
+    fn write(
+        &self,
+        addr: u64,
+        data: &[u8],
+    ) -> std::result::Result<(), faasm_mpi_engine::datatype::Fault> {
+        self.0.write(GuestAddr::new(addr), data).map_err(engine_fault)
+    }
+}
+
+pub(crate) const fn engine_fault(fault: GuestFault) -> faasm_mpi_engine::datatype::Fault {
+    faasm_mpi_engine::datatype::Fault { addr: fault.addr, len: fault.len }
+}

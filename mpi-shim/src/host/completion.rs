@@ -1,0 +1,548 @@
+//! Completion of requests (MPI-5.0 section 3.7.3 to 3.8.4): wait, test, free, cancel.
+
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::GuestAddr;
+
+use crate::abi::{self, Status};
+use crate::call::{Call, MpiView};
+use crate::ctx::{MpiCtx, bad_handle};
+use crate::port::{MpiPort, Pending};
+use crate::request::{Completion, Operation, State};
+use crate::table::host_functions;
+
+host_functions! {
+    /// Waits for one request. Section 3.7.3.
+    call fn MPI_Wait(request: GuestAddr, status: GuestAddr) = wait;
+    /// Waits for all of several requests. Section 3.7.5.
+    call fn MPI_Waitall(count: i32, requests: GuestAddr, statuses: GuestAddr) = waitall;
+    /// Waits for any of several requests. Section 3.7.5.
+    call fn MPI_Waitany(count: i32, requests: GuestAddr, index: GuestAddr, status: GuestAddr) = waitany;
+    /// Waits for some of several requests. Section 3.7.5.
+    call fn MPI_Waitsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = waitsome;
+    /// Tests one request. Section 3.7.3.
+    call fn MPI_Test(request: GuestAddr, flag: GuestAddr, status: GuestAddr) = test;
+    /// Tests whether all of several requests are complete. Section 3.7.5.
+    call fn MPI_Testall(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = testall;
+    /// Tests whether any of several requests is complete. Section 3.7.5.
+    call fn MPI_Testany(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = testany;
+    /// Tests which of several requests are complete. Section 3.7.5.
+    call fn MPI_Testsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = testsome;
+    /// Gives a request up; its operation goes on. Section 3.7.3.
+    call fn MPI_Request_free(request: GuestAddr) = request_free;
+    /// Looks at a request without completing it. Section 3.7.6.
+    call fn MPI_Request_get_status(request: i32, flag: GuestAddr, status: GuestAddr) = request_get_status;
+    /// Looks at several requests without completing them. Section 3.7.6.
+    call fn MPI_Request_get_status_all(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = request_get_status_all;
+    /// Looks for any complete request without completing it. Section 3.7.6.
+    call fn MPI_Request_get_status_any(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = request_get_status_any;
+    /// Looks for the complete requests without completing them. Section 3.7.6.
+    call fn MPI_Request_get_status_some(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = request_get_status_some;
+    /// Asks to cancel an operation. Section 3.8.4.
+    call fn MPI_Cancel(request: GuestAddr) = cancel;
+}
+
+/// Writes a status unless the guest ignores it; `MPI_ERROR` stays as it was.
+#[inline]
+pub(crate) fn put_status<T: MpiView>(
+    call: &mut Call<'_, T>,
+    addr: GuestAddr,
+    status: &Status,
+) -> Result<()> {
+    if addr.is_null() {
+        return Ok(());
+    }
+    let bytes = status.to_bytes();
+    let after = Status::ERROR_OFFSET_BYTES + 4;
+    call.write("status", addr, &bytes[..Status::ERROR_OFFSET_BYTES])?;
+    call.write("status", GuestAddr::new(addr.get() + after as u64), &bytes[after..])
+}
+
+/// Waits for a request that is in the table, and takes it out or makes it inactive.
+pub(crate) async fn wait_one<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Completion {
+    if let Some(completion) = take(call.mpi(), handle) {
+        return completion;
+    }
+    let pending = pending_of(call, handle);
+    call.wait(&pending, &|| false, |mpi| take(mpi, handle)).await
+}
+
+fn pending_of<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Pending {
+    let function = call.function;
+    match call.mpi().requests.get(handle) {
+        Some(request) => {
+            let peer = match request.operation {
+                Operation::Send { dest, .. } => dest,
+                Operation::Receive { source } => source,
+            };
+            let (tag, context) = (Some(request.tag), request.context);
+            Pending { function, peer: Some(peer), tag, context }
+        }
+        None => Pending { function, peer: None, tag: None, context: 0 },
+    }
+}
+
+/// Takes the result of a request that is done. A handle that names nothing is an empty result.
+fn take<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Option<Completion> {
+    let empty = Completion { status: Status::EMPTY, error: None };
+    let Some(request) = mpi.requests.get_mut(handle) else { return Some(empty) };
+    if !request.is_done() {
+        return None;
+    }
+    if let Some(also) = request.also {
+        let sent = take(mpi, also)?;
+        let request = mpi.requests.get_mut(handle)?;
+        request.also = None;
+        if let (State::Complete(completion), Some(error)) = (&mut request.state, sent.error) {
+            completion.error.get_or_insert(error);
+        }
+        return take(mpi, handle);
+    }
+    mpi.error_comm = request.comm;
+    if request.persistent {
+        return Some(match std::mem::replace(&mut request.state, State::Inactive) {
+            State::Complete(completion) => completion,
+            _ => empty,
+        });
+    }
+    match mpi.requests.remove(handle)?.state {
+        State::Complete(completion) => Some(completion),
+        _ => Some(empty),
+    }
+}
+
+/// Requests of the guest's array, checked: each is null or alive.
+fn handles<T: MpiView>(call: &mut Call<'_, T>, count: i32, addr: GuestAddr) -> Result<Vec<i32>> {
+    let count = MpiCtx::<T::Port>::count(count)? as usize;
+    let handles = call.read_i32s("array_of_requests", addr, count)?;
+    let mpi = call.mpi();
+    for handle in &handles {
+        if *handle != abi::MPI_REQUEST_NULL {
+            known(mpi, *handle)?;
+        }
+    }
+    Ok(handles)
+}
+
+fn known<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
+    match mpi.requests.get(handle) {
+        Some(request) => {
+            mpi.error_comm = request.comm;
+            Ok(())
+        }
+        None => Err(bad_handle(ErrorClass::Request, "request", handle, abi::MPI_REQUEST_NULL)),
+    }
+}
+
+/// Whether the handle names a request that a completion call can complete: not null, not inactive.
+fn is_active<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    mpi.requests.get(handle).is_some_and(|request| !matches!(request.state, State::Inactive))
+}
+
+fn is_complete<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    mpi.requests.get(handle).is_none_or(|request| {
+        request.is_done() && request.also.is_none_or(|also| is_complete(mpi, also))
+    })
+}
+
+/// Sets the guest's handle to null when its request is gone.
+fn put_handle<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr, handle: i32) -> Result<()> {
+    if call.mpi().requests.get(handle).is_some() {
+        return Ok(());
+    }
+    call.write_i32("request", addr, abi::MPI_REQUEST_NULL)
+}
+
+const fn element(array: GuestAddr, index: usize, bytes: usize) -> GuestAddr {
+    GuestAddr::new(array.get() + (index * bytes) as u64)
+}
+
+async fn wait<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let handle = handles(call, 1, request)?[0];
+    let completion = wait_one(call, handle).await;
+    put_handle(call, request, handle)?;
+    put_status(call, status, &completion.status)?;
+    completion.error.map_or(Ok(()), Err)
+}
+
+async fn test<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: GuestAddr,
+    flag: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let handle = handles(call, 1, request)?[0];
+    call.mpi().progress();
+    let done = take(call.mpi(), handle);
+    call.write_i32("flag", flag, i32::from(done.is_some()))?;
+    let Some(completion) = done else {
+        call.yield_if_due().await;
+        return Ok(());
+    };
+    put_handle(call, request, handle)?;
+    put_status(call, status, &completion.status)?;
+    completion.error.map_or(Ok(()), Err)
+}
+
+async fn waitall<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, count, requests)?;
+    for handle in &handles {
+        if is_complete(call.mpi(), *handle) {
+            continue;
+        }
+        let pending = pending_of(call, *handle);
+        let handle = *handle;
+        call.wait(&pending, &|| false, |mpi| is_complete(mpi, handle).then_some(())).await;
+    }
+    complete_all(call, &handles, requests, statuses)
+}
+
+/// Takes the results of requests that are all done.
+fn complete_all<T: MpiView>(
+    call: &mut Call<'_, T>,
+    handles: &[i32],
+    requests: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let mut results = Vec::with_capacity(handles.len());
+    for (index, handle) in handles.iter().enumerate() {
+        let completion =
+            take(call.mpi(), *handle).unwrap_or(Completion { status: Status::EMPTY, error: None });
+        if *handle != abi::MPI_REQUEST_NULL {
+            put_handle(call, element(requests, index, 4), *handle)?;
+        }
+        results.push(completion);
+    }
+    put_results(call, results, statuses)
+}
+
+/// Writes several statuses; with any error also their `MPI_ERROR`, and fails with `MPI_ERR_IN_STATUS`.
+fn put_results<T: MpiView>(
+    call: &mut Call<'_, T>,
+    results: Vec<Completion>,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let failed = results.iter().filter_map(|result| result.error.as_ref()).next().cloned();
+    if !statuses.is_null() {
+        for (index, result) in results.iter().enumerate() {
+            let at = element(statuses, index, Status::SIZE_BYTES);
+            put_status(call, at, &result.status)?;
+            if failed.is_some() {
+                let error = result.error.as_ref().map_or(0, |error| error.class as i32);
+                let at = GuestAddr::new(at.get() + Status::ERROR_OFFSET_BYTES as u64);
+                call.write_i32("array_of_statuses", at, error)?;
+            }
+        }
+    }
+    failed.map_or(Ok(()), |error| Err(MpiError { class: ErrorClass::InStatus, ..error }))
+}
+
+async fn testall<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+    flag: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, count, requests)?;
+    let mpi = call.mpi();
+    mpi.progress();
+    let done = handles.iter().all(|handle| is_complete(mpi, *handle));
+    call.write_i32("flag", flag, i32::from(done))?;
+    if done {
+        return complete_all(call, &handles, requests, statuses);
+    }
+    call.yield_if_due().await;
+    Ok(())
+}
+
+/// The first active request that is done; `Some(None)` when no request is active.
+fn any_done<P: MpiPort>(mpi: &MpiCtx<P>, handles: &[i32]) -> Option<Option<usize>> {
+    let mut active = false;
+    for (index, handle) in handles.iter().enumerate() {
+        if is_active(mpi, *handle) {
+            if is_complete(mpi, *handle) {
+                return Some(Some(index));
+            }
+            active = true;
+        }
+    }
+    (!active).then_some(None)
+}
+
+/// Completes request `index` of the array, or reports that none is active.
+fn complete_any<T: MpiView>(
+    call: &mut Call<'_, T>,
+    handles: &[i32],
+    found: Option<usize>,
+    requests: GuestAddr,
+    (index_addr, status): (GuestAddr, GuestAddr),
+) -> Result<()> {
+    let Some(index) = found else {
+        call.write_i32("index", index_addr, abi::MPI_UNDEFINED)?;
+        return put_status(call, status, &Status::EMPTY);
+    };
+    call.write_i32("index", index_addr, index as i32)?;
+    let handle = handles[index];
+    let completion =
+        take(call.mpi(), handle).unwrap_or(Completion { status: Status::EMPTY, error: None });
+    put_handle(call, element(requests, index, 4), handle)?;
+    put_status(call, status, &completion.status)?;
+    completion.error.map_or(Ok(()), Err)
+}
+
+async fn waitany<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+    index: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, count, requests)?;
+    let pending = first_pending(call, &handles);
+    let found = call.wait(&pending, &|| false, |mpi| any_done(mpi, &handles)).await;
+    complete_any(call, &handles, found, requests, (index, status))
+}
+
+fn first_pending<T: MpiView>(call: &mut Call<'_, T>, handles: &[i32]) -> Pending {
+    let mpi = call.mpi();
+    let first = handles.iter().copied().find(|handle| !is_complete(mpi, *handle));
+    pending_of(call, first.unwrap_or(abi::MPI_REQUEST_NULL))
+}
+
+async fn testany<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+    index: GuestAddr,
+    flag: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, count, requests)?;
+    call.mpi().progress();
+    let found = any_done(call.mpi(), &handles);
+    call.write_i32("flag", flag, i32::from(found.is_some()))?;
+    match found {
+        Some(found) => complete_any(call, &handles, found, requests, (index, status)),
+        None => {
+            call.write_i32("index", index, abi::MPI_UNDEFINED)?;
+            call.yield_if_due().await;
+            Ok(())
+        }
+    }
+}
+
+/// All active requests that are done; `None` when no request is active.
+fn some_done<P: MpiPort>(mpi: &MpiCtx<P>, handles: &[i32]) -> Option<Vec<usize>> {
+    let active = |index: &usize| is_active(mpi, handles[*index]);
+    let mut found = (0..handles.len()).filter(active).peekable();
+    found.peek()?;
+    Some(found.filter(|index| is_complete(mpi, handles[*index])).collect())
+}
+
+/// Completes the requests at `found`, or reports that none is active.
+fn complete_some<T: MpiView>(
+    call: &mut Call<'_, T>,
+    handles: &[i32],
+    found: Option<Vec<usize>>,
+    requests: GuestAddr,
+    (outcount, indices, statuses): (GuestAddr, GuestAddr, GuestAddr),
+) -> Result<()> {
+    let Some(found) = found else {
+        return call.write_i32("outcount", outcount, abi::MPI_UNDEFINED);
+    };
+    call.write_i32("outcount", outcount, found.len() as i32)?;
+    let mut results = Vec::with_capacity(found.len());
+    for (position, index) in found.into_iter().enumerate() {
+        call.write_i32("array_of_indices", element(indices, position, 4), index as i32)?;
+        let completion = take(call.mpi(), handles[index])
+            .unwrap_or(Completion { status: Status::EMPTY, error: None });
+        put_handle(call, element(requests, index, 4), handles[index])?;
+        results.push(completion);
+    }
+    put_results(call, results, statuses)
+}
+
+async fn waitsome<T: MpiView>(
+    call: &mut Call<'_, T>,
+    incount: i32,
+    requests: GuestAddr,
+    outcount: GuestAddr,
+    indices: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, incount, requests)?;
+    let pending = first_pending(call, &handles);
+    let ready = |mpi: &mut MpiCtx<T::Port>| match some_done(mpi, &handles) {
+        Some(found) if found.is_empty() => None,
+        found => Some(found),
+    };
+    let found = call.wait(&pending, &|| false, ready).await;
+    complete_some(call, &handles, found, requests, (outcount, indices, statuses))
+}
+
+async fn testsome<T: MpiView>(
+    call: &mut Call<'_, T>,
+    incount: i32,
+    requests: GuestAddr,
+    outcount: GuestAddr,
+    indices: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, incount, requests)?;
+    call.mpi().progress();
+    let found = some_done(call.mpi(), &handles);
+    let fruitless = found.as_ref().is_some_and(Vec::is_empty);
+    complete_some(call, &handles, found, requests, (outcount, indices, statuses))?;
+    if fruitless {
+        call.yield_if_due().await;
+    }
+    Ok(())
+}
+
+async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
+    let handle = call.read_i32s("request", request, 1)?[0];
+    let mpi = call.mpi();
+    known(mpi, handle)?;
+    let entry = mpi.requests.get_mut(handle);
+    if entry.is_some_and(|entry| {
+        entry.freed = true;
+        entry.is_done()
+    }) {
+        mpi.requests.remove(handle);
+    }
+    call.write_i32("request", request, abi::MPI_REQUEST_NULL)
+}
+
+/// The status a completion call would give now.
+fn peek<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> Option<Status> {
+    if !is_complete(mpi, handle) {
+        return None;
+    }
+    Some(match mpi.requests.get(handle).map(|request| &request.state) {
+        Some(State::Complete(completion)) => completion.status,
+        _ => Status::EMPTY,
+    })
+}
+
+async fn request_get_status<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: i32,
+    flag: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let mpi = call.mpi();
+    if request != abi::MPI_REQUEST_NULL {
+        known(mpi, request)?;
+    }
+    mpi.progress();
+    let found = peek(mpi, request);
+    call.write_i32("flag", flag, i32::from(found.is_some()))?;
+    match found {
+        Some(found) => put_status(call, status, &found),
+        None => {
+            call.yield_if_due().await;
+            Ok(())
+        }
+    }
+}
+
+async fn request_get_status_all<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+    flag: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, count, requests)?;
+    let mpi = call.mpi();
+    mpi.progress();
+    let found: Option<Vec<_>> = handles.iter().map(|handle| peek(mpi, *handle)).collect();
+    call.write_i32("flag", flag, i32::from(found.is_some()))?;
+    for (index, status) in found.iter().flatten().enumerate().filter(|_| !statuses.is_null()) {
+        put_status(call, element(statuses, index, Status::SIZE_BYTES), status)?;
+    }
+    if found.is_none() {
+        call.yield_if_due().await;
+    }
+    Ok(())
+}
+
+async fn request_get_status_any<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+    index: GuestAddr,
+    flag: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, count, requests)?;
+    call.mpi().progress();
+    let found = any_done(call.mpi(), &handles);
+    call.write_i32("flag", flag, i32::from(found.is_some()))?;
+    let position = found.flatten();
+    let number = position.map_or(abi::MPI_UNDEFINED, |position| position as i32);
+    call.write_i32("index", index, number)?;
+    if found.is_none() {
+        call.yield_if_due().await;
+        return Ok(());
+    }
+    let seen = position.and_then(|position| peek(call.mpi(), handles[position]));
+    put_status(call, status, &seen.unwrap_or(Status::EMPTY))
+}
+
+async fn request_get_status_some<T: MpiView>(
+    call: &mut Call<'_, T>,
+    incount: i32,
+    requests: GuestAddr,
+    outcount: GuestAddr,
+    indices: GuestAddr,
+    statuses: GuestAddr,
+) -> Result<()> {
+    let handles = handles(call, incount, requests)?;
+    call.mpi().progress();
+    let Some(found) = some_done(call.mpi(), &handles) else {
+        return call.write_i32("outcount", outcount, abi::MPI_UNDEFINED);
+    };
+    call.write_i32("outcount", outcount, found.len() as i32)?;
+    for (position, index) in found.iter().enumerate() {
+        call.write_i32("array_of_indices", element(indices, position, 4), *index as i32)?;
+        let status = peek(call.mpi(), handles[*index]).unwrap_or(Status::EMPTY);
+        if !statuses.is_null() {
+            put_status(call, element(statuses, position, Status::SIZE_BYTES), &status)?;
+        }
+    }
+    if found.is_empty() {
+        call.yield_if_due().await;
+    }
+    Ok(())
+}
+
+async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
+    let handle = call.read_i32s("request", request, 1)?[0];
+    let mpi = call.mpi();
+    known(mpi, handle)?;
+    mpi.progress();
+    let Some(entry) = mpi.requests.get_mut(handle) else { return Ok(()) };
+    if entry.is_done() || std::mem::replace(&mut entry.cancelling, true) {
+        return Ok(());
+    }
+    match entry.operation {
+        Operation::Send { .. } => mpi.cancel_send(handle),
+        Operation::Receive { .. } => {
+            if mpi.matching.cancel(handle.cast_unsigned()) {
+                let status = Status { cancelled: true, ..Status::EMPTY };
+                mpi.complete(handle, Completion { status, error: None });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,634 @@
+//! Point-to-point communication (MPI-5.0 chapter 3): starting sends and receives, and probing.
+
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::GuestAddr;
+
+use crate::abi::{self, Status};
+use crate::call::{Call, MpiView};
+use crate::ctx::{MpiCtx, OtherEntry, bad_handle};
+use crate::host::completion::{put_status, wait_one};
+use crate::port::{MpiPort, Pending};
+use crate::progress::pattern;
+use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
+use crate::table::host_functions;
+
+host_functions! {
+    /// Standard-mode blocking send. Section 3.2.1.
+    call fn MPI_Send(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = send;
+    /// Buffered-mode blocking send. Section 3.4.
+    call fn MPI_Bsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = bsend;
+    /// Synchronous-mode blocking send. Section 3.4.
+    call fn MPI_Ssend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = ssend;
+    /// Ready-mode blocking send. Section 3.4.
+    call fn MPI_Rsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = rsend;
+    /// Blocking receive. Section 3.2.4.
+    call fn MPI_Recv(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, status: GuestAddr) = recv;
+    /// Send and receive at once. Section 3.11.
+    call fn MPI_Sendrecv(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv;
+    /// Send and receive in one buffer. Section 3.11.
+    call fn MPI_Sendrecv_replace(buf: GuestAddr, count: i32, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv_replace;
+    /// Standard-mode non-blocking send. Section 3.7.2.
+    call fn MPI_Isend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = isend;
+    /// Buffered-mode non-blocking send. Section 3.7.2.
+    call fn MPI_Ibsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ibsend;
+    /// Synchronous-mode non-blocking send. Section 3.7.2.
+    call fn MPI_Issend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = issend;
+    /// Ready-mode non-blocking send. Section 3.7.2.
+    call fn MPI_Irsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = irsend;
+    /// Non-blocking receive. Section 3.7.2.
+    call fn MPI_Irecv(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = irecv;
+    /// Non-blocking send and receive at once. Section 3.11.
+    call fn MPI_Isendrecv(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv;
+    /// Non-blocking send and receive in one buffer. Section 3.11.
+    call fn MPI_Isendrecv_replace(buf: GuestAddr, count: i32, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv_replace;
+    /// Persistent standard-mode send. Section 3.9.
+    call fn MPI_Send_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = send_init;
+    /// Persistent buffered-mode send. Section 3.9.
+    call fn MPI_Bsend_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = bsend_init;
+    /// Persistent synchronous-mode send. Section 3.9.
+    call fn MPI_Ssend_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ssend_init;
+    /// Persistent ready-mode send. Section 3.9.
+    call fn MPI_Rsend_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = rsend_init;
+    /// Persistent receive. Section 3.9.
+    call fn MPI_Recv_init(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = recv_init;
+    /// Starts a persistent request. Section 3.9.
+    call fn MPI_Start(request: GuestAddr) = start_persistent;
+    /// Starts several persistent requests. Section 3.9.
+    call fn MPI_Startall(count: i32, requests: GuestAddr) = start_all;
+    /// Waits for a matching message without receiving it. Section 3.8.1.
+    call fn MPI_Probe(source: i32, tag: i32, comm: i32, status: GuestAddr) = probe;
+    /// Looks for a matching message. Section 3.8.1.
+    call fn MPI_Iprobe(source: i32, tag: i32, comm: i32, flag: GuestAddr, status: GuestAddr) = iprobe;
+    /// Waits for a matching message and extracts it. Section 3.8.2.
+    call fn MPI_Mprobe(source: i32, tag: i32, comm: i32, message: GuestAddr, status: GuestAddr) = mprobe;
+    /// Looks for a matching message and extracts it. Section 3.8.2.
+    call fn MPI_Improbe(source: i32, tag: i32, comm: i32, flag: GuestAddr, message: GuestAddr, status: GuestAddr) = improbe;
+    /// Receives an extracted message. Section 3.8.3.
+    call fn MPI_Mrecv(buf: GuestAddr, count: i32, datatype: i32, message: GuestAddr, status: GuestAddr) = mrecv;
+    /// Starts to receive an extracted message. Section 3.8.3.
+    call fn MPI_Imrecv(buf: GuestAddr, count: i32, datatype: i32, message: GuestAddr, request: GuestAddr) = imrecv;
+}
+
+/// The arguments that most calls share.
+#[derive(Copy, Clone, Debug)]
+struct Args {
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+}
+
+macro_rules! send_modes {
+    ($($mode:ident: $blocking:ident $nonblocking:ident $persistent:ident;)*) => {$(
+        async fn $blocking<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32) -> Result<()> {
+            let args = Args { buf, count, datatype, peer, tag, comm };
+            blocking_send(call, SendMode::$mode, args).await
+        }
+
+        async fn $nonblocking<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
+            let args = Args { buf, count, datatype, peer, tag, comm };
+            let handle = start_new_send(call.mpi(), SendMode::$mode, args)?;
+            call.write_i32("request", request, handle)
+        }
+
+        async fn $persistent<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
+            let args = Args { buf, count, datatype, peer, tag, comm };
+            let mut new = send_request(call.mpi(), SendMode::$mode, args)?;
+            (new.persistent, new.state) = (true, State::Inactive);
+            let handle = insert(call.mpi(), new)?;
+            call.write_i32("request", request, handle)
+        }
+    )*};
+}
+
+send_modes! {
+    Standard: send isend send_init;
+    Buffered: bsend ibsend bsend_init;
+    Synchronous: ssend issend ssend_init;
+    Ready: rsend irsend rsend_init;
+}
+
+async fn blocking_send<T: MpiView>(
+    call: &mut Call<'_, T>,
+    mode: SendMode,
+    args: Args,
+) -> Result<()> {
+    let request = send_request(call.mpi(), mode, args)?;
+    // Only a send that has to wait needs an entry in the table, for the answer to find.
+    if mode != SendMode::Synchronous && request.is_eager() {
+        call.mpi().start_send(&request, 0)?;
+        call.yield_if_congested(request.peer).await;
+        return Ok(());
+    }
+    let handle = start(call.mpi(), request)?;
+    let status = wait_one(call, handle).await;
+    status.error.map_or(Ok(()), Err)
+}
+
+async fn recv<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+    status: GuestAddr,
+) -> Result<()> {
+    let request = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
+    let handle = start(call.mpi(), request)?;
+    finish_receive(call, handle, status).await
+}
+
+async fn finish_receive<T: MpiView>(
+    call: &mut Call<'_, T>,
+    handle: i32,
+    status: GuestAddr,
+) -> Result<()> {
+    let completion = wait_one(call, handle).await;
+    put_status(call, status, &completion.status)?;
+    completion.error.map_or(Ok(()), Err)
+}
+
+async fn sendrecv<T: MpiView>(
+    call: &mut Call<'_, T>,
+    sendbuf: GuestAddr,
+    sendcount: i32,
+    sendtype: i32,
+    dest: i32,
+    sendtag: i32,
+    recvbuf: GuestAddr,
+    recvcount: i32,
+    recvtype: i32,
+    source: i32,
+    recvtag: i32,
+    comm: i32,
+    status: GuestAddr,
+) -> Result<()> {
+    let outgoing =
+        Args { buf: sendbuf, count: sendcount, datatype: sendtype, peer: dest, tag: sendtag, comm };
+    let incoming = Args {
+        buf: recvbuf,
+        count: recvcount,
+        datatype: recvtype,
+        peer: source,
+        tag: recvtag,
+        comm,
+    };
+    let mpi = call.mpi();
+    let receive = receive_request(mpi, incoming)?;
+    let send = send_request(mpi, SendMode::Standard, outgoing)?;
+    let receive = start(mpi, receive)?;
+    let send = start(mpi, send)?;
+    let sent = wait_one(call, send).await;
+    finish_receive(call, receive, status).await?;
+    sent.error.map_or(Ok(()), Err)
+}
+
+async fn sendrecv_replace<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    dest: i32,
+    sendtag: i32,
+    source: i32,
+    recvtag: i32,
+    comm: i32,
+    status: GuestAddr,
+) -> Result<()> {
+    let receive =
+        replace(call.mpi(), buf, (count, datatype), (dest, sendtag), (source, recvtag, comm))?;
+    finish_receive(call, receive, status).await
+}
+
+/// Sends a copy of the buffer and posts the receive into it.
+fn replace<P: MpiPort>(
+    mpi: &mut MpiCtx<P>,
+    buf: GuestAddr,
+    (count, datatype): (i32, i32),
+    (dest, sendtag): (i32, i32),
+    (source, recvtag, comm): (i32, i32, i32),
+) -> Result<i32> {
+    let incoming = Args { buf, count, datatype, peer: source, tag: recvtag, comm };
+    let receive = receive_request(mpi, incoming)?;
+    // Buffered mode copies the data out, so that the receive may overwrite the buffer.
+    let outgoing = Args { buf, count, datatype, peer: dest, tag: sendtag, comm };
+    let send = send_request(mpi, SendMode::Buffered, outgoing)?;
+    mpi.start_send(&send, 0)?;
+    start(mpi, receive)
+}
+
+async fn irecv<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+    request: GuestAddr,
+) -> Result<()> {
+    let new = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
+    let handle = start(call.mpi(), new)?;
+    call.write_i32("request", request, handle)
+}
+
+async fn recv_init<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+    request: GuestAddr,
+) -> Result<()> {
+    let mut new = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
+    (new.persistent, new.state) = (true, State::Inactive);
+    let handle = insert(call.mpi(), new)?;
+    call.write_i32("request", request, handle)
+}
+
+async fn isendrecv<T: MpiView>(
+    call: &mut Call<'_, T>,
+    sendbuf: GuestAddr,
+    sendcount: i32,
+    sendtype: i32,
+    dest: i32,
+    sendtag: i32,
+    recvbuf: GuestAddr,
+    recvcount: i32,
+    recvtype: i32,
+    source: i32,
+    recvtag: i32,
+    comm: i32,
+    request: GuestAddr,
+) -> Result<()> {
+    let outgoing =
+        Args { buf: sendbuf, count: sendcount, datatype: sendtype, peer: dest, tag: sendtag, comm };
+    let incoming = Args {
+        buf: recvbuf,
+        count: recvcount,
+        datatype: recvtype,
+        peer: source,
+        tag: recvtag,
+        comm,
+    };
+    let mpi = call.mpi();
+    let mut receive = receive_request(mpi, incoming)?;
+    let send = send_request(mpi, SendMode::Standard, outgoing)?;
+    receive.also = Some(start(mpi, send)?);
+    let handle = start(mpi, receive)?;
+    call.write_i32("request", request, handle)
+}
+
+async fn isendrecv_replace<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    dest: i32,
+    sendtag: i32,
+    source: i32,
+    recvtag: i32,
+    comm: i32,
+    request: GuestAddr,
+) -> Result<()> {
+    let handle =
+        replace(call.mpi(), buf, (count, datatype), (dest, sendtag), (source, recvtag, comm))?;
+    call.write_i32("request", request, handle)
+}
+
+async fn start_persistent<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
+    let handle = call.read_i32s("request", request, 1)?[0];
+    restart(call.mpi(), handle)
+}
+
+async fn start_all<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    requests: GuestAddr,
+) -> Result<()> {
+    let count = MpiCtx::<T::Port>::count(count)? as usize;
+    for handle in call.read_i32s("array_of_requests", requests, count)? {
+        restart(call.mpi(), handle)?;
+    }
+    Ok(())
+}
+
+/// Starts a persistent request.
+fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
+    let Some(request) = mpi.requests.get_mut(handle) else {
+        return Err(bad_handle(ErrorClass::Request, "request", handle, abi::MPI_REQUEST_NULL));
+    };
+    if !request.persistent || !matches!(request.state, State::Inactive) {
+        let detail = "only an inactive persistent request can be started";
+        return Err(MpiError::argument(ErrorClass::Request, "request", detail));
+    }
+    mpi.error_comm = request.comm;
+    request.state = State::Active;
+    request.cancelling = false;
+    begin(mpi, handle)
+}
+
+async fn probe<T: MpiView>(
+    call: &mut Call<'_, T>,
+    source: i32,
+    tag: i32,
+    comm: i32,
+    status: GuestAddr,
+) -> Result<()> {
+    let (context, found) = probe_target(call.mpi(), source, tag, comm)?;
+    let found = match found {
+        Some(found) => found,
+        None => {
+            let pattern = pattern(context, source, tag);
+            let pending = pending(call.function, source, tag, context);
+            call.wait(&pending, &|| false, move |mpi| mpi.probe(&pattern)).await
+        }
+    };
+    put_status(call, status, &found)
+}
+
+async fn iprobe<T: MpiView>(
+    call: &mut Call<'_, T>,
+    source: i32,
+    tag: i32,
+    comm: i32,
+    flag: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let (context, found) = probe_target(call.mpi(), source, tag, comm)?;
+    let found = found.or_else(|| call.mpi().probe(&pattern(context, source, tag)));
+    call.write_i32("flag", flag, i32::from(found.is_some()))?;
+    match found {
+        Some(found) => put_status(call, status, &found),
+        None => {
+            call.yield_if_due().await;
+            Ok(())
+        }
+    }
+}
+
+async fn mprobe<T: MpiView>(
+    call: &mut Call<'_, T>,
+    source: i32,
+    tag: i32,
+    comm: i32,
+    message: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let (context, found) = probe_target(call.mpi(), source, tag, comm)?;
+    if let Some(found) = found {
+        call.write_i32("message", message, abi::MPI_MESSAGE_NO_PROC)?;
+        return put_status(call, status, &found);
+    }
+    let pattern = pattern(context, source, tag);
+    let pending = pending(call.function, source, tag, context);
+    call.wait(&pending, &|| false, move |mpi| mpi.probe(&pattern)).await;
+    extract(call, source, tag, comm, message, status).map(|_| ())
+}
+
+async fn improbe<T: MpiView>(
+    call: &mut Call<'_, T>,
+    source: i32,
+    tag: i32,
+    comm: i32,
+    flag: GuestAddr,
+    message: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let (_, found) = probe_target(call.mpi(), source, tag, comm)?;
+    let done = match found {
+        Some(found) => {
+            call.write_i32("message", message, abi::MPI_MESSAGE_NO_PROC)?;
+            put_status(call, status, &found)?;
+            true
+        }
+        None => {
+            call.mpi().progress();
+            extract(call, source, tag, comm, message, status)?
+        }
+    };
+    call.write_i32("flag", flag, i32::from(done))?;
+    if !done {
+        call.yield_if_due().await;
+    }
+    Ok(())
+}
+
+/// Takes a matching message out of the unexpected queue; returns whether there was one.
+fn extract<T: MpiView>(
+    call: &mut Call<'_, T>,
+    source: i32,
+    tag: i32,
+    comm: i32,
+    message: GuestAddr,
+    status: GuestAddr,
+) -> Result<bool> {
+    let mpi = call.mpi();
+    let context = mpi.comm(comm)?.context;
+    let Some((envelope, arrived)) = mpi.matching.extract(&pattern(context, source, tag)) else {
+        return Ok(false);
+    };
+    let found = Status {
+        source: envelope.source,
+        tag: envelope.tag,
+        count_bytes: arrived.payload.len().cast_signed(),
+        ..Status::EMPTY
+    };
+    let handle = mpi.others.insert(OtherEntry::Message(arrived, comm)).ok_or_else(too_many)?;
+    call.write_i32("message", message, handle)?;
+    put_status(call, status, &found)?;
+    Ok(true)
+}
+
+async fn mrecv<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    message: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let handle = matched_receive(call, buf, count, datatype, message)?;
+    finish_receive(call, handle, status).await
+}
+
+async fn imrecv<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    message: GuestAddr,
+    request: GuestAddr,
+) -> Result<()> {
+    let handle = matched_receive(call, buf, count, datatype, message)?;
+    call.write_i32("request", request, handle)
+}
+
+/// Receives an extracted message; the request is complete.
+fn matched_receive<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    message: GuestAddr,
+) -> Result<i32> {
+    let handle = call.read_i32s("message", message, 1)?[0];
+    let mpi = call.mpi();
+    let count = MpiCtx::<T::Port>::count(count)?;
+    let buffer = Buffer { addr: buf.get(), count, datatype: mpi.datatype(datatype)? };
+    let no_process = handle == abi::MPI_MESSAGE_NO_PROC;
+    if !no_process && !matches!(mpi.others.get(handle), Some(OtherEntry::Message(..))) {
+        return Err(bad_handle(ErrorClass::Request, "message", handle, abi::MPI_MESSAGE_NULL));
+    }
+    let source = if no_process { abi::MPI_PROC_NULL } else { abi::MPI_ANY_SOURCE };
+    let mut request = request(Operation::Receive { source }, buffer, abi::MPI_COMM_SELF);
+    let message_entry = mpi.others.remove(handle);
+    if let Some(OtherEntry::Message(_, comm)) = &message_entry {
+        request.comm = *comm;
+        mpi.error_comm = *comm;
+    }
+    let name = insert(mpi, request)?;
+    match message_entry {
+        Some(OtherEntry::Message(arrived, _)) => mpi.deliver(name, &arrived),
+        _ => mpi.complete(name, Completion { status: Status::PROC_NULL, error: None }),
+    }
+    call.write_i32("message", message, abi::MPI_MESSAGE_NULL)?;
+    Ok(name)
+}
+
+/// Checks a probe's arguments; gives the context, and the status where the source is `MPI_PROC_NULL`.
+fn probe_target<P: MpiPort>(
+    mpi: &mut MpiCtx<P>,
+    source: i32,
+    tag: i32,
+    comm: i32,
+) -> Result<(u32, Option<Status>)> {
+    let communicator = mpi.comm(comm)?;
+    let context = communicator.context;
+    check_tag(tag, true)?;
+    check_rank("source", source, communicator.size(), true)?;
+    Ok((context, (source == abi::MPI_PROC_NULL).then_some(Status::PROC_NULL)))
+}
+
+const fn pending(function: &'static str, peer: i32, tag: i32, context: u32) -> Pending {
+    Pending { function, peer: Some(peer), tag: Some(tag), context }
+}
+
+fn start_new_send<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> Result<i32> {
+    let request = send_request(mpi, mode, args)?;
+    start(mpi, request)
+}
+
+/// Checks the arguments of a send.
+#[inline]
+fn send_request<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> Result<Request> {
+    let communicator = mpi.comm(args.comm)?;
+    let (context, size) = (communicator.context, communicator.size());
+    check_rank("dest", args.peer, size, false)?;
+    check_tag(args.tag, false)?;
+    let peer = if args.peer >= 0 {
+        communicator.group.world_rank(args.peer.cast_unsigned())
+    } else {
+        None
+    };
+    let buffer = buffer(mpi, args)?;
+    let mut new = request(Operation::Send { mode, dest: args.peer }, buffer, args.comm);
+    (new.tag, new.context, new.peer) = (args.tag, context, peer.unwrap_or(0));
+    Ok(new)
+}
+
+/// Checks the arguments of a receive.
+#[inline]
+fn receive_request<P: MpiPort>(mpi: &mut MpiCtx<P>, args: Args) -> Result<Request> {
+    let communicator = mpi.comm(args.comm)?;
+    let (context, size) = (communicator.context, communicator.size());
+    check_rank("source", args.peer, size, true)?;
+    check_tag(args.tag, true)?;
+    let buffer = buffer(mpi, args)?;
+    let mut new = request(Operation::Receive { source: args.peer }, buffer, args.comm);
+    (new.tag, new.context) = (args.tag, context);
+    Ok(new)
+}
+
+#[inline]
+fn buffer<P: MpiPort>(mpi: &MpiCtx<P>, args: Args) -> Result<Buffer> {
+    let count = MpiCtx::<P>::count(args.count)?;
+    Ok(Buffer { addr: args.buf.get(), count, datatype: mpi.datatype(args.datatype)? })
+}
+
+/// An active request with its other fields empty.
+const fn request(operation: Operation, buffer: Buffer, comm: i32) -> Request {
+    Request {
+        operation,
+        buffer,
+        tag: 0,
+        comm,
+        context: 0,
+        peer: 0,
+        state: State::Active,
+        persistent: false,
+        freed: false,
+        cancelling: false,
+        also: None,
+    }
+}
+
+/// Enters a request into the table and starts it.
+fn start<P: MpiPort>(mpi: &mut MpiCtx<P>, request: Request) -> Result<i32> {
+    let handle = insert(mpi, request)?;
+    match begin(mpi, handle) {
+        Ok(()) => Ok(handle),
+        Err(error) => {
+            mpi.requests.remove(handle);
+            Err(error)
+        }
+    }
+}
+
+fn insert<P: MpiPort>(mpi: &mut MpiCtx<P>, request: Request) -> Result<i32> {
+    mpi.requests.insert(request).ok_or_else(too_many)
+}
+
+/// Starts the operation of a request that is in the table.
+fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
+    let Some(request) = mpi.requests.get(handle) else { return Ok(()) };
+    match request.operation {
+        Operation::Receive { .. } => mpi.start_receive(handle),
+        Operation::Send { .. } => {
+            let request = request.clone();
+            if mpi.start_send(&request, handle)? {
+                mpi.complete(handle, Completion::SENT);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_many() -> MpiError {
+    MpiError::new(ErrorClass::NoMem, "a million requests or messages are alive already")
+}
+
+#[inline]
+fn check_tag(tag: i32, any: bool) -> Result<()> {
+    if tag >= 0 || (any && tag == abi::MPI_ANY_TAG) {
+        return Ok(());
+    }
+    let detail = format!("{tag} is not between 0 and MPI_TAG_UB ({})", i32::MAX);
+    Err(MpiError::argument(ErrorClass::Tag, "tag", detail))
+}
+
+#[inline]
+fn check_rank(argument: &'static str, rank: i32, size: u32, any: bool) -> Result<()> {
+    let is_sentinel = rank == abi::MPI_PROC_NULL || (any && rank == abi::MPI_ANY_SOURCE);
+    if is_sentinel || (rank >= 0 && rank.cast_unsigned() < size) {
+        return Ok(());
+    }
+    let detail = format!("{rank} is not a rank of the communicator, which has {size}");
+    Err(MpiError::argument(ErrorClass::Rank, argument, detail))
+}

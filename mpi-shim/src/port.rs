@@ -1,0 +1,191 @@
+//! What the shim asks of the runtime: messages between ranks, waiting, and the job's end.
+//!
+//! The runtime implements [`MpiPort`] once per rank. Everything is addressed by world rank.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use faasm_vm::GuestMemory;
+
+use crate::world::World;
+
+/// Longest payload carried inside a message's first cache line.
+pub const SMALL_BYTES_MAX: usize = 32;
+
+/// What a message is.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Carries its payload; the sender is done with it.
+    Eager = 0,
+    /// Carries its payload; the receiver answers with `Matched` when it matches (synchronous mode).
+    EagerSync = 1,
+    /// Refers to the sender's memory; the receiver copies and answers with `Matched`.
+    Reference = 2,
+    /// To a sender: its message `request` was matched and copied.
+    Matched = 3,
+    /// To a receiver: drop the sender's message `request` if it is still unexpected.
+    Cancel = 4,
+    /// To a sender: its message `request` was dropped.
+    Cancelled = 5,
+    /// To a sender: its message `request` had been matched before the cancellation came.
+    NotCancelled = 6,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Eager,
+            1 => Self::EagerSync,
+            2 => Self::Reference,
+            3 => Self::Matched,
+            4 => Self::Cancel,
+            5 => Self::Cancelled,
+            6 => Self::NotCancelled,
+            _ => return None,
+        })
+    }
+}
+
+/// Everything about a message but its payload.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// What the message is.
+    pub kind: Kind,
+    /// Context of the communicator.
+    pub context: u32,
+    /// Sender's rank in that communicator.
+    pub source: i32,
+    /// Tag.
+    pub tag: i32,
+    /// Sender's world rank.
+    pub sender: u32,
+    /// The sender's name for the message, echoed by answers.
+    pub request: u32,
+}
+
+/// Payload of an arrived message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Payload {
+    /// Up to [`SMALL_BYTES_MAX`] bytes: the length and the bytes.
+    Small(u8, [u8; SMALL_BYTES_MAX]),
+    /// More bytes, owned by the message.
+    Owned(Box<[u8]>),
+    /// `len` contiguous bytes at `addr` in the sender's memory.
+    Reference {
+        /// First byte.
+        addr: u64,
+        /// Number of bytes.
+        len: u64,
+    },
+}
+
+impl Payload {
+    /// A payload that holds a copy of `bytes`.
+    pub fn copied(bytes: &[u8]) -> Self {
+        let mut small = [0; SMALL_BYTES_MAX];
+        match small.get_mut(..bytes.len()) {
+            Some(start) => {
+                start.copy_from_slice(bytes);
+                Self::Small(bytes.len() as u8, small)
+            }
+            None => Self::Owned(bytes.into()),
+        }
+    }
+
+    /// Number of bytes of the message.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Small(len, _) => u64::from(*len),
+            Self::Owned(bytes) => bytes.len() as u64,
+            Self::Reference { len, .. } => *len,
+        }
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A message as it arrives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// Everything but the payload.
+    pub header: Header,
+    /// The payload.
+    pub payload: Payload,
+}
+
+/// What a rank waits for, for reports of deadlocks and of a job's state.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Pending {
+    /// MPI function.
+    pub function: &'static str,
+    /// Rank of the peer in the communicator, or an ABI sentinel such as `MPI_ANY_SOURCE`; `None`
+    /// for calls without one peer.
+    pub peer: Option<i32>,
+    /// Tag, where the call has one.
+    pub tag: Option<i32>,
+    /// Context of the communicator.
+    pub context: u32,
+}
+
+/// One rank's way to the others and to its scheduler.
+///
+/// Messages from one rank to another arrive in the order they were sent.
+pub trait MpiPort: Send + Sync + 'static {
+    /// This rank in `MPI_COMM_WORLD`.
+    fn rank(&self) -> u32;
+
+    /// What the ranks of the job share.
+    fn world(&self) -> &Arc<World>;
+
+    /// Linear memory of a rank of this job; `None` before it has started.
+    fn memory(&self, rank: u32) -> Option<&GuestMemory>;
+
+    /// Sends a message that carries `payload`.
+    fn send(&mut self, dest: u32, header: Header, payload: &[u8]);
+
+    /// Sends a message that hands `payload` over, or refers to memory of this rank.
+    fn send_payload(&mut self, dest: u32, header: Header, payload: Payload);
+
+    /// Takes the next arrived message.
+    fn receive(&mut self) -> Option<Message>;
+
+    /// Watches for news without leaving the fiber while this worker has nothing else to run.
+    ///
+    /// `is_done` is asked again and again. Returns whether there may be news: a message, or `is_done`.
+    fn watch(&mut self, is_done: &dyn Fn() -> bool) -> bool;
+
+    /// Suspends the fiber until a message arrives or another rank calls [`MpiPort::wake`].
+    ///
+    /// Ready at once when there is a message already or `is_done` holds.
+    fn poll_suspend(
+        &mut self,
+        context: &mut Context<'_>,
+        is_done: &dyn Fn() -> bool,
+        pending: &Pending,
+    ) -> Poll<()>;
+
+    /// Wakes `rank` if it is suspended. What it shall see was published before.
+    fn wake(&self, rank: u32);
+
+    /// Whether so much is queued for `dest` that a blocking send should let it run.
+    fn is_congested(&self, dest: u32) -> bool;
+
+    /// Lets other fibers of this worker run after a few fruitless polling calls in a row.
+    ///
+    /// Returns `true` when the caller should yield now.
+    fn is_yield_due(&mut self) -> bool;
+
+    /// Tells the runtime that this rank has passed `MPI_Init` (`true`) or `MPI_Finalize` (`false`).
+    fn set_initialized(&mut self, initialized: bool);
+
+    /// Seconds on a clock that all ranks of the job share (`MPI_Wtime`).
+    fn wtime(&self) -> f64;
+
+    /// Name of the node (`MPI_Get_processor_name`).
+    fn processor_name(&self) -> &str;
+}

@@ -1,0 +1,323 @@
+//! Moving messages: starting sends and receives, and everything an arrived message causes.
+
+use faasm_mpi_engine::datatype::{self, Datatype};
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::matching::{Envelope, Pattern};
+use faasm_vm::{GuestAddr, GuestMemory};
+
+use crate::abi::{self, Status};
+use crate::ctx::{Arrived, Bytes, MpiCtx};
+use crate::port::{Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX};
+use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
+
+/// Contiguous messages up to this size are copied into the message; longer ones stay where they
+/// are until the receiver copies them.
+pub const EAGER_BYTES_MAX: u64 = 8 * 1024;
+
+impl<P: MpiPort> MpiCtx<P> {
+    /// Handles every message that has arrived.
+    #[inline]
+    pub fn progress(&mut self) {
+        while let Some(message) = self.port.receive() {
+            self.handle_message(message);
+        }
+    }
+
+    fn handle_message(&mut self, message: Message) {
+        let Message { header, payload } = message;
+        match header.kind {
+            Kind::Eager | Kind::EagerSync | Kind::Reference => {
+                let envelope =
+                    Envelope { context: header.context, source: header.source, tag: header.tag };
+                let arrived = Arrived { header, payload };
+                if let Some((ticket, arrived)) = self.matching.arrive(envelope, arrived) {
+                    self.deliver(ticket.cast_signed(), &arrived);
+                }
+            }
+            Kind::Matched => self.complete(header.request.cast_signed(), Completion::SENT),
+            Kind::Cancelled => {
+                let status = Status { cancelled: true, ..Status::EMPTY };
+                self.complete(header.request.cast_signed(), Completion { status, error: None });
+            }
+            Kind::NotCancelled => {}
+            Kind::Cancel => self.withdraw(&header),
+        }
+    }
+
+    /// A sender wants its unmatched message back.
+    fn withdraw(&mut self, cancel: &Header) {
+        let found = self.matching.withdraw(|arrived| {
+            arrived.header.sender == cancel.sender && arrived.header.request == cancel.request
+        });
+        let kind = if found.is_some() { Kind::Cancelled } else { Kind::NotCancelled };
+        self.answer(cancel, kind);
+    }
+
+    /// Sends an answer about the message `about` back to its sender.
+    fn answer(&mut self, about: &Header, kind: Kind) {
+        let header = Header { kind, sender: self.port.rank(), ..*about };
+        self.port.send(about.sender, header, &[]);
+    }
+
+    /// Starts the send of `request`; returns whether it is complete already.
+    ///
+    /// `name` is the request's handle, which answers carry.
+    ///
+    /// # Errors
+    /// `MPI_ERR_BUFFER` when the data is not inside the guest's memory.
+    pub fn start_send(&mut self, request: &Request, name: i32) -> Result<bool> {
+        let Operation::Send { mode, dest } = request.operation else {
+            return Ok(false);
+        };
+        if dest == abi::MPI_PROC_NULL {
+            return Ok(true);
+        }
+        self.send_data(&request.buffer, mode, request.peer, (request.context, request.tag), name, {
+            request.comm
+        })
+    }
+
+    fn send_data(
+        &mut self,
+        buffer: &Buffer,
+        mode: SendMode,
+        peer: u32,
+        (context, tag): (u32, i32),
+        name: i32,
+        comm: i32,
+    ) -> Result<bool> {
+        let source = self.comm(comm)?.rank.cast_signed();
+        let kind = if mode == SendMode::Synchronous { Kind::EagerSync } else { Kind::Eager };
+        let sender = self.port.rank();
+        let request = name.cast_unsigned();
+        let header = Header { kind, context, source, tag, sender, request };
+        let bytes = buffer.bytes()?;
+        self.sent_messages += 1;
+        self.sent_bytes += bytes;
+        let run = buffer.run();
+        if bytes <= EAGER_BYTES_MAX {
+            self.send_copied(peer, header, buffer, run, bytes)?;
+        } else if let (Some(addr), true) = (run, mode != SendMode::Buffered) {
+            self.memory()?.check(GuestAddr::new(addr), bytes).map_err(crate::ctx::fault("buf"))?;
+            let header = Header { kind: Kind::Reference, ..header };
+            self.port.send_payload(peer, header, Payload::Reference { addr, len: bytes });
+            return Ok(false);
+        } else {
+            let mut packed = Vec::new();
+            let memory = Bytes(self.memory()?);
+            datatype::pack(&memory, buffer.addr, buffer.count, &buffer.datatype, &mut packed)?;
+            self.port.send_payload(peer, header, Payload::Owned(packed.into()));
+        }
+        Ok(kind == Kind::Eager)
+    }
+
+    /// Sends a short message with a copy of its data.
+    #[inline]
+    fn send_copied(
+        &mut self,
+        peer: u32,
+        header: Header,
+        buffer: &Buffer,
+        run: Option<u64>,
+        bytes: u64,
+    ) -> Result<()> {
+        if let (Some(addr), true) = (run, bytes <= SMALL_BYTES_MAX as u64) {
+            let mut small = [0; SMALL_BYTES_MAX];
+            let small = &mut small[..bytes as usize];
+            let memory = self.memory()?;
+            memory.read(GuestAddr::new(addr), small).map_err(crate::ctx::fault("buf"))?;
+            self.port.send(peer, header, small);
+            return Ok(());
+        }
+        let mut staging = std::mem::take(&mut self.staging);
+        staging.clear();
+        let memory = Bytes(self.memory()?);
+        datatype::pack(&memory, buffer.addr, buffer.count, &buffer.datatype, &mut staging)?;
+        self.port.send(peer, header, &staging);
+        self.staging = staging;
+        Ok(())
+    }
+
+    /// Posts the receive of the request `name`, which may complete at once.
+    pub fn start_receive(&mut self, name: i32) {
+        let Some(request) = self.requests.get(name) else { return };
+        let Operation::Receive { source } = request.operation else { return };
+        if source == abi::MPI_PROC_NULL {
+            let completion = Completion { status: Status::PROC_NULL, error: None };
+            self.complete(name, completion);
+            return;
+        }
+        let pattern = pattern(request.context, source, request.tag);
+        self.progress();
+        if let Some((_, arrived)) = self.matching.post(pattern, name.cast_unsigned()) {
+            self.deliver(name, &arrived);
+        }
+    }
+
+    /// Copies an arrived message into the buffer of the receive `name` and completes it.
+    pub fn deliver(&mut self, name: i32, arrived: &Arrived) {
+        let completion = match self.requests.get(name) {
+            Some(request) => self.received(&request.buffer, arrived),
+            None => return,
+        };
+        self.complete(name, completion);
+        if matches!(arrived.header.kind, Kind::EagerSync | Kind::Reference) {
+            self.answer(&arrived.header, Kind::Matched);
+        }
+    }
+
+    /// Copies an arrived message into `buffer`.
+    fn received(&self, buffer: &Buffer, arrived: &Arrived) -> Completion {
+        let len = arrived.payload.len();
+        let mut status = Status {
+            source: arrived.header.source,
+            tag: arrived.header.tag,
+            count_bytes: len.cast_signed(),
+            ..Status::EMPTY
+        };
+        let error = self.fill(buffer, arrived).err();
+        if let Some(error) = &error
+            && error.class == ErrorClass::Truncate
+        {
+            status.count_bytes = buffer.bytes().unwrap_or(0).cast_signed();
+        }
+        Completion { status, error }
+    }
+
+    fn fill(&self, buffer: &Buffer, arrived: &Arrived) -> Result<()> {
+        let (len, room) = (arrived.payload.len(), buffer.bytes()?);
+        let taken = len.min(room);
+        let memory = self.memory()?;
+        match &arrived.payload {
+            Payload::Small(_, bytes) => write(memory, buffer, &bytes[..taken as usize])?,
+            Payload::Owned(bytes) => write(memory, buffer, &bytes[..taken as usize])?,
+            Payload::Reference { addr, .. } => {
+                let source = self.port.memory(arrived.header.sender).ok_or_else(|| {
+                    MpiError::new(ErrorClass::Other, "the sender's memory is gone")
+                })?;
+                copy(memory, buffer, source, *addr, taken)?;
+            }
+        }
+        if len > room {
+            let detail = format!(
+                "a message of {len} bytes from rank {} with tag {} does not fit the {room} bytes \
+                 of the receive buffer",
+                arrived.header.source, arrived.header.tag
+            );
+            return Err(MpiError::argument(ErrorClass::Truncate, "count", detail));
+        }
+        Ok(())
+    }
+
+    /// Ends the request `name`, if it still exists and is under way.
+    pub fn complete(&mut self, name: i32, completion: Completion) {
+        let Some(request) = self.requests.get_mut(name) else { return };
+        if request.is_done() {
+            return;
+        }
+        request.state = State::Complete(completion);
+        if request.freed {
+            self.requests.remove(name);
+        }
+    }
+
+    /// The probed message's status, without taking it.
+    pub fn probe(&mut self, pattern: &Pattern) -> Option<Status> {
+        self.progress();
+        self.matching.probe(pattern).map(|(envelope, arrived)| Status {
+            source: envelope.source,
+            tag: envelope.tag,
+            count_bytes: arrived.payload.len().cast_signed(),
+            ..Status::EMPTY
+        })
+    }
+
+    /// Asks the receiver of the unmatched send `name` to drop it.
+    pub fn cancel_send(&mut self, name: i32) {
+        let Some(request) = self.requests.get(name) else { return };
+        let (peer, context) = (request.peer, request.context);
+        let header = Header {
+            kind: Kind::Cancel,
+            context,
+            source: 0,
+            tag: 0,
+            sender: self.port.rank(),
+            request: name.cast_unsigned(),
+        };
+        self.port.send(peer, header, &[]);
+    }
+}
+
+/// The pattern of a receive or probe; the arguments have been checked.
+pub(crate) fn pattern(context: u32, source: i32, tag: i32) -> Pattern {
+    Pattern {
+        context,
+        source: (source != abi::MPI_ANY_SOURCE).then_some(source),
+        tag: (tag != abi::MPI_ANY_TAG).then_some(tag),
+    }
+}
+
+impl Buffer {
+    /// Bytes of data in the whole buffer.
+    ///
+    /// # Errors
+    /// `MPI_ERR_COUNT` when they do not fit 64 bits.
+    #[inline]
+    pub fn bytes(&self) -> Result<u64> {
+        self.datatype.bytes(self.count).ok_or_else(|| {
+            let detail = format!("{} elements of this type exceed 2^63 bytes", self.count);
+            MpiError::argument(ErrorClass::Count, "count", detail)
+        })
+    }
+
+    /// Address of the data when it is one run of bytes without gaps.
+    #[inline]
+    pub fn run(&self) -> Option<u64> {
+        match &self.datatype {
+            Datatype::Predefined(kind) => (kind.size() == kind.extent()).then_some(self.addr),
+            Datatype::Derived(_) => self.datatype.is_contiguous().then_some(self.addr),
+        }
+    }
+}
+
+/// Writes packed data into a buffer of the guest.
+fn write(memory: &GuestMemory, buffer: &Buffer, data: &[u8]) -> Result<()> {
+    match buffer.run() {
+        Some(addr) => {
+            memory.write(GuestAddr::new(addr), data).map_err(crate::ctx::fault("buf"))?;
+        }
+        None => {
+            let into = Bytes(memory);
+            datatype::unpack(&into, buffer.addr, buffer.count, &buffer.datatype, data)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies contiguous data from another rank's memory into a buffer of the guest.
+fn copy(
+    memory: &GuestMemory,
+    buffer: &Buffer,
+    source: &GuestMemory,
+    from: u64,
+    len: u64,
+) -> Result<()> {
+    if let Some(addr) = buffer.run() {
+        let (to, from) = (GuestAddr::new(addr), GuestAddr::new(from));
+        return memory.copy_from(to, source, from, len).map_err(crate::ctx::fault("buf"));
+    }
+    let mut chunk = vec![0; len.min(CHUNK_BYTES) as usize];
+    let mut done = 0;
+    while done < len {
+        let part = &mut chunk[..(len - done).min(CHUNK_BYTES) as usize];
+        source.read(GuestAddr::new(from + done), part).map_err(crate::ctx::fault("buf"))?;
+        let into = Bytes(memory);
+        let Buffer { addr, count, datatype } = buffer;
+        datatype::unpack_window(&into, *addr, *count, datatype, done, part)?;
+        done += part.len() as u64;
+    }
+    Ok(())
+}
+
+/// Bytes moved at a time between two layouts.
+const CHUNK_BYTES: u64 = 64 * 1024;

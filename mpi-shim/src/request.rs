@@ -1,0 +1,118 @@
+//! Requests: what a non-blocking call started and how far it is (MPI-5.0 section 3.7 and 3.9).
+
+use faasm_mpi_engine::datatype::Datatype;
+use faasm_mpi_engine::error::MpiError;
+
+use crate::abi::{self, Status};
+use crate::progress::EAGER_BYTES_MAX;
+
+/// Send modes of section 3.4.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum SendMode {
+    /// `MPI_Send`: may or may not wait for the receiver.
+    Standard,
+    /// `MPI_Bsend`: never waits.
+    Buffered,
+    /// `MPI_Ssend`: completes when the receiver has matched it.
+    Synchronous,
+    /// `MPI_Rsend`: the receive is posted already.
+    Ready,
+}
+
+/// A typed buffer in guest memory.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// Address of the first element.
+    pub addr: u64,
+    /// Number of elements.
+    pub count: i64,
+    /// Their type.
+    pub datatype: Datatype,
+}
+
+/// What a request does when it is started.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Sends `buffer`.
+    Send {
+        /// Which mode.
+        mode: SendMode,
+        /// Destination rank in the communicator, or `MPI_PROC_NULL`.
+        dest: i32,
+    },
+    /// Receives into `buffer`.
+    Receive {
+        /// Source rank in the communicator, `MPI_ANY_SOURCE` or `MPI_PROC_NULL`.
+        source: i32,
+    },
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// What `MPI_Wait` reports.
+    pub status: Status,
+    /// Why it failed, if it did.
+    pub error: Option<MpiError>,
+}
+
+impl Completion {
+    /// A send that went well.
+    pub const SENT: Self = Self { status: Status::EMPTY, error: None };
+}
+
+/// How far a request is.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Persistent and not started.
+    Inactive,
+    /// Under way.
+    Active,
+    /// Ended; the next completion call takes the result.
+    Complete(Completion),
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What it does.
+    pub operation: Operation,
+    /// With which data.
+    pub buffer: Buffer,
+    /// Tag, or `MPI_ANY_TAG`.
+    pub tag: i32,
+    /// Handle of the communicator.
+    pub comm: i32,
+    /// Context of the communicator.
+    pub context: u32,
+    /// World rank of the peer; own rank for `MPI_ANY_SOURCE` and `MPI_PROC_NULL`.
+    pub peer: u32,
+    /// How far it is.
+    pub state: State,
+    /// Made by an `_init` call: completion makes it inactive instead of freeing it.
+    pub persistent: bool,
+    /// `MPI_Request_free` came first: it vanishes on completion.
+    pub freed: bool,
+    /// `MPI_Cancel` was called.
+    pub cancelling: bool,
+    /// A further request that has to complete as well (`MPI_Isendrecv`).
+    pub also: Option<i32>,
+}
+
+impl Request {
+    /// Whether its data is copied when it is sent, so that the sender need not wait.
+    pub fn is_eager(&self) -> bool {
+        let is_copied = self.buffer.bytes().is_ok_and(|bytes| bytes <= EAGER_BYTES_MAX)
+            || self.buffer.run().is_none();
+        match self.operation {
+            Operation::Send { mode: SendMode::Buffered, .. } => true,
+            Operation::Send { dest, .. } => is_copied || dest == abi::MPI_PROC_NULL,
+            Operation::Receive { .. } => false,
+        }
+    }
+
+    /// Whether it has ended or was never started.
+    pub const fn is_done(&self) -> bool {
+        !matches!(self.state, State::Active)
+    }
+}

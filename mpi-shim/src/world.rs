@@ -1,0 +1,191 @@
+//! What the ranks of one job share: contexts and the sites where co-located collectives meet.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::tmp_engine::collective::Contribution;
+use faasm_mpi_engine::error::MpiError;
+
+/// Context of `MPI_COMM_SELF`; the same number in every rank, for it never leaves one.
+pub const CONTEXT_SELF: u32 = 0;
+/// Context of `MPI_COMM_WORLD`.
+pub const CONTEXT_WORLD: u32 = 1;
+
+/// State shared by all ranks of a job.
+#[derive(Debug)]
+pub struct World {
+    size: u32,
+    /// For each rank, the index of its program on the command line (`MPI_APPNUM`).
+    app_numbers: Box<[u32]>,
+    next_context: AtomicU32,
+    world_site: Arc<Site>,
+    gatherings: Mutex<HashMap<GatheringKey, Gathering>>,
+}
+
+/// Names a meeting of a group inside a communicator: context, tag and the members.
+type GatheringKey = (u32, i32, Vec<u32>);
+
+#[derive(Debug)]
+struct Gathering {
+    site: Arc<Site>,
+    joined: u32,
+}
+
+impl World {
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`.
+    pub fn new(app_numbers: Vec<u32>) -> Arc<Self> {
+        let size = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
+        Arc::new(Self {
+            size,
+            app_numbers: app_numbers.into(),
+            next_context: AtomicU32::new(CONTEXT_WORLD + 1),
+            world_site: Arc::new(Site::new(size)),
+            gatherings: Mutex::default(),
+        })
+    }
+
+    /// Number of ranks.
+    pub const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Index of the program that `rank` runs.
+    pub fn app_number(&self, rank: u32) -> u32 {
+        self.app_numbers.get(rank as usize).copied().unwrap_or(0)
+    }
+
+    /// Where the members of `MPI_COMM_WORLD` meet.
+    pub const fn world_site(&self) -> &Arc<Site> {
+        &self.world_site
+    }
+
+    /// A context no communicator of this job has had.
+    pub fn new_context(&self) -> u32 {
+        self.next_context.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A site for members of a group who meet without the rest of their communicator.
+    ///
+    /// The last of the group to join removes the entry, so that the same group can meet again.
+    pub fn gather(&self, context: u32, tag: i32, members: &[u32]) -> Arc<Site> {
+        let size = u32::try_from(members.len()).expect("a group is no larger than the world");
+        let mut gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (context, tag, members.to_vec());
+        let entry = gatherings
+            .entry(key.clone())
+            .or_insert_with(|| Gathering { site: Arc::new(Site::new(size)), joined: 0 });
+        entry.joined += 1;
+        let site = entry.site.clone();
+        if entry.joined == size {
+            gatherings.remove(&key);
+        }
+        site
+    }
+}
+
+/// What a member brings to a meeting.
+#[derive(Debug, Default)]
+pub enum Arrival {
+    /// Nothing: a barrier.
+    #[default]
+    Barrier,
+    /// A collective that the engine executes.
+    Collective(Contribution),
+    /// Anything else: the function's name and a value that the last member combines with the others'.
+    Exchange(&'static str, Box<dyn Any + Send>),
+}
+
+/// What a member takes away from a meeting.
+#[derive(Debug, Default)]
+pub enum Outcome {
+    /// The operation is complete.
+    #[default]
+    Done,
+    /// The operation is complete and gave this member a value.
+    Value(Box<dyn Any + Send>),
+    /// The operation failed for this member.
+    Failed(MpiError),
+}
+
+/// Where the members of one communicator meet: each arrives with what it brings, the last one to
+/// arrive does the work of all, and the advanced epoch releases the others.
+///
+/// A member's slot is written by the member before it counts itself in, by the last member while
+/// all others wait, and by the member again only after its release; so its lock is never contended.
+#[derive(Debug)]
+pub struct Site {
+    members: u32,
+    arrived: AtomicU32,
+    /// Number of completed meetings.
+    epoch: AtomicU64,
+    slots: Box<[Slot]>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Slot {
+    content: Mutex<SlotContent>,
+}
+
+#[derive(Debug, Default)]
+struct SlotContent {
+    arrival: Arrival,
+    outcome: Outcome,
+}
+
+impl Site {
+    /// A site for this many members.
+    pub fn new(members: u32) -> Self {
+        Self {
+            members,
+            arrived: AtomicU32::new(0),
+            epoch: AtomicU64::new(0),
+            slots: (0..members).map(|_| Slot::default()).collect(),
+        }
+    }
+
+    /// Number of members.
+    pub const fn members(&self) -> u32 {
+        self.members
+    }
+
+    /// Brings `arrival` for `member`; returns whether all have arrived, so that the caller does the work.
+    pub fn arrive(&self, member: u32, arrival: Arrival) -> bool {
+        if !matches!(arrival, Arrival::Barrier) {
+            self.content(member).arrival = arrival;
+        }
+        self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members
+    }
+
+    /// Number of meetings completed so far; acquires what the last member published.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Ends the meeting: members that wait may go. Only the last member calls it.
+    pub fn release(&self) {
+        self.arrived.store(0, Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes what `member` brought. Only the last member calls it.
+    pub fn take_arrival(&self, member: u32) -> Arrival {
+        std::mem::take(&mut self.content(member).arrival)
+    }
+
+    /// Leaves `outcome` for `member`. Only the last member calls it.
+    pub fn set_outcome(&self, member: u32, outcome: Outcome) {
+        self.content(member).outcome = outcome;
+    }
+
+    /// Takes the outcome of the meeting that `member` was released from.
+    pub fn take_outcome(&self, member: u32) -> Outcome {
+        std::mem::take(&mut self.content(member).outcome)
+    }
+
+    fn content(&self, member: u32) -> std::sync::MutexGuard<'_, SlotContent> {
+        self.slots[member as usize].content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

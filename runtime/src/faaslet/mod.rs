@@ -1,0 +1,11 @@
+//! One Faaslet: an instance on a fiber, its way to the others, and how it ended.
+
+mod exit;
+mod port;
+mod run;
+mod state;
+
+pub use exit::RankExit;
+pub(crate) use port::RankPort;
+pub(crate) use run::{Start, run};
+pub(crate) use state::FaasletState;

@@ -1,0 +1,163 @@
+//! A rank's way to the other ranks of its job, for the MPI shim.
+
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending};
+use faasm_mpi_shim::world::World;
+use faasm_vm::GuestMemory;
+
+use crate::job::JobShared;
+use crate::message::Reader;
+use crate::scheduler::{LocalQueue, Spin};
+
+/// Fruitless polling calls in a row after which other fibers get their turn.
+const POLLS_BEFORE_YIELD: u32 = 3;
+
+/// Rank `rank` of a job.
+#[derive(Debug)]
+pub(crate) struct RankPort {
+    job: Arc<JobShared>,
+    rank: u32,
+    reader: Reader,
+    spin: Spin,
+    suspended: bool,
+    fruitless: u32,
+}
+
+impl RankPort {
+    /// The port of `rank`; there is one for each rank.
+    pub(crate) fn new(job: Arc<JobShared>, rank: u32, spins: bool) -> Self {
+        let reader = Reader::default();
+        Self { job, rank, reader, spin: Spin::new(spins), suspended: false, fruitless: 0 }
+    }
+
+    fn wake_if_waiting(&self, rank: u32) {
+        let shared = self.job.rank(rank);
+        if shared.mailbox().take_waiting() {
+            shared.wake();
+        }
+    }
+
+    fn is_worker_idle(&self) -> bool {
+        LocalQueue::is_worker_idle() && self.job.scheduler().awake() > 1
+    }
+}
+
+impl MpiPort for RankPort {
+    fn rank(&self) -> u32 {
+        self.rank
+    }
+
+    fn world(&self) -> &Arc<World> {
+        self.job.world()
+    }
+
+    #[inline]
+    fn memory(&self, rank: u32) -> Option<&GuestMemory> {
+        self.job.rank(rank).memory()
+    }
+
+    #[inline]
+    fn send(&mut self, dest: u32, header: Header, payload: &[u8]) {
+        self.job.rank(dest).mailbox().push(header, payload);
+        self.wake_if_waiting(dest);
+    }
+
+    fn send_payload(&mut self, dest: u32, header: Header, payload: Payload) {
+        match payload {
+            Payload::Reference { addr, len } => {
+                let mut bytes = [0; 16];
+                bytes[..8].copy_from_slice(&addr.to_le_bytes());
+                bytes[8..].copy_from_slice(&len.to_le_bytes());
+                self.job.rank(dest).mailbox().push(header, &bytes);
+            }
+            payload => self.job.rank(dest).mailbox().push_overflow(Message { header, payload }),
+        }
+        self.wake_if_waiting(dest);
+    }
+
+    #[inline]
+    fn receive(&mut self) -> Option<Message> {
+        self.reader.pop(self.job.rank(self.rank).mailbox())
+    }
+
+    fn watch(&mut self, is_done: &dyn Fn() -> bool) -> bool {
+        if !self.is_worker_idle() {
+            return false;
+        }
+        let limit = self.spin.limit();
+        if limit.is_zero() {
+            return false;
+        }
+        let mailbox = self.job.rank(self.rank).mailbox();
+        let started = Instant::now();
+        loop {
+            for _ in 0..32 {
+                if self.reader.is_ready(mailbox) || is_done() {
+                    self.spin.learn(true);
+                    return true;
+                }
+                spin_loop();
+            }
+            if !LocalQueue::is_worker_idle() || started.elapsed() >= limit {
+                self.spin.learn(false);
+                return false;
+            }
+        }
+    }
+
+    fn poll_suspend(
+        &mut self,
+        _context: &mut Context<'_>,
+        is_done: &dyn Fn() -> bool,
+        pending: &Pending,
+    ) -> Poll<()> {
+        let shared = self.job.rank(self.rank);
+        if std::mem::take(&mut self.suspended) {
+            shared.mailbox().clear_waiting();
+            shared.resume();
+            return Poll::Ready(());
+        }
+        shared.suspend(pending);
+        shared.mailbox().set_waiting();
+        if self.reader.is_ready(shared.mailbox()) || is_done() {
+            shared.mailbox().clear_waiting();
+            shared.resume();
+            return Poll::Ready(());
+        }
+        self.suspended = true;
+        Poll::Pending
+    }
+
+    fn wake(&self, rank: u32) {
+        self.wake_if_waiting(rank);
+    }
+
+    fn is_congested(&self, dest: u32) -> bool {
+        self.job.rank(dest).mailbox().is_congested()
+    }
+
+    fn is_yield_due(&mut self) -> bool {
+        self.fruitless += 1;
+        let due = self.fruitless >= POLLS_BEFORE_YIELD;
+        if due {
+            self.fruitless = 0;
+        }
+        due
+    }
+
+    fn set_initialized(&mut self, initialized: bool) {
+        self.job.rank(self.rank).set_initialized(initialized);
+    }
+
+    fn wtime(&self) -> f64 {
+        self.job.started().elapsed().as_secs_f64()
+    }
+
+    fn processor_name(&self) -> &str {
+        self.job.processor_name()
+    }
+}

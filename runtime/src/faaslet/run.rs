@@ -1,0 +1,97 @@
+//! The life of a Faaslet: instance, `_start`, end.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use faasm_mpi_shim::MpiCtx;
+use faasm_vm::{GuestMemory, Pool};
+use wasmtime::{InstancePre, Store};
+
+use super::exit::RankExit;
+use super::port::RankPort;
+use super::state::FaasletState;
+use crate::host::wasi::{OutputSink, WasiCtx};
+use crate::job::{JobShared, RankExited, Supervisor};
+
+/// Everything a rank needs to start.
+pub(crate) struct Start {
+    pub(crate) rank: u32,
+    pub(crate) program: InstancePre<FaasletState>,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) job: Arc<JobShared>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) no_memory: GuestMemory,
+    pub(crate) output: Option<Arc<dyn OutputSink>>,
+    pub(crate) supervisor: Addr<Supervisor>,
+    pub(crate) spins: bool,
+}
+
+/// Runs a rank from its instance to its end, and tells the supervisor how it went.
+pub(crate) async fn run(start: Start) {
+    let mut farewell = Farewell {
+        rank: start.rank,
+        supervisor: start.supervisor.clone(),
+        output: start.output.clone(),
+        exit: RankExit::Killed,
+    };
+    let shared = start.job.clone();
+    shared.rank(start.rank).start();
+    farewell.exit = execute(start).await;
+    shared.rank(farewell.rank).end();
+}
+
+async fn execute(start: Start) -> RankExit {
+    let Start { rank, program, wasi, job, pool, no_memory, spins, .. } = start;
+    let mpi = MpiCtx::new(RankPort::new(job.clone(), rank, spins));
+    let state = FaasletState { mpi, wasi, memory: no_memory };
+    let mut store = Store::new(program.module().engine(), state);
+    let result = call_start(&mut store, &program, &pool, &job, rank).await;
+    let running = job.rank(rank).is_initialized();
+    let mpi = &store.data().mpi;
+    job.rank(rank).set_traffic(mpi.sent_messages, mpi.sent_bytes);
+    match result {
+        Ok(()) => RankExit::exited(0, running),
+        Err(error) => RankExit::from_error(&error, running),
+    }
+}
+
+async fn call_start(
+    store: &mut Store<FaasletState>,
+    program: &InstancePre<FaasletState>,
+    pool: &Pool,
+    job: &JobShared,
+    rank: u32,
+) -> wasmtime::Result<()> {
+    let instance = program.instantiate_async(&mut *store).await?;
+    let memory = MEMORY_NAMES
+        .iter()
+        .find_map(|name| instance.get_memory(&mut *store, name))
+        .and_then(|memory| pool.memory_at(memory.data_ptr(&store)))
+        .ok_or_else(|| wasmtime::Error::msg("the module exports no linear memory"))?;
+    store.data_mut().memory = memory.clone();
+    store.data_mut().mpi.set_memory(memory.clone());
+    job.rank(rank).set_memory(memory);
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call_async(store, ()).await
+}
+
+/// Tells the supervisor about the end of a rank, also when its fiber is dropped where it stands.
+struct Farewell {
+    rank: u32,
+    supervisor: Addr<Supervisor>,
+    output: Option<Arc<dyn OutputSink>>,
+    exit: RankExit,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if let Some(output) = &self.output {
+            output.close(self.rank);
+        }
+        let exit = std::mem::replace(&mut self.exit, RankExit::Killed);
+        self.supervisor.do_send(RankExited { rank: self.rank, exit });
+    }
+}
+
+/// Names under which a module or its load-time rewriting exports the memory.
+const MEMORY_NAMES: [&str; 2] = ["memory", "faasm.memory.0"];

@@ -1,0 +1,137 @@
+//! What a job tells about itself: the state of its ranks, and its result.
+
+use std::fmt;
+use std::time::Duration;
+
+use faasm_mpi_shim::abi;
+use faasm_mpi_shim::port::Pending;
+
+use crate::faaslet::RankExit;
+
+/// What one rank is doing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RankState {
+    /// The rank.
+    pub rank: u32,
+    /// What it does.
+    pub status: RankStatus,
+}
+
+/// What a rank can be doing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RankStatus {
+    /// Its instance is being made.
+    Starting,
+    /// It computes, or could.
+    Running,
+    /// It waits in an MPI call for other ranks.
+    Waiting(Option<Pending>),
+    /// It waits for something outside the job: input, a timer.
+    Outside(Option<String>),
+    /// It has ended.
+    Ended,
+}
+
+impl fmt::Display for RankState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rank {}: ", self.rank)?;
+        match &self.status {
+            RankStatus::Starting => f.write_str("starting"),
+            RankStatus::Running => f.write_str("running"),
+            RankStatus::Waiting(Some(pending)) => write_pending(f, pending),
+            RankStatus::Waiting(None) => f.write_str("waits in an MPI call"),
+            RankStatus::Outside(Some(on)) => write!(f, "waits for {on}"),
+            RankStatus::Outside(None) => f.write_str("waits for something outside the job"),
+            RankStatus::Ended => f.write_str("has ended"),
+        }
+    }
+}
+
+fn write_pending(f: &mut fmt::Formatter<'_>, pending: &Pending) -> fmt::Result {
+    write!(f, "waits in {}", pending.function)?;
+    let mut separator = " (";
+    let mut part = |f: &mut fmt::Formatter<'_>, text: String| {
+        let written = write!(f, "{separator}{text}");
+        separator = ", ";
+        written
+    };
+    match pending.peer {
+        None => {}
+        Some(abi::MPI_ANY_SOURCE) => part(f, "peer MPI_ANY_SOURCE".to_owned())?,
+        Some(peer) => part(f, format!("peer {peer}"))?,
+    }
+    match pending.tag {
+        None => {}
+        Some(abi::MPI_ANY_TAG) => part(f, "tag MPI_ANY_TAG".to_owned())?,
+        Some(tag) => part(f, format!("tag {tag}"))?,
+    }
+    let comm = match pending.context {
+        faasm_mpi_shim::world::CONTEXT_SELF => "MPI_COMM_SELF".to_owned(),
+        faasm_mpi_shim::world::CONTEXT_WORLD => "MPI_COMM_WORLD".to_owned(),
+        context => format!("communicator with context {context}"),
+    };
+    part(f, comm)?;
+    f.write_str(")")
+}
+
+/// Why a job ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// All ranks ended with code 0.
+    Success,
+    /// A rank failed, and the others were ended with it.
+    RankFailed {
+        /// The rank that failed first.
+        rank: u32,
+    },
+    /// All ranks waited for each other.
+    Deadlock {
+        /// What each rank waited for.
+        states: Vec<RankState>,
+    },
+    /// Its time limit passed.
+    TimedOut {
+        /// What each rank was doing.
+        states: Vec<RankState>,
+    },
+    /// It was ended from outside.
+    Killed {
+        /// The exit code that was asked for.
+        code: i32,
+    },
+}
+
+/// The result of a job.
+#[derive(Clone, Debug)]
+pub struct JobReport {
+    /// Why it ended.
+    pub outcome: Outcome,
+    /// How each rank ended.
+    pub ranks: Vec<RankExit>,
+    /// From the start of the job to the end of its last rank.
+    pub wall: Duration,
+    /// Point-to-point messages sent by ranks that ended by themselves.
+    pub messages: u64,
+    /// Bytes in those messages.
+    pub bytes: u64,
+    /// Ranks whose code was still running when the job was given up; they end at their next host call.
+    pub left_running: u32,
+}
+
+impl JobReport {
+    /// Exit code as mpirun gives it: the code of the lowest rank whose code is not zero; 110 for a
+    /// timeout; 1 for a deadlock; the code asked for where the job was ended from outside.
+    pub fn exit_code(&self) -> i32 {
+        match &self.outcome {
+            Outcome::Success => 0,
+            Outcome::TimedOut { .. } => 110,
+            Outcome::Deadlock { .. } => 1,
+            Outcome::Killed { code } => *code,
+            Outcome::RankFailed { .. } => {
+                let codes = self.ranks.iter().map(RankExit::code);
+                codes.into_iter().find(|code| *code != 0).unwrap_or(1)
+            }
+        }
+    }
+}

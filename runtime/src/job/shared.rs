@@ -1,0 +1,253 @@
+//! What the ranks of a job share within a process.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use faasm_mpi_shim::port::Pending;
+use faasm_mpi_shim::world::World;
+use faasm_vm::GuestMemory;
+use parking_lot::Mutex;
+
+use crate::host::wasi::{WasiHooks, WasiWait};
+use crate::message::Mailbox;
+use crate::scheduler::{Scheduler, Task};
+
+/// Not started yet.
+const STARTING: u8 = 0;
+/// Computing, or runnable.
+const RUNNING: u8 = 1;
+/// Suspended in an MPI call.
+const WAITING: u8 = 2;
+/// Suspended until something outside the job happens.
+const OUTSIDE: u8 = 3;
+/// Ended.
+const ENDED: u8 = 4;
+
+/// What a rank is doing, as others see it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Doing {
+    Starting,
+    Running,
+    Waiting(Option<Pending>),
+    Outside(Option<WasiWait>),
+    Ended,
+}
+
+/// One rank, as the others of its process see it.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct RankShared {
+    mailbox: Mailbox,
+    task: OnceLock<Arc<Task>>,
+    memory: OnceLock<GuestMemory>,
+    doing: AtomicU8,
+    /// Counts changes of `doing`, so that an observer knows whether anything happened meanwhile.
+    changes: AtomicU64,
+    /// Between `MPI_Init` and `MPI_Finalize`.
+    initialized: AtomicBool,
+    pending: Mutex<Option<Pending>>,
+    outside: Mutex<Option<WasiWait>>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl RankShared {
+    fn new(lines: usize) -> Self {
+        Self {
+            mailbox: Mailbox::new(lines),
+            task: OnceLock::new(),
+            memory: OnceLock::new(),
+            doing: AtomicU8::new(STARTING),
+            changes: AtomicU64::new(0),
+            initialized: AtomicBool::new(false),
+            pending: Mutex::new(None),
+            outside: Mutex::new(None),
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    #[inline]
+    pub(crate) fn memory(&self) -> Option<&GuestMemory> {
+        self.memory.get()
+    }
+
+    pub(crate) fn set_memory(&self, memory: GuestMemory) {
+        let _ = self.memory.set(memory);
+    }
+
+    pub(crate) fn set_task(&self, task: Arc<Task>) {
+        let _ = self.task.set(task);
+    }
+
+    pub(crate) fn task(&self) -> Option<&Arc<Task>> {
+        self.task.get()
+    }
+
+    /// Makes the rank runnable.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        if let Some(task) = self.task.get() {
+            task.wake();
+        }
+    }
+
+    pub(crate) fn start(&self) {
+        self.set_doing(RUNNING);
+    }
+
+    pub(crate) fn end(&self) {
+        self.set_doing(ENDED);
+    }
+
+    /// The rank suspends in an MPI call.
+    #[inline]
+    pub(crate) fn suspend(&self, pending: &Pending) {
+        *self.pending.lock() = Some(*pending);
+        self.set_doing(WAITING);
+    }
+
+    /// The rank goes on.
+    #[inline]
+    pub(crate) fn resume(&self) {
+        self.set_doing(RUNNING);
+    }
+
+    #[inline]
+    fn set_doing(&self, doing: u8) {
+        self.doing.store(doing, Ordering::Release);
+        // Only the rank itself changes these, so a plain increment suffices.
+        let changes = self.changes.load(Ordering::Relaxed);
+        self.changes.store(changes + 1, Ordering::Release);
+    }
+
+    pub(crate) fn set_initialized(&self, initialized: bool) {
+        self.initialized.store(initialized, Ordering::Release);
+    }
+
+    pub(crate) fn is_initialized(&self) -> bool {
+        self.initialized.load(Ordering::Acquire)
+    }
+
+    /// What the rank is doing, and a number that changes whenever that does.
+    pub(crate) fn doing(&self) -> (Doing, u64) {
+        let changes = self.changes.load(Ordering::Acquire);
+        let doing = match self.doing.load(Ordering::Acquire) {
+            STARTING => Doing::Starting,
+            RUNNING => Doing::Running,
+            WAITING => Doing::Waiting(*self.pending.lock()),
+            OUTSIDE => Doing::Outside(*self.outside.lock()),
+            _ => Doing::Ended,
+        };
+        (doing, changes)
+    }
+
+    /// Adds what the rank has sent, at its end.
+    pub(crate) fn set_traffic(&self, messages: u64, bytes: u64) {
+        self.messages.store(messages, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A job within this process.
+#[derive(Debug)]
+pub(crate) struct JobShared {
+    ranks: Box<[RankShared]>,
+    world: Arc<World>,
+    scheduler: Arc<Scheduler>,
+    started: Instant,
+    processor_name: String,
+    ending: AtomicBool,
+}
+
+impl JobShared {
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`.
+    pub(crate) fn new(app_numbers: Vec<u32>, scheduler: Arc<Scheduler>) -> Arc<Self> {
+        let lines = ring_lines(app_numbers.len());
+        let uname = rustix::system::uname();
+        Arc::new(Self {
+            ranks: (0..app_numbers.len()).map(|_| RankShared::new(lines)).collect(),
+            world: World::new(app_numbers),
+            scheduler,
+            started: Instant::now(),
+            processor_name: uname.nodename().to_string_lossy().into_owned(),
+            ending: AtomicBool::new(false),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn rank(&self, rank: u32) -> &RankShared {
+        &self.ranks[rank as usize]
+    }
+
+    pub(crate) const fn ranks(&self) -> &[RankShared] {
+        &self.ranks
+    }
+
+    pub(crate) const fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    pub(crate) const fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
+    }
+
+    pub(crate) const fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn processor_name(&self) -> &str {
+        &self.processor_name
+    }
+
+    /// Messages and bytes sent by the ranks that have ended.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        self.ranks.iter().fold((0, 0), |(messages, bytes), rank| {
+            let (more, longer) = (&rank.messages, &rank.bytes);
+            (messages + more.load(Ordering::Relaxed), bytes + longer.load(Ordering::Relaxed))
+        })
+    }
+
+    /// From now on no deadlock is looked for: the job is being ended. Returns whether it was already.
+    pub(crate) fn set_ending(&self) -> bool {
+        self.ending.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+}
+
+/// Cache lines of each rank's ring: more for few ranks, less where thousands share the memory.
+const fn ring_lines(ranks: usize) -> usize {
+    match ranks {
+        0..=128 => 256,
+        129..=1024 => 64,
+        _ => 16,
+    }
+}
+
+/// Tells a rank's shared state when a system call waits for the outside.
+#[derive(Debug)]
+pub(crate) struct OutsideWaits {
+    pub(crate) job: Arc<JobShared>,
+    pub(crate) rank: u32,
+}
+
+impl WasiHooks for OutsideWaits {
+    fn wait_begins(&self, on: WasiWait) {
+        let shared = self.job.rank(self.rank);
+        *shared.outside.lock() = Some(on);
+        shared.set_doing(OUTSIDE);
+    }
+
+    fn wait_ends(&self) {
+        self.job.rank(self.rank).set_doing(RUNNING);
+    }
+}

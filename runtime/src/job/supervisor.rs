@@ -1,0 +1,171 @@
+//! The supervisor of a job: an actor to which its ranks are linked.
+//!
+//! Each rank's end is a message. The first failure ends all other ranks, as mpirun does; the last
+//! end completes the report.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+
+use super::handle::RankEvent;
+use super::report::{JobReport, Outcome};
+use super::shared::JobShared;
+use crate::faaslet::RankExit;
+
+/// How long ranks that compute may go on after their job was ended.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// A rank has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct RankExited {
+    pub(crate) rank: u32,
+    pub(crate) exit: RankExit,
+}
+
+/// The job is to end.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+}
+
+/// The ranks that compute have had their time.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct GiveUp;
+
+/// The supervisor of one job.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    shared: Arc<JobShared>,
+    started: Instant,
+    timeout: Option<Duration>,
+    exits: Vec<Option<RankExit>>,
+    running: usize,
+    outcome: Option<Outcome>,
+    events: flume::Sender<RankEvent>,
+    report: flume::Sender<Arc<JobReport>>,
+    reported: bool,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        shared: Arc<JobShared>,
+        timeout: Option<Duration>,
+        events: flume::Sender<RankEvent>,
+        report: flume::Sender<Arc<JobReport>>,
+    ) -> Self {
+        let running = shared.ranks().len();
+        Self {
+            started: shared.started(),
+            shared,
+            timeout,
+            exits: vec![None; running],
+            running,
+            outcome: None,
+            events,
+            report,
+            reported: false,
+        }
+    }
+
+    /// Ends all ranks that are left.
+    fn end(&mut self, outcome: Outcome, context: &mut Context<Self>) {
+        if self.outcome.is_some() || self.reported {
+            return;
+        }
+        self.outcome = Some(outcome);
+        self.shared.set_ending();
+        for rank in 0..self.exits.len() {
+            let gone = self.shared.ranks()[rank].task().is_none_or(|task| task.cancel());
+            if gone && self.exits[rank].is_none() {
+                self.ended(rank as u32, RankExit::Killed);
+            }
+        }
+        if self.running > 0 {
+            context.notify_later(GiveUp, GRACE);
+        }
+        self.finish_if_done();
+    }
+
+    fn ended(&mut self, rank: u32, exit: RankExit) {
+        let slot = &mut self.exits[rank as usize];
+        if slot.is_some() {
+            return;
+        }
+        *slot = Some(exit.clone());
+        self.running -= 1;
+        self.shared.rank(rank).end();
+        // Nobody has to listen.
+        let _ = self.events.send(RankEvent { rank, exit });
+    }
+
+    fn finish_if_done(&mut self) {
+        if self.running == 0 {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        if std::mem::replace(&mut self.reported, true) {
+            return;
+        }
+        let (messages, bytes) = self.shared.traffic();
+        let ranks = self.exits.iter().map(|exit| exit.clone().unwrap_or(RankExit::Killed));
+        let report = JobReport {
+            outcome: self.outcome.take().unwrap_or(Outcome::Success),
+            ranks: ranks.collect(),
+            wall: self.started.elapsed(),
+            messages,
+            bytes,
+            left_running: u32::try_from(self.running).unwrap_or(u32::MAX),
+        };
+        // The handle may be gone.
+        let _ = self.report.send(Arc::new(report));
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if let Some(timeout) = self.timeout {
+            context.run_later(timeout, |supervisor, context| {
+                let states = supervisor.shared.rank_states();
+                supervisor.end(Outcome::TimedOut { states }, context);
+            });
+        }
+    }
+}
+
+impl Handler<RankExited> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: RankExited, context: &mut Self::Context) {
+        let RankExited { rank, exit } = message;
+        let failed = exit.is_failure();
+        self.ended(rank, exit);
+        if failed {
+            self.end(Outcome::RankFailed { rank }, context);
+        }
+        self.finish_if_done();
+    }
+}
+
+impl Handler<End> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: End, context: &mut Self::Context) {
+        self.end(message.outcome, context);
+    }
+}
+
+impl Handler<GiveUp> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
+        self.finish();
+    }
+}

@@ -1,0 +1,193 @@
+//! From a job's description to what each rank starts with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{InstancePre, Linker};
+
+use crate::error::Error;
+use crate::faaslet::FaasletState;
+use crate::host::wasi::{OutputSink, Preopen, StdinSource, StdinStream, WasiCtx};
+use crate::job::{AppSpec, JobShared, JobSpec, MAX_RANKS, OutsideWaits, StdinPolicy};
+use crate::module::missing_imports;
+
+/// Mappings of a rank: memory and stack, each with the inaccessible part behind or below.
+const MAPPINGS_PER_RANK: u64 = 4;
+/// Mappings of everything else in the process.
+const MAPPINGS_BESIDES: u64 = 2_000;
+/// What the smallest rank has been seen to need.
+const KIB_PER_RANK_MIN: u64 = 24;
+
+/// A checked job.
+pub(crate) struct Launch {
+    apps: Vec<App>,
+    env: Arc<[(String, String)]>,
+    stdin: StdinPolicy,
+    input: StdinSource,
+    output: Option<Arc<dyn OutputSink>>,
+    timeout: Option<Duration>,
+    ranks: u32,
+}
+
+struct App {
+    program: InstancePre<FaasletState>,
+    first: u32,
+    ranks: u32,
+    args: Arc<[String]>,
+    env: Vec<(String, String)>,
+    preopens: Arc<[Preopen]>,
+}
+
+impl Launch {
+    /// Checks everything that can be checked before a rank starts.
+    pub(crate) fn prepare(spec: JobSpec, linker: &Linker<FaasletState>) -> Result<Self, Error> {
+        let ranks = check_ranks(&spec)?;
+        let mut apps = Vec::new();
+        let mut first = 0;
+        for app in &spec.apps {
+            app.module.check_program()?;
+            let program = link(app, linker)?;
+            let mut args = vec![app.module.name().to_owned()];
+            args.extend(app.args.iter().cloned());
+            let preopens = preopens(app.wdir.as_deref(), &spec.preopens)?;
+            let (args, env) = (args.into(), app.env.clone());
+            apps.push(App { program, first, ranks: app.ranks, args, env, preopens });
+            first += app.ranks;
+        }
+        let input = match (&spec.stdin, spec.input) {
+            (StdinPolicy::None, _) => StdinSource::Closed,
+            (_, Some(input)) => StdinSource::Stream(input),
+            (_, None) => match StdinStream::process() {
+                Ok(input) => StdinSource::Stream(input),
+                Err(_) => StdinSource::Closed,
+            },
+        };
+        let (stdin, output, timeout) = (spec.stdin, spec.output, spec.timeout);
+        Ok(Self { apps, env: spec.env.into(), stdin, input, output, timeout, ranks })
+    }
+
+    /// For each rank the index of its program.
+    pub(crate) fn app_numbers(&self) -> Vec<u32> {
+        let numbered = (0..).zip(&self.apps);
+        numbered.flat_map(|(number, app)| (0..app.ranks).map(move |_| number)).collect()
+    }
+
+    pub(crate) const fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(crate) fn output(&self) -> Option<Arc<dyn OutputSink>> {
+        self.output.clone()
+    }
+
+    /// What `rank` runs, and its system interface.
+    pub(crate) fn rank(
+        &mut self,
+        rank: u32,
+        job: &Arc<JobShared>,
+    ) -> Result<(InstancePre<FaasletState>, WasiCtx), Error> {
+        let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
+        let app = &self.apps[index];
+        let reads = match self.stdin {
+            StdinPolicy::None => false,
+            StdinPolicy::Rank(reader) => reader == rank,
+            StdinPolicy::All => true,
+        };
+        let mut builder = WasiCtx::builder()
+            .args(app.args.clone())
+            .shared_env(self.env.clone())
+            .preopens(app.preopens.clone())
+            .stdin(if reads { self.input.clone() } else { StdinSource::Closed })
+            .rank(rank)
+            .hooks(Arc::new(OutsideWaits { job: job.clone(), rank }));
+        if let Some(output) = &self.output {
+            builder = builder.output(output.clone());
+        }
+        for (key, value) in &app.env {
+            builder = builder.env(key, value);
+        }
+        let (rank, ranks) = (rank.to_string(), self.ranks.to_string());
+        for key in ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "PMI_RANK"] {
+            builder = builder.env(key, &rank);
+        }
+        for key in ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "PMI_SIZE"] {
+            builder = builder.env(key, &ranks);
+        }
+        Ok((app.program.clone(), builder.build()?))
+    }
+}
+
+fn check_ranks(spec: &JobSpec) -> Result<u32, Error> {
+    let ranks = spec.apps.iter().map(|app| u64::from(app.ranks)).sum::<u64>();
+    let empty = spec.apps.iter().any(|app| app.ranks == 0);
+    if empty || ranks > u64::from(MAX_RANKS) {
+        let ranks = if empty { 0 } else { ranks };
+        return Err(Error::Ranks { ranks, ranks_max: MAX_RANKS });
+    }
+    check_mappings(ranks)?;
+    check_memory(spec, ranks)?;
+    let ranks = ranks as u32;
+    match spec.stdin {
+        StdinPolicy::Rank(rank) if rank >= ranks => Err(Error::StdinRank { rank, ranks }),
+        _ => Ok(ranks),
+    }
+}
+
+fn check_mappings(ranks: u64) -> Result<(), Error> {
+    let needed = ranks * MAPPINGS_PER_RANK + MAPPINGS_BESIDES;
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+    // Without the file nothing is known; the kernel will refuse a mapping if there are too many.
+    let Some(limit) = limit.ok().and_then(|text| text.trim().parse().ok()) else { return Ok(()) };
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(Error::Mappings { ranks, needed, limit, suggested: needed.next_power_of_two() })
+}
+
+fn check_memory(spec: &JobSpec, ranks: u64) -> Result<(), Error> {
+    let Some(available_kib) = available_kib() else { return Ok(()) };
+    let needed_kib = ranks * KIB_PER_RANK_MIN;
+    if needed_kib <= available_kib {
+        return Ok(());
+    }
+    Err(Error::Memory {
+        ranks,
+        program: spec.apps[0].module.name().to_owned(),
+        needed_mib: needed_kib / 1024,
+        available_mib: available_kib / 1024,
+    })
+}
+
+/// Memory the kernel could hand out without swapping.
+fn available_kib() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
+}
+
+/// Links a program, or names everything it imports that nobody offers.
+fn link(app: &AppSpec, linker: &Linker<FaasletState>) -> Result<InstancePre<FaasletState>, Error> {
+    let known = |module: &str, name: &str| crate::host::is_offered(module, name);
+    let missing = missing_imports(&app.module, &known);
+    let program = app.module.name().to_owned();
+    if !missing.is_empty() {
+        let names = missing.iter().map(|(module, name)| format!("{module}.{name}")).collect();
+        return Err(Error::MissingImports { program, names });
+    }
+    linker.instantiate_pre(app.module.code()).map_err(|cause| Error::Link { program, cause })
+}
+
+/// The working directory, under `.` and under its own path, and the further directories.
+fn preopens(wdir: Option<&Path>, more: &[Preopen]) -> Result<Arc<[Preopen]>, Error> {
+    let dir = wdir.unwrap_or(Path::new("."));
+    let absolute = dir
+        .canonicalize()
+        .map_err(|cause| Error::WorkingDirectory { dir: PathBuf::from(dir), cause })?;
+    let mut all = vec![Preopen::open(&absolute, ".", false)?];
+    if let Some(path) = absolute.to_str() {
+        all.push(Preopen::open(&absolute, path, false)?);
+    }
+    all.extend(more.iter().cloned());
+    Ok(all.into())
+}

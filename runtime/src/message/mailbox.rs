@@ -1,0 +1,212 @@
+//! One rank's mailbox: the ring, and an unbounded overflow that keeps the order.
+//!
+//! A message that finds the ring full, or is too long for it, goes to the overflow, and while the
+//! overflow holds anything every further message follows it there. The receiver empties the ring
+//! first and then, under the overflow's lock, the ring once more and the overflow. So messages of
+//! one sender are taken in the order in which they were sent.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+use faasm_mpi_shim::port::{Header, Kind, Message, Payload};
+use parking_lot::Mutex;
+
+use super::ring::{Ring, reference};
+
+/// Messages in the overflow from which on senders are asked to let the receiver run.
+const CONGESTED_MESSAGES: usize = 256;
+
+/// Where messages for one rank arrive.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    ring: Ring,
+    overflow: Mutex<VecDeque<Message>>,
+    overflow_len: AtomicUsize,
+    /// The receiver is suspended, or about to be, until something arrives.
+    waiting: AtomicBool,
+}
+
+impl Mailbox {
+    /// A mailbox whose ring has `lines` cache lines, a power of two.
+    pub(crate) fn new(lines: usize) -> Self {
+        Self {
+            ring: Ring::new(lines),
+            overflow: Mutex::default(),
+            overflow_len: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
+        }
+    }
+
+    /// Appends a message with a copy of `payload`.
+    #[inline]
+    pub(crate) fn push(&self, header: Header, payload: &[u8]) {
+        let fits = payload.len() <= self.ring.payload_bytes_max()
+            && self.overflow_len.load(Ordering::Acquire) == 0;
+        if !(fits && self.ring.push(&header, payload)) {
+            let payload = match header.kind {
+                Kind::Reference => reference(payload),
+                _ => Payload::copied(payload),
+            };
+            self.push_overflow(Message { header, payload });
+        }
+    }
+
+    /// Appends a message that carries or refers to its payload already.
+    pub(crate) fn push_overflow(&self, message: Message) {
+        let mut overflow = self.overflow.lock();
+        overflow.push_back(message);
+        self.overflow_len.store(overflow.len(), Ordering::Release);
+    }
+
+    /// Whether so much is queued that a sender should let the receiver run.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.overflow_len.load(Ordering::Relaxed) > CONGESTED_MESSAGES
+    }
+
+    /// Declares that the receiver is about to suspend. It must look for messages once more.
+    pub(crate) fn set_waiting(&self) {
+        self.waiting.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether the receiver is suspended and nothing has woken it yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// The receiver runs again.
+    pub(crate) fn clear_waiting(&self) {
+        self.waiting.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the receiver was waiting; only one caller is told so for each time it waits.
+    ///
+    /// What the receiver shall see was published before.
+    #[inline]
+    pub(crate) fn take_waiting(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The receiving end; there is one for each mailbox.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    position: u64,
+    /// Messages taken out of the overflow, in order, before anything still in the ring.
+    drained: VecDeque<Message>,
+}
+
+impl Reader {
+    /// Whether a message can be taken.
+    #[inline]
+    pub(crate) fn is_ready(&self, mailbox: &Mailbox) -> bool {
+        mailbox.ring.is_ready(self.position)
+            || !self.drained.is_empty()
+            || mailbox.overflow_len.load(Ordering::Relaxed) != 0
+    }
+
+    /// Takes the next message.
+    #[inline]
+    pub(crate) fn pop(&mut self, mailbox: &Mailbox) -> Option<Message> {
+        if !self.drained.is_empty() {
+            return self.drained.pop_front();
+        }
+        if let Some((header, payload, after)) = mailbox.ring.pop(self.position) {
+            self.position = after;
+            return Some(Message { header, payload });
+        }
+        if mailbox.overflow_len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.drain(mailbox);
+        self.drained.pop_front()
+    }
+
+    /// Takes everything, ring first, while no sender can pass from the overflow back to the ring.
+    fn drain(&mut self, mailbox: &Mailbox) {
+        let mut overflow = mailbox.overflow.lock();
+        // Whoever has claimed lines by now may have sent before something in the overflow.
+        let claimed = mailbox.ring.claimed();
+        while self.position < claimed {
+            match mailbox.ring.pop(self.position) {
+                Some((header, payload, after)) => {
+                    self.position = after;
+                    self.drained.push_back(Message { header, payload });
+                }
+                // A sender on another thread is between its claim and its publication.
+                None => std::thread::yield_now(),
+            }
+        }
+        self.drained.append(&mut overflow);
+        mailbox.overflow_len.store(0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn header(sender: u32, number: u32) -> Header {
+        Header { kind: Kind::Eager, context: 1, source: -1, tag: i32::MIN, sender, request: number }
+    }
+
+    #[test]
+    fn every_length_survives_and_order_is_kept() {
+        let (mailbox, mut reader) = (Mailbox::new(16), Reader::default());
+        for round in 0..50 {
+            for len in [0, 1, 7, 8, 31, 32, 33, 88, 89, 255, 256, 257, 5000] {
+                let payload: Vec<u8> = (0..len).map(|byte| (byte * 7 + round) as u8).collect();
+                mailbox.push(header(3, len as u32), &payload);
+                if len % 2 == 0 {
+                    continue;
+                }
+                while let Some(message) = reader.pop(&mailbox) {
+                    let len = message.header.request as usize;
+                    let expected: Vec<u8> = (0..len).map(|byte| (byte * 7 + round) as u8).collect();
+                    let taken = match message.payload {
+                        Payload::Small(len, bytes) => bytes[..usize::from(len)].to_vec(),
+                        Payload::Owned(bytes) => bytes.into_vec(),
+                        Payload::Reference { .. } => panic!("nothing was sent by reference"),
+                    };
+                    assert_eq!(message.header, header(3, len as u32));
+                    assert_eq!(taken, expected);
+                }
+            }
+            while reader.pop(&mailbox).is_some() {}
+        }
+    }
+
+    #[test]
+    fn messages_of_each_sender_arrive_once_and_in_order_under_contention() {
+        const SENDERS: u32 = 3;
+        const EACH: u32 = 20_000;
+        let mailbox = Arc::new(Mailbox::new(8));
+        let threads: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let mailbox = mailbox.clone();
+                std::thread::spawn(move || {
+                    for number in 0..EACH {
+                        let len = (number * 13 + sender) as usize % 150;
+                        mailbox.push(header(sender, number), &vec![sender as u8; len]);
+                    }
+                })
+            })
+            .collect();
+        let mut reader = Reader::default();
+        let mut next = [0; SENDERS as usize];
+        while next.iter().sum::<u32>() < SENDERS * EACH {
+            let Some(message) = reader.pop(&mailbox) else {
+                std::thread::yield_now();
+                continue;
+            };
+            let expected = &mut next[message.header.sender as usize];
+            assert_eq!(message.header.request, *expected, "order of one sender");
+            *expected += 1;
+        }
+        threads.into_iter().for_each(|thread| thread.join().expect("senders do not panic"));
+        assert!(reader.pop(&mailbox).is_none());
+    }
+}

@@ -1,0 +1,222 @@
+//! The runtime: workers, the engine and what starts jobs on them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use actix::Actor;
+use faasm_vm::artifact::{ArtifactCache, ArtifactConfig};
+use faasm_vm::{EngineConfig, GuestMemory, VmEngine};
+use parking_lot::Mutex;
+use wasmtime::Linker;
+
+use crate::error::Error;
+use crate::faaslet::{FaasletState, Start, run};
+use crate::job::{End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor};
+use crate::launch::Launch;
+use crate::module::{Module, ModuleLoader, Progress};
+use crate::scheduler::{Scheduler, Task};
+use crate::worker::{Monitor, Workers};
+
+/// A running set of workers; clones share it. It ends when the last clone and job are gone.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    loader: ModuleLoader,
+    engine: VmEngine,
+    linker: LinkerBox,
+    no_memory: GuestMemory,
+    jobs: Jobs,
+    scheduler: Arc<Scheduler>,
+    spins: bool,
+    // Dropped in this order: first nobody looks at the workers any more, then they end.
+    _monitor: Monitor,
+    workers: Workers,
+}
+
+/// A linker, which has nothing to show.
+struct LinkerBox(Linker<FaasletState>);
+
+impl std::fmt::Debug for LinkerBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Linker")
+    }
+}
+
+type Jobs = Arc<Mutex<Vec<(Weak<JobShared>, actix::Addr<Supervisor>)>>>;
+
+/// Configures a [`Runtime`].
+#[derive(Clone, Debug, Default)]
+pub struct RuntimeBuilder {
+    workers: Option<u32>,
+    cache: ArtifactConfig,
+    no_cache: bool,
+    progress: Progress,
+    engine: EngineConfig,
+}
+
+impl RuntimeBuilder {
+    /// Number of worker threads. Default: one for each core.
+    #[must_use]
+    pub const fn workers(mut self, workers: u32) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Where compiled code is kept. Default: the user's cache directory.
+    #[must_use]
+    pub fn cache_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.cache.dir = Some(dir.into());
+        self
+    }
+
+    /// Compiles every program anew and keeps nothing.
+    #[must_use]
+    pub const fn no_cache(mut self) -> Self {
+        self.no_cache = true;
+        self
+    }
+
+    /// What to show while a program is compiled.
+    #[must_use]
+    pub const fn progress(mut self, progress: Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// When threads cannot be had or the machine cannot run compiled WebAssembly.
+    pub fn build(self) -> Result<Runtime, Error> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        let regular = self.workers.unwrap_or(cores).max(1);
+        let engine = VmEngine::new(&self.engine).map_err(Error::Engine)?;
+        let mut linker = Linker::new(engine.engine());
+        faasm_mpi_shim::add_to_linker(&mut linker).map_err(Error::Engine)?;
+        crate::host::wasi::add_to_linker(&mut linker).map_err(Error::Engine)?;
+        // One spare for each core: enough to keep all of them busy if every worker is held up.
+        let (scheduler, deques) = Scheduler::new(regular, cores);
+        let spins = regular <= cores && cores > 1;
+        let workers = Workers::start(&scheduler, deques, spins)?;
+        let jobs = Jobs::default();
+        let watched = jobs.clone();
+        let monitor = Monitor::start(scheduler.clone(), move || end_deadlocks(&watched))
+            .map_err(|cause| Error::Start { what: "monitor", cause })?;
+        let cache =
+            if self.no_cache { ArtifactCache::disabled() } else { ArtifactCache::new(self.cache) };
+        let loader = ModuleLoader::new(engine.clone(), cache).with_progress(self.progress);
+        let inner = Inner {
+            loader,
+            engine,
+            linker: LinkerBox(linker),
+            no_memory: GuestMemory::empty(),
+            jobs,
+            scheduler,
+            spins,
+            _monitor: monitor,
+            workers,
+        };
+        Ok(Runtime { inner: Arc::new(inner) })
+    }
+}
+
+impl Runtime {
+    /// A builder with the defaults.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// Loads a program from a file, compiling it unless its code is in the cache.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no WebAssembly program for this runtime.
+    pub fn load_file(&self, path: impl AsRef<Path>) -> Result<Module, Error> {
+        Ok(self.inner.loader.load_file(path.as_ref())?)
+    }
+
+    /// Loads a program from memory; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// When the bytes are no WebAssembly program for this runtime.
+    pub fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Module, Error> {
+        Ok(self.inner.loader.load_bytes(name, bytes)?)
+    }
+
+    /// Describes a job that runs `module`.
+    pub fn job(&self, module: &Module) -> JobBuilder {
+        JobBuilder::new(self.clone(), module.clone())
+    }
+
+    /// Number of worker threads.
+    pub fn workers(&self) -> u32 {
+        self.inner.scheduler.regular()
+    }
+
+    /// Starts a job.
+    pub(crate) fn spawn(&self, spec: JobSpec) -> Result<JobHandle, Error> {
+        let inner = &self.inner;
+        let mut launch = Launch::prepare(spec, &inner.linker.0)?;
+        let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone());
+        let (events, received) = flume::unbounded();
+        let (reporter, report) = flume::bounded(1);
+        let supervisor = Supervisor::new(shared.clone(), launch.timeout(), events, reporter);
+        let supervisor = Supervisor::start_in_arbiter(inner.workers.control(), move |_| supervisor);
+        inner.jobs.lock().push((Arc::downgrade(&shared), supervisor.clone()));
+        let ranks = shared.world().size();
+        // All tasks exist before the first one runs, for a rank may send to any other at once.
+        for rank in 0..ranks {
+            let (program, wasi) = launch.rank(rank, &shared)?;
+            let start = Start {
+                rank,
+                program,
+                wasi,
+                job: shared.clone(),
+                pool: inner.engine.pool().clone(),
+                no_memory: inner.no_memory.clone(),
+                output: launch.output(),
+                supervisor: supervisor.clone(),
+                spins: inner.spins,
+            };
+            let home = block(rank, ranks, inner.scheduler.regular());
+            shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));
+        }
+        inner.workers.wake_all(&shared);
+        Ok(JobHandle { shared, supervisor, events: received, report })
+    }
+}
+
+/// Worker of `rank`: ranks are placed in contiguous blocks, so that neighbours share a worker.
+const fn block(rank: u32, ranks: u32, workers: u32) -> u32 {
+    (rank as u64 * workers as u64 / ranks as u64) as u32
+}
+
+/// Ends every job whose ranks all wait for each other, and forgets the jobs that have ended.
+fn end_deadlocks(jobs: &Jobs) {
+    let mut jobs = jobs.lock();
+    jobs.retain(|(shared, _)| shared.strong_count() > 0);
+    for (shared, supervisor) in jobs.iter() {
+        let Some(shared) = shared.upgrade() else { continue };
+        if let Some(states) = shared.deadlock()
+            && !shared.set_ending()
+        {
+            supervisor.do_send(End { outcome: Outcome::Deadlock { states } });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::block;
+
+    #[test]
+    fn blocks_are_contiguous_and_balanced() {
+        let blocks: Vec<_> = (0..7).map(|rank| block(rank, 7, 3)).collect();
+        assert_eq!(blocks, [0, 0, 0, 1, 1, 2, 2]);
+        assert_eq!((0..2).map(|rank| block(rank, 2, 2)).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(block(29_999, 30_000, 64), 63);
+    }
+}

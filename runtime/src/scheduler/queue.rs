@@ -1,0 +1,303 @@
+//! Run queues: a local one per worker thread, an inbox for other threads, and stealing.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_queue::SegQueue;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::task::Task;
+
+thread_local! {
+    /// The run queue of the worker whose thread this is.
+    static LOCAL: RefCell<Option<LocalQueue>> = const { RefCell::new(None) };
+}
+
+/// The end of a run queue that only its worker's thread touches.
+pub(crate) struct LocalQueue {
+    worker: u32,
+    scheduler: Arc<Scheduler>,
+    deque: Deque<Arc<Task>>,
+}
+
+impl LocalQueue {
+    /// Makes `deque` the queue of this thread.
+    pub(crate) fn install(scheduler: &Arc<Scheduler>, worker: u32, deque: Deque<Arc<Task>>) {
+        let local = Self { worker, scheduler: scheduler.clone(), deque };
+        LOCAL.with_borrow_mut(|slot| *slot = Some(local));
+    }
+
+    fn inbox_is_empty(&self) -> bool {
+        self.scheduler.worker(self.worker).is_inbox_empty()
+    }
+
+    /// Forgets this thread's queue, with whatever is left in it.
+    pub(crate) fn uninstall() {
+        LOCAL.with_borrow_mut(|slot| *slot = None);
+    }
+
+    /// Takes the next task of this thread.
+    pub(crate) fn pop() -> Option<Arc<Task>> {
+        LOCAL.with_borrow(|local| local.as_ref().and_then(|local| local.deque.pop()))
+    }
+
+    /// Whether nothing is queued for this thread's worker, by itself or by others.
+    pub(crate) fn is_worker_idle() -> bool {
+        LOCAL.with_borrow(|local| {
+            local.as_ref().is_some_and(|local| local.deque.is_empty() && local.inbox_is_empty())
+        })
+    }
+
+    /// Whether this thread has nothing queued.
+    pub(crate) fn is_empty() -> bool {
+        LOCAL.with_borrow(|local| local.as_ref().is_none_or(|local| local.deque.is_empty()))
+    }
+}
+
+/// What other threads see of a worker.
+#[derive(Debug)]
+pub(crate) struct WorkerQueue {
+    inbox: SegQueue<Arc<Task>>,
+    stealer: Stealer<Arc<Task>>,
+    /// Set while the worker's thread may be asleep.
+    parked: AtomicBool,
+    /// Wakes the worker's thread.
+    waker: Mutex<Option<Waker>>,
+    /// Counts beginnings and ends of polls: odd while a fiber runs.
+    polls: AtomicU64,
+    /// Somebody has seen one poll last so long that the queue is given away.
+    held_up: AtomicBool,
+}
+
+impl WorkerQueue {
+    fn new(stealer: Stealer<Arc<Task>>) -> Self {
+        Self {
+            inbox: SegQueue::new(),
+            stealer,
+            parked: AtomicBool::new(false),
+            waker: Mutex::new(None),
+            polls: AtomicU64::new(0),
+            held_up: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes a task that another thread queued.
+    pub(crate) fn pop_inbox(&self) -> Option<Arc<Task>> {
+        self.inbox.pop()
+    }
+
+    /// Whether nothing was queued by other threads.
+    pub(crate) fn is_inbox_empty(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// Announces that the thread goes to sleep and will be woken through `waker`.
+    ///
+    /// The caller must look at its queues once more afterwards.
+    pub(crate) fn park(&self, waker: &Waker) {
+        let mut slot = self.waker.lock();
+        match slot.as_mut() {
+            Some(held) => held.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+        drop(slot);
+        self.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread runs again.
+    pub(crate) fn unparked(&self) {
+        self.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the thread sleeps or is about to.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::SeqCst)
+    }
+
+    /// Wakes the thread if it is parked. What it shall see was published before.
+    pub(crate) fn unpark(&self) {
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::Relaxed)
+            && self.parked.swap(false, Ordering::AcqRel)
+            && let Some(waker) = self.waker.lock().as_ref()
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// All workers of one runtime.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    workers: Box<[CachePadded<WorkerQueue>]>,
+    /// Workers that get new tasks; the ones behind them are spares.
+    regular: u32,
+    /// Workers that are not parked.
+    awake: CachePadded<AtomicU32>,
+    /// The thread that watches the workers; it sleeps while all of them do.
+    monitor: OnceLock<Thread>,
+}
+
+impl Scheduler {
+    /// A scheduler for `regular` workers and `spare` ones that help when a worker is held up.
+    pub(crate) fn new(regular: u32, spare: u32) -> (Arc<Self>, Vec<Deque<Arc<Task>>>) {
+        assert!(regular > 0, "a runtime has at least one worker");
+        let deques: Vec<_> = (0..regular + spare).map(|_| Deque::new_fifo()).collect();
+        let workers = deques
+            .iter()
+            .map(|deque| CachePadded::new(WorkerQueue::new(deque.stealer())))
+            .collect();
+        let (awake, monitor) = (CachePadded::new(AtomicU32::new(0)), OnceLock::new());
+        (Arc::new(Self { workers, regular, awake, monitor }), deques)
+    }
+
+    /// Names the thread that is unparked when the first worker wakes up.
+    pub(crate) fn set_monitor(&self, thread: Thread) {
+        let _ = self.monitor.set(thread);
+    }
+
+    /// Number of workers that get new tasks.
+    pub(crate) const fn regular(&self) -> u32 {
+        self.regular
+    }
+
+    /// Number of workers, spares included.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.workers.len()).expect("there are few workers")
+    }
+
+    /// What others see of worker `index`.
+    #[inline]
+    pub(crate) fn worker(&self, index: u32) -> &WorkerQueue {
+        &self.workers[index as usize]
+    }
+
+    /// A worker's thread begins or stops to run.
+    pub(crate) fn count_awake(&self, awake: bool) {
+        if !awake {
+            self.awake.fetch_sub(1, Ordering::AcqRel);
+        } else if self.awake.fetch_add(1, Ordering::AcqRel) == 0
+            && let Some(monitor) = self.monitor.get()
+        {
+            monitor.unpark();
+        }
+    }
+
+    /// Number of workers that are awake.
+    pub(crate) fn awake(&self) -> u32 {
+        self.awake.load(Ordering::Acquire)
+    }
+
+    /// Puts a runnable task on its home worker's queue.
+    pub(crate) fn enqueue(&self, task: Arc<Task>) {
+        let home = task.go_home(|block| self.worker(block).held_up.load(Ordering::Relaxed));
+        let remote = LOCAL.with_borrow(|local| match local {
+            Some(local)
+                if local.worker == home && std::ptr::eq(Arc::as_ptr(&local.scheduler), self) =>
+            {
+                local.deque.push(task);
+                // An event of this thread's own event loop while the run loop sleeps.
+                if self.worker(home).parked.load(Ordering::Relaxed) {
+                    self.worker(home).unpark();
+                }
+                None
+            }
+            _ => Some(task),
+        });
+        if let Some(task) = remote {
+            let worker = self.worker(home);
+            worker.inbox.push(task);
+            worker.unpark();
+        }
+    }
+
+    /// Polls `task` on worker `index`, whose thread this is.
+    #[inline]
+    pub(crate) fn poll(&self, index: u32, task: &Arc<Task>) {
+        let worker = self.worker(index);
+        let polls = worker.polls.load(Ordering::Relaxed);
+        worker.polls.store(polls + 1, Ordering::Relaxed);
+        task.run();
+        worker.polls.store(polls + 2, Ordering::Relaxed);
+        if worker.held_up.load(Ordering::Relaxed) {
+            worker.held_up.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes a runnable task from a worker that is held up, for worker `thief`.
+    pub(crate) fn steal(&self, thief: u32) -> Option<Arc<Task>> {
+        let held_up =
+            |victim: &u32| *victim != thief && self.worker(*victim).held_up.load(Ordering::Relaxed);
+        let task =
+            (0..self.len()).filter(held_up).find_map(|victim| take_one(self.worker(victim)))?;
+        task.move_to(thief);
+        Some(task)
+    }
+
+    /// Whether worker `index` has runnable tasks behind the one it polls.
+    pub(crate) fn has_backlog(&self, index: u32) -> bool {
+        let queue = self.worker(index);
+        !queue.stealer.is_empty() || !queue.inbox.is_empty()
+    }
+
+    /// Whether any worker polls a fiber right now.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.workers.iter().any(|worker| !worker.polls.load(Ordering::Relaxed).is_multiple_of(2))
+    }
+
+    /// Wakes a parked worker, a regular one if there is any.
+    pub(crate) fn unpark_any(&self) {
+        let parked = (0..self.len()).find(|index| self.worker(*index).is_parked());
+        if let Some(index) = parked {
+            self.worker(index).unpark();
+        }
+    }
+}
+
+/// Measures from the outside how long workers stay in one poll.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    patience: Duration,
+    seen: Vec<(u64, Instant)>,
+}
+
+impl Observer {
+    /// An observer that calls a worker held up after `patience` in one poll.
+    pub(crate) fn new(scheduler: &Scheduler, patience: Duration) -> Self {
+        Self { patience, seen: vec![(0, Instant::now()); scheduler.workers.len()] }
+    }
+
+    /// Looks at all workers but `own`; returns whether one that is held up has a backlog.
+    pub(crate) fn look(&mut self, scheduler: &Scheduler, own: Option<u32>) -> bool {
+        let mut found = false;
+        for index in (0..scheduler.len()).filter(|index| Some(*index) != own) {
+            let worker = scheduler.worker(index);
+            let polls = worker.polls.load(Ordering::Relaxed);
+            let seen = &mut self.seen[index as usize];
+            if polls.is_multiple_of(2) || seen.0 != polls {
+                *seen = (polls, Instant::now());
+            } else if scheduler.has_backlog(index) && seen.1.elapsed() >= self.patience {
+                worker.held_up.store(true, Ordering::Relaxed);
+                found = true;
+            }
+        }
+        found
+    }
+}
+
+fn take_one(queue: &WorkerQueue) -> Option<Arc<Task>> {
+    loop {
+        match queue.stealer.steal() {
+            Steal::Success(task) => return Some(task),
+            Steal::Empty => return queue.inbox.pop(),
+            Steal::Retry => {}
+        }
+    }
+}

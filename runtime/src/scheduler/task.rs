@@ -1,0 +1,148 @@
+//! One fiber and its life: waiting, queued, running, done.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Wake, Waker};
+
+use parking_lot::Mutex;
+
+use super::queue::Scheduler;
+
+/// Suspended; a wake-up queues it.
+const WAITING: u8 = 0;
+/// In a run queue.
+const QUEUED: u8 = 1;
+/// Being polled.
+const RUNNING: u8 = 2;
+/// Being polled, and woken meanwhile: it is queued again when the poll ends.
+const NOTIFIED: u8 = 3;
+/// Finished; wake-ups do nothing.
+const DONE: u8 = 4;
+
+type Fiber = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A fiber that the scheduler polls.
+pub(crate) struct Task {
+    state: AtomicU8,
+    /// Worker the task was placed on.
+    block: u32,
+    /// Worker on whose thread this task's wake-ups are cheap.
+    home: AtomicU32,
+    /// The fiber is to be dropped when its current poll ends.
+    cancelled: AtomicBool,
+    scheduler: Weak<Scheduler>,
+    /// `None` once it has finished. The state machine lets one thread poll at a time, so the lock
+    /// is never contended.
+    fiber: Mutex<Option<Fiber>>,
+}
+
+impl Task {
+    /// A task that is not yet queued; [`Task::wake`] starts it on worker `home`.
+    pub(crate) fn new(scheduler: &Arc<Scheduler>, home: u32, fiber: Fiber) -> Arc<Self> {
+        Arc::new(Self {
+            state: AtomicU8::new(WAITING),
+            block: home,
+            home: AtomicU32::new(home),
+            cancelled: AtomicBool::new(false),
+            scheduler: Arc::downgrade(scheduler),
+            fiber: Mutex::new(Some(fiber)),
+        })
+    }
+
+    /// The worker to queue the task on: where it was placed, unless that worker `is_held_up`.
+    pub(crate) fn go_home(&self, is_held_up: impl FnOnce(u32) -> bool) -> u32 {
+        let home = self.home.load(Ordering::Relaxed);
+        if home != self.block && !is_held_up(self.block) {
+            self.home.store(self.block, Ordering::Relaxed);
+            return self.block;
+        }
+        home
+    }
+
+    /// The worker the task was placed on.
+    pub(crate) const fn block(&self) -> u32 {
+        self.block
+    }
+
+    /// Another worker took the task over.
+    pub(crate) fn move_to(&self, worker: u32) {
+        self.home.store(worker, Ordering::Relaxed);
+    }
+
+    /// Makes the task runnable; cheap when it is already.
+    pub(crate) fn wake(self: &Arc<Self>) {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let next = match state {
+                WAITING => QUEUED,
+                RUNNING => NOTIFIED,
+                _ => return,
+            };
+            let changed =
+                self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed);
+            match changed {
+                Ok(WAITING) => break,
+                Ok(_) => return,
+                Err(seen) => state = seen,
+            }
+        }
+        self.enqueue();
+    }
+
+    fn enqueue(self: &Arc<Self>) {
+        // Without a scheduler the runtime is gone and nothing runs any more.
+        if let Some(scheduler) = self.scheduler.upgrade() {
+            scheduler.enqueue(self.clone());
+        }
+    }
+
+    /// Polls the fiber once. The caller took the task from a run queue.
+    pub(crate) fn run(self: &Arc<Self>) {
+        self.state.store(RUNNING, Ordering::Release);
+        let waker = Waker::from(self.clone());
+        let mut fiber = self.fiber.lock();
+        let Some(running) = fiber.as_mut() else { return };
+        let polled = running.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_ready() || self.cancelled.load(Ordering::Acquire) {
+            *fiber = None;
+            self.state.store(DONE, Ordering::Release);
+            return;
+        }
+        drop(fiber);
+        let suspended =
+            self.state.compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire);
+        if suspended.is_err() {
+            self.state.store(QUEUED, Ordering::Release);
+            self.enqueue();
+        }
+    }
+
+    /// Drops the fiber where it stands; one that is being polled, when that poll ends.
+    ///
+    /// Returns whether it is gone now.
+    pub(crate) fn cancel(&self) -> bool {
+        self.cancelled.store(true, Ordering::Release);
+        let Some(mut fiber) = self.fiber.try_lock() else { return false };
+        self.state.store(DONE, Ordering::Release);
+        *fiber = None;
+        true
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        Self::wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Self::wake(self);
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("block", &self.block).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! The thread that watches the workers.
+//!
+//! While any worker runs it looks every few milliseconds for one that has been in the same poll all
+//! the time with other fibers queued behind, and wakes a parked or spare worker to take them over,
+//! so that one rank's long computation never stops its neighbours. It also lets the runtime look
+//! for deadlocks. While all workers sleep it sleeps too.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::scheduler::{Observer, Scheduler};
+
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_millis(5);
+/// A poll that lasts so long holds the worker up.
+const PATIENCE: Duration = Duration::from_millis(9);
+
+/// The watching thread; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Monitor {
+    /// Starts the thread. `look_for_deadlocks` is called after every look, and once more when all
+    /// workers have gone to sleep.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn start(
+        scheduler: Arc<Scheduler>,
+        look_for_deadlocks: impl Fn() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, watched) = (stop.clone(), scheduler.clone());
+        let watch = move || {
+            let mut observer = Observer::new(&watched, PATIENCE);
+            while !ended.load(Ordering::Acquire) {
+                if watched.awake() == 0 {
+                    look_for_deadlocks();
+                    if watched.awake() == 0 {
+                        std::thread::park();
+                    }
+                    continue;
+                }
+                std::thread::park_timeout(PERIOD);
+                if observer.look(&watched, None) {
+                    watched.unpark_any();
+                }
+                look_for_deadlocks();
+            }
+        };
+        let thread = std::thread::Builder::new().name("faasm-monitor".to_owned()).spawn(watch)?;
+        scheduler.set_monitor(thread.thread().clone());
+        Ok(Self { thread: Some(thread), stop })
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic of the monitor has been printed already; the runtime is going away.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The loop that polls one worker's fibers.
+
+use std::future::poll_fn;
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Worker as Deque;
+
+use crate::scheduler::{LocalQueue, Observer, Scheduler, Spin, Task};
+
+/// How long fibers are polled before the thread's event loop gets its turn.
+const BURST: Duration = Duration::from_millis(1);
+/// Polls between two looks at the clock, and at the inbox.
+const POLLS_BETWEEN_LOOKS: u32 = 64;
+/// A fiber that computes for so long has its neighbours taken over by idle workers.
+const STEAL_AFTER: Duration = Duration::from_micros(200);
+
+/// The run loop of worker `index`.
+#[derive(Debug)]
+pub(crate) struct RunLoop {
+    scheduler: Arc<Scheduler>,
+    index: u32,
+    spin: Spin,
+    observer: Observer,
+    stop: Arc<AtomicBool>,
+}
+
+/// Why a burst ended.
+enum Burst {
+    /// Its time is over.
+    Over,
+    /// Nothing is runnable.
+    Idle,
+}
+
+impl RunLoop {
+    /// A loop that ends soon after `stop` is set and the worker unparked.
+    pub(crate) fn new(
+        scheduler: Arc<Scheduler>,
+        index: u32,
+        spins: bool,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let observer = Observer::new(&scheduler, STEAL_AFTER);
+        let spin = Spin::new(spins && index < scheduler.regular());
+        Self { scheduler, index, spin, observer, stop }
+    }
+
+    /// Runs on the arbiter's thread until told to stop.
+    pub(crate) async fn run(mut self, deque: Deque<Arc<Task>>) {
+        LocalQueue::install(&self.scheduler, self.index, deque);
+        self.scheduler.count_awake(true);
+        while !self.stop.load(Ordering::Acquire) {
+            match self.burst() {
+                Burst::Over => tokio::task::yield_now().await,
+                Burst::Idle => self.park().await,
+            }
+        }
+        self.scheduler.count_awake(false);
+        LocalQueue::uninstall();
+    }
+
+    fn burst(&mut self) -> Burst {
+        let started = Instant::now();
+        loop {
+            for _ in 0..POLLS_BETWEEN_LOOKS {
+                let Some(task) = LocalQueue::pop() else { break };
+                self.scheduler.poll(self.index, &task);
+            }
+            if let Some(task) = self.scheduler.worker(self.index).pop_inbox() {
+                self.scheduler.poll(self.index, &task);
+            } else if LocalQueue::is_empty() {
+                match self.spin() {
+                    Some(task) => self.scheduler.poll(self.index, &task),
+                    None => return Burst::Idle,
+                }
+            }
+            if started.elapsed() >= BURST {
+                return Burst::Over;
+            }
+        }
+    }
+
+    /// Watches for work for a while.
+    fn spin(&mut self) -> Option<Arc<Task>> {
+        if let Some(task) = self.scheduler.steal(self.index) {
+            return Some(task);
+        }
+        // Without another worker that runs, nothing but an event could bring work.
+        if self.scheduler.awake() < 2 {
+            return None;
+        }
+        let (started, limit) = (Instant::now(), self.spin.limit());
+        while started.elapsed() < limit {
+            for _ in 0..16 {
+                if let Some(task) = self.scheduler.worker(self.index).pop_inbox() {
+                    self.spin.learn(true);
+                    return Some(task);
+                }
+                spin_loop();
+            }
+            if self.observer.look(&self.scheduler, Some(self.index))
+                && let Some(task) = self.scheduler.steal(self.index)
+            {
+                return Some(task);
+            }
+        }
+        self.spin.learn(false);
+        None
+    }
+
+    /// Leaves the thread to its event loop until a task is queued.
+    async fn park(&self) {
+        let queue = self.scheduler.worker(self.index);
+        let mut parked = false;
+        poll_fn(|cx| {
+            if parked && !queue.is_parked() {
+                self.scheduler.count_awake(true);
+                return Poll::Ready(());
+            }
+            queue.park(cx.waker());
+            if !parked {
+                self.scheduler.count_awake(false);
+                parked = true;
+            }
+            // A wake-up of a task by this thread's own event loop goes to the local queue.
+            if queue.is_inbox_empty()
+                && LocalQueue::is_empty()
+                && !self.stop.load(Ordering::Acquire)
+            {
+                return Poll::Pending;
+            }
+            queue.unparked();
+            self.scheduler.count_awake(true);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
