@@ -6,13 +6,18 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::args::Args;
+use crate::process;
 use crate::rivals::{Language, Runner, Toolbox};
 use crate::scenario::{Program, Suite};
+
+/// A compiler that takes longer than this hangs; the first use of faasm-cc installs its toolchain.
+const BUILD_LIMIT: Duration = Duration::from_secs(900);
 
 /// Builds programs, each once.
 #[derive(Debug)]
@@ -192,16 +197,14 @@ fn kernel_of(root: &Path, line: &str) -> Option<Kernel> {
     is_source.then_some(Kernel { name, source })
 }
 
-fn compile(mut command: Command) -> Result<()> {
+fn compile(command: Command) -> Result<()> {
     let line = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start the compiler: {line}"))?;
+    let output = process::output(command, BUILD_LIMIT)
+        .with_context(|| format!("the build failed: {line}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let first = said.lines().find(|line| line.contains("error")).or(said.lines().last());
-        bail!("the build failed: {}\n    {line}", first.unwrap_or("it said nothing").trim());
+        bail!("the build failed: {} ({line})", first.unwrap_or("it said nothing").trim());
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -33,17 +33,25 @@ pub(crate) struct Usage {
 ///
 /// # Errors
 /// If it cannot start, does not succeed, or takes longer than `limit` (it is then killed with its children).
-pub(crate) fn finish(mut command: Command, limit: Duration) -> Result<Finished> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+pub(crate) fn finish(command: Command, limit: Duration) -> Result<Finished> {
     let start = Instant::now();
+    let output = output(command, limit)?;
+    let wall = start.elapsed();
+    succeeded(output.status, &String::from_utf8_lossy(&output.stderr))?;
+    Ok(Finished { wall, stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
+}
+
+/// Runs a command and returns how it ended, good or bad.
+///
+/// # Errors
+/// If it cannot start, or takes longer than `limit` (it is then killed with its children).
+pub(crate) fn output(mut command: Command, limit: Duration) -> Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = spawn(&mut command)?;
     let watchdog = Watchdog::guard(&child, limit);
     let output = child.wait_with_output().context("cannot wait for the command")?;
-    let wall = start.elapsed();
-    let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(!watchdog.fired(), "no result within {} s", limit.as_secs());
-    succeeded(output.status, &stderr)?;
-    Ok(Finished { wall, stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
+    Ok(output)
 }
 
 /// Runs a command that prints a line beginning with `ready` and then waits on its standard input; looks at it for

@@ -22,6 +22,8 @@ pub(crate) struct Point {
     pub(crate) bytes: Option<u64>,
     /// What the values are.
     pub(crate) metric: Metric,
+    /// Their unit.
+    pub(crate) unit: String,
     /// One series per runner.
     pub(crate) series: Vec<Series>,
 }
@@ -125,6 +127,7 @@ pub(crate) mod tests {
             label: "8 B".into(),
             bytes: Some(8),
             metric,
+            unit: metric.unit().into(),
             series: series.collect(),
         }
     }

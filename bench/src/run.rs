@@ -19,7 +19,7 @@ use crate::stats::geometric_mean;
 /// A rival this many times slower than the other is not measured again.
 const HOPELESS: f64 = 8.0;
 /// Even a hopeless rival gets this long to show it.
-const TRIAL_LIMIT_MIN: Duration = Duration::from_secs(15);
+const LIMIT_MIN: Duration = Duration::from_secs(15);
 
 /// Runs all units and returns their points.
 pub(crate) fn all(args: &Args, bench: &Bench<'_>, scenarios: &[Scenario]) -> Result<Vec<Point>> {
@@ -75,6 +75,8 @@ struct Comparison<'a> {
     quick: bool,
     rounds: u32,
     limit: Duration,
+    /// The shortest run of a native in this unit so far, and what it cost.
+    best_native: Option<(Duration, f64)>,
     entrants: Vec<Entrant>,
 }
 
@@ -99,7 +101,7 @@ impl<'a> Comparison<'a> {
         let rounds = unit.scenario.runs.unwrap_or(u32::MAX).min(args.rounds());
         let limit = Duration::from_secs(unit.scenario.timeout_s.unwrap_or(0).max(args.timeout));
         let entrants = entrants(bench, unit);
-        Self { bench, unit, bar, quick: args.quick, rounds, limit, entrants }
+        Self { bench, unit, bar, quick: args.quick, rounds, limit, best_native: None, entrants }
     }
 
     fn run(mut self) -> Vec<Point> {
@@ -126,31 +128,41 @@ impl<'a> Comparison<'a> {
 
     fn trials(&mut self) {
         let warm_up = self.unit.scenario.kind == Kind::Wall;
-        let mut best: Option<(Duration, f64)> = None;
         for index in 0..self.entrants.len() {
             let variants = self.variants(index);
             if self.entrants[index].problem.is_some() || (variants.len() == 1 && !warm_up) {
                 continue;
             }
-            let native = self.entrants[index].runner != Runner::Faasm;
-            let limit = best.filter(|_| native).map_or(self.limit, |(wall, _)| {
-                wall.mul_f64(HOPELESS).clamp(TRIAL_LIMIT_MIN.min(self.limit), self.limit)
-            });
-            let trial = self.best_trial(index, &variants, limit);
-            let entrant = &mut self.entrants[index];
-            match trial {
-                Err(error) => entrant.check(Err(error)),
-                Ok(trial) => {
-                    entrant.variant = trial.variant;
-                    let best_cost = best.map_or(f64::INFINITY, |(_, cost)| cost);
-                    if native && trial.cost > best_cost * HOPELESS {
-                        entrant.rounds = vec![trial.observations];
-                        entrant.problem = Some(format!("over {HOPELESS} times slower: run once"));
-                    } else if native && trial.cost < best_cost {
-                        best = Some((trial.wall, trial.cost));
-                    }
-                }
+            match self.best_trial(index, &variants) {
+                Err(error) => self.entrants[index].check(Err(error)),
+                Ok(trial) => self.accept(index, trial),
             }
+        }
+    }
+
+    /// Takes over the settings that a trial found best, or gives up on a hopeless rival.
+    fn accept(&mut self, index: usize, trial: Trial) {
+        let best_cost = self.best_native.map_or(f64::INFINITY, |(_, cost)| cost);
+        let entrant = &mut self.entrants[index];
+        entrant.variant = trial.variant;
+        if entrant.runner == Runner::Faasm {
+            return;
+        }
+        if trial.cost > best_cost * HOPELESS {
+            entrant.rounds = vec![trial.observations];
+            entrant.problem = Some(format!("over {HOPELESS} times slower: run once"));
+        } else if trial.cost < best_cost {
+            self.best_native = Some((trial.wall, trial.cost));
+        }
+    }
+
+    /// How long a run may take: for a native, not many times what the best one needed.
+    fn limit_of(&self, runner: Runner) -> Duration {
+        match self.best_native {
+            Some((wall, _)) if runner != Runner::Faasm => {
+                wall.mul_f64(HOPELESS).clamp(LIMIT_MIN.min(self.limit), self.limit)
+            }
+            _ => self.limit,
         }
     }
 
@@ -164,13 +176,9 @@ impl<'a> Comparison<'a> {
         variants
     }
 
-    fn best_trial(
-        &self,
-        index: usize,
-        variants: &[&'static Variant],
-        limit: Duration,
-    ) -> Result<Trial> {
+    fn best_trial(&self, index: usize, variants: &[&'static Variant]) -> Result<Trial> {
         let runner = self.entrants[index].runner;
+        let limit = self.limit_of(runner);
         let mut best: Option<Trial> = None;
         let mut problem: Option<Error> = None;
         for &variant in variants {
@@ -194,27 +202,38 @@ impl<'a> Comparison<'a> {
     }
 
     fn round(&mut self, index: usize, round: u32) {
-        let entrant = &mut self.entrants[index];
+        let entrant = &self.entrants[index];
         if entrant.problem.is_some() {
             return;
         }
-        let runner = entrant.runner.title();
-        self.bar.set_message(format!("{}, {runner}, {round}/{}", self.unit.title(), self.rounds));
-        match self.bench.once(self.unit, entrant.runner, entrant.variant, self.limit) {
-            Ok(observations) => entrant.rounds.push(observations),
+        let who = entrant.runner.title();
+        self.bar.set_message(format!("{}, {who}, {round}/{}", self.unit.title(), self.rounds));
+        let (runner, variant, start) = (entrant.runner, entrant.variant, Instant::now());
+        let result = self.bench.once(self.unit, runner, variant, self.limit_of(runner));
+        let entrant = &mut self.entrants[index];
+        match result {
             Err(error) => entrant.check(Err(error)),
+            Ok(observations) => {
+                if runner != Runner::Faasm && self.best_native.is_none() {
+                    let cost = cost(self.unit.scenario.metric, &observations);
+                    self.best_native = Some((start.elapsed(), cost));
+                }
+                entrant.rounds.push(observations);
+            }
         }
     }
 
     fn points(mut self) -> Vec<Point> {
         self.compare_lines();
         let labels = self.unit.labels();
+        let metric_unit = self.unit.scenario.metric.unit();
         let point = |(label, bytes): (String, Option<u64>)| Point {
             scenario: self.unit.scenario.name.clone(),
             title: self.unit.scenario.title.clone(),
             np: self.unit.np,
             series: self.entrants.iter().map(|entrant| entrant.series(&label)).collect(),
             metric: self.unit.scenario.metric,
+            unit: self.unit.scenario.unit.clone().unwrap_or_else(|| metric_unit.to_owned()),
             label,
             bytes,
         };

@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) kind: Kind,
     /// What is reported.
     pub(crate) metric: Metric,
+    /// The unit of a figure that a program prints itself; that of the metric if absent.
+    pub(crate) unit: Option<String>,
     /// Our guest program (a file of workloads/guests/bench without `.c`), for all kinds but the real programs.
     #[serde(default)]
     pub(crate) guest: String,

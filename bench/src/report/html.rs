@@ -69,7 +69,7 @@ fn over_ranks(points: &[&Point]) -> Result<Option<String>> {
     let frame = Frame {
         title: [first.title.as_str(), first.label.as_str()].join(" ").trim().to_owned(),
         x: "ranks".to_owned(),
-        y: first.metric.unit().to_owned(),
+        y: first.unit.clone(),
     };
     drawn(&frame, &same, |point| Some(f64::from(point.np)))
 }
@@ -81,7 +81,7 @@ fn over_sizes(points: &[&Point]) -> Result<Option<String>> {
     let frame = Frame {
         title: format!("{}, {} ranks", first.title, first.np),
         x: "bytes".to_owned(),
-        y: first.metric.unit().to_owned(),
+        y: first.unit.clone(),
     };
     drawn(&frame, &same, |point| {
         let bytes = u32::try_from(point.bytes?).ok().filter(|bytes| *bytes > 0)?;

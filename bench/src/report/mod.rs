@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::claims::Verdict;
 use crate::machine::Machine;
-use crate::results::Point;
+use crate::results::{Point, Series};
 use crate::rivals::Runner;
 
 /// Everything a report shows.
@@ -38,33 +38,45 @@ impl Report {
         runners
     }
 
-    /// What a reader must know besides the figures, one line each.
+    /// What a reader must know besides the figures: each remark once, with the places it is about.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.machine.warning().into_iter().collect();
         if self.quick {
             notes.push("a quick look, not a measurement: one short run of each".to_owned());
         }
+        let mut remarks: Vec<(String, Vec<String>)> = Vec::new();
         for point in &self.points {
-            for series in &point.series {
-                let place = place(point);
-                let who = series.runner.title();
-                if !series.variant.is_empty() {
-                    notes.push(format!("{place}: best settings of {who}: {}", series.variant));
-                }
-                if let Some(problem) = &series.problem {
-                    notes.push(format!("{place}: {who}: {problem}"));
-                }
+            for remark in point.series.iter().flat_map(remarks_on) {
+                let known = remarks.iter().position(|(text, _)| *text == remark);
+                let index = known.unwrap_or_else(|| {
+                    remarks.push((remark, Vec::new()));
+                    remarks.len() - 1
+                });
+                remarks[index].1.push(place(point));
             }
         }
-        notes.dedup();
+        notes.extend(remarks.into_iter().map(|(text, mut places)| {
+            places.dedup();
+            format!("{text} [{}]", places.join(", "))
+        }));
         notes
     }
 }
 
-/// "ring 8 B, 64 ranks".
-pub(crate) fn place(point: &Point) -> String {
-    let gap = if point.label.is_empty() { "" } else { " " };
-    format!("{}{gap}{}, {} ranks", point.scenario, point.label, point.np)
+fn remarks_on(series: &Series) -> Vec<String> {
+    let who = series.runner.title();
+    let settings = (!series.variant.is_empty())
+        .then(|| format!("{who} was best with the settings: {}", series.variant));
+    let problem = series.problem.as_ref().map(|problem| format!("{who}: {problem}"));
+    problem.into_iter().chain(settings).collect()
+}
+
+/// "ring 64"; with the name of a kernel, but without a size, since one run measures all sizes.
+fn place(point: &Point) -> String {
+    match point.bytes {
+        None if !point.label.is_empty() => format!("{} {}", point.scenario, point.label),
+        _ => format!("{} {}", point.scenario, point.np),
+    }
 }
 
 /// A number with three significant digits, as people write it.
@@ -129,8 +141,8 @@ pub(crate) mod tests {
         assert_eq!(
             report.notes(),
             [
-                "ring 8 B, 64 ranks: faasm-run: exit status: 3: trap",
-                "ring 8 B, 64 ranks: best settings of Open MPI: yields",
+                "faasm-run: exit status: 3: trap [ring 64]",
+                "Open MPI was best with the settings: yields [ring 64]",
             ]
         );
     }

@@ -71,7 +71,7 @@ pub(crate) fn claims(verdicts: &[Verdict]) -> Vec<Vec<String>> {
 }
 
 fn row(point: &Point, runners: &[Runner]) -> Vec<String> {
-    let (np, unit) = (point.np.to_string(), point.metric.unit().to_owned());
+    let (np, unit) = (point.np.to_string(), point.unit.clone());
     let mut cells = vec![point.scenario.clone(), np, point.label.clone(), unit];
     cells.extend(runners.iter().map(|&runner| value(point.series_of(runner))));
     cells.push(point.advantage().map_or("-".to_owned(), summary));
@@ -131,7 +131,7 @@ mod tests {
         let cells: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(cells, ["ring", "64", "8", "B", "µs", "0.200", "40.0", "200"]);
         assert!(text.contains("200 (190-210)  pass"), "{text}");
-        assert!(text.contains("note: ring 8 B, 64 ranks: best settings of Open MPI: yields"));
+        assert!(text.contains("note: Open MPI was best with the settings: yields [ring 64]"));
     }
 
     #[test]
