@@ -44,6 +44,8 @@ pub(crate) enum Show {
 pub(crate) struct Plan {
     /// How far to go.
     pub(crate) stage: Stage,
+    /// Whether the command is g++ rather than gcc: sources are C++ whatever their suffix.
+    pub(crate) cxx_driver: bool,
     /// Whether C++ is compiled or linked.
     pub(crate) cxx: bool,
     /// Whether C++ exceptions are wanted.
@@ -52,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) lto: bool,
     /// Whether the user brings his own start files and libraries.
     pub(crate) bare: bool,
+    /// Whether the module has no main function, only exports to be called.
+    pub(crate) reactor: bool,
     /// What to print instead of running.
     pub(crate) show: Option<Show>,
     /// What clang gets, in the user's order.
@@ -86,10 +90,12 @@ impl Parser {
     fn new(cxx: bool) -> Self {
         let plan = Plan {
             stage: Stage::Link,
+            cxx_driver: cxx,
             cxx,
             exceptions: true,
             lto: false,
             bare: false,
+            reactor: false,
             show: None,
             forwarded: Vec::new(),
             notes: Vec::new(),
@@ -153,6 +159,7 @@ impl Parser {
             "-fexceptions" | "-fwasm-exceptions" => self.plan.exceptions = true,
             "-fno-lto" => self.plan.lto = false,
             "-nostdlib" | "-nostartfiles" | "-nodefaultlibs" | "-r" => self.plan.bare = true,
+            "-mexec-model=reactor" => self.plan.reactor = true,
             "-lc++" => self.plan.cxx = true,
             "-x" => self.set_language(value.unwrap_or("none")),
             _ if option.starts_with("-flto") => self.plan.lto = true,
@@ -180,7 +187,10 @@ impl Parser {
                 Treatment::DropWithValue => drop(parts.next()),
                 Treatment::Drop => {}
                 Treatment::Note(note) => self.note(format!("-Wl,{part}: {note}")),
-                _ => kept.push(part),
+                _ => {
+                    self.plan.reactor |= part == "--no-entry";
+                    kept.push(part);
+                }
             }
         }
         if !kept.is_empty() {

@@ -11,7 +11,11 @@ use crate::{
     error::{Error, Result},
     process::{capture, start_error},
     progress, response,
-    toolchain::{Toolchain, cxx_runtime::CxxRuntime, guest_library::GuestLibrary},
+    toolchain::{
+        Toolchain,
+        cxx_runtime::{self, CxxRuntime},
+        guest_library::GuestLibrary,
+    },
 };
 
 /// Compiles and links `sources` into the wasm file `output`, as `faasm-c++` would.
@@ -83,20 +87,25 @@ impl<'p> Invocation<'p> {
         let mut link_after = vec![guest.archive.display().to_string()];
         link_after.extend(LINK_AFTER.iter().map(|&option| option.to_owned()));
         let mut clang = toolchain.clang();
-        if plan.cxx {
+        if plan.cxx_driver {
             clang.arg("--driver-mode=g++");
-            if plan.exceptions {
-                compile.push("-fwasm-exceptions".to_owned());
-            }
+        } else if plan.cxx {
+            link_after.extend(["-lc++".to_owned(), "-lc++abi".to_owned()]);
+        }
+        let exceptions = plan.cxx && plan.exceptions;
+        if exceptions {
+            compile.push("-fwasm-exceptions".to_owned());
         }
         let links = plan.stage == Stage::Link || plan.show.is_some();
-        if plan.cxx && plan.exceptions && links && !plan.bare {
+        if exceptions && links && !plan.bare {
             let runtime = CxxRuntime::locate(&toolchain, &guest)?;
             link_before.push(format!("-L{}", runtime.directory.display()));
             link_after.push("-lunwind".to_owned());
+            if !plan.reactor {
+                link_before.push(cxx_runtime::MAIN_GUARD.to_owned());
+            }
         }
         if plan.lto {
-            let exceptions = plan.cxx && plan.exceptions;
             link_before.extend(lto_options(exceptions));
         }
         let library = toolchain.sysroot().join("lib").join(crate::toolchain::TARGET);

@@ -8,6 +8,7 @@ mod args;
 pub mod cli;
 mod driver;
 mod error;
+pub mod manifest;
 mod process;
 mod progress;
 mod response;

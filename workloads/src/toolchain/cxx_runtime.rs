@@ -74,9 +74,10 @@ impl Build<'_> {
             Ok(files.iter().map(unit).collect())
         };
         let libcxx = units("libcxx", LIBCXX, CXX)?;
-        let abi = units("libcxxabi", LIBCXXABI, ABI)?;
+        let mut abi = units("libcxxabi", LIBCXXABI, ABI)?;
+        abi.push(self.own_unit(&objects, "main_guard.cpp", MAIN_GUARD_SOURCE)?);
         let mut unwind = units("libunwind", LIBUNWIND, UNWIND)?;
-        unwind.push(self.exception_tag(&objects)?);
+        unwind.push(self.own_unit(&objects, "exception_tag.S", EXCEPTION_TAG)?);
         self.compile(libcxx.iter().chain(&abi).chain(&unwind).collect())?;
         let stock = self.toolchain.sysroot().join("lib").join(super::TARGET).join("libc++.a");
         let ours = self.directory.join("libc++.a");
@@ -87,11 +88,10 @@ impl Build<'_> {
         fs::remove_dir_all(&objects).map_err(Error::file("delete", objects))
     }
 
-    /// The tag of C++ exceptions: its definition can only be written in assembler.
-    fn exception_tag(&self, objects: &Path) -> Result<Unit> {
-        let source = objects.join("cpp_exception.S");
-        fs::write(&source, EXCEPTION_TAG).map_err(Error::file("write", &source))?;
-        Ok(Unit { source, object: objects.join("cpp_exception.o"), options: &[] })
+    fn own_unit(&self, objects: &Path, name: &str, text: &str) -> Result<Unit> {
+        let source = objects.join(name);
+        fs::write(&source, text).map_err(Error::file("write", &source))?;
+        Ok(Unit { object: source.with_extension("o"), source, options: &[] })
     }
 
     /// Compiles `units` on all cores, the next one as soon as a core is free.
@@ -150,7 +150,7 @@ impl Build<'_> {
 }
 
 /// Counts up when the recipe below changes, so that a cache filled by an older one is not used.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 const COMMON: &[&str] = &[
     "-O2",
@@ -175,11 +175,23 @@ const ABI: &[&str] = &[
 ];
 const UNWIND: &[&str] = &["-std=gnu23", "-D_LIBUNWIND_HIDE_SYMBOLS"];
 
+/// The tag of C++ exceptions: its definition can only be written in assembler.
 const EXCEPTION_TAG: &str = "\
     .tagtype __cpp_exception i32
     .globl __cpp_exception
 __cpp_exception:
 ";
+
+/// Puts a frame around main that no exception leaves.
+///
+/// In WebAssembly an exception that nobody catches is found out only when it has left the last frame; with
+/// this frame `std::terminate` is called and prints its type and text, as native programs do.
+const MAIN_GUARD_SOURCE: &str = r#"extern "C" int __real___main_void();
+extern "C" int __wrap___main_void() noexcept { return __real___main_void(); }
+"#;
+
+/// The linker option that puts the guard around main.
+pub(crate) const MAIN_GUARD: &str = "-Wl,--wrap=__main_void,--undefined=__main_void";
 
 /// The files of libc++ that throw, or through which an exception passes with something to clean up; those
 /// that take longest to compile come first, so that no core waits for them at the end.

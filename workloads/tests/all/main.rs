@@ -1,0 +1,8 @@
+//! The compiler driver on real programs: what it accepts, what comes out, and how it fails.
+//!
+//! These tests install the guest toolchain into the user's cache when it is not there yet.
+
+mod commands;
+mod failures;
+mod modules;
+mod workplace;
