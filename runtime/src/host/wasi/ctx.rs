@@ -69,7 +69,7 @@ pub enum WasiSetupError {
 
 /// Why a rank waits for the world outside its job.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub enum WasiWait {
+pub(crate) enum WasiWait {
     /// Input on standard input.
     Stdin,
     /// A time.
@@ -92,7 +92,7 @@ impl fmt::Display for WasiWait {
 ///
 /// A rank that waits here is woken from outside the job, so a search for deadlocks must not count
 /// it as stuck.
-pub trait WasiHooks: Send + Sync {
+pub(crate) trait WasiHooks: Send + Sync {
     /// The rank starts to wait.
     fn wait_begins(&self, _on: WasiWait) {}
 
@@ -121,7 +121,7 @@ impl OutputSink for Discard {
 }
 
 /// The system interface of one rank.
-pub struct WasiCtx {
+pub(crate) struct WasiCtx {
     pub(crate) args: Arc<[String]>,
     pub(crate) env: Environment,
     pub(crate) files: FileTable,
@@ -140,7 +140,7 @@ impl fmt::Debug for WasiCtx {
 
 impl WasiCtx {
     /// Starts a configuration: no arguments, environment, directories or input; output is dropped.
-    pub fn builder() -> WasiCtxBuilder {
+    pub(crate) fn builder() -> WasiCtxBuilder {
         WasiCtxBuilder::default()
     }
 
@@ -192,7 +192,7 @@ impl Environment {
 
 /// Puts a [`WasiCtx`] together.
 #[derive(Default)]
-pub struct WasiCtxBuilder {
+pub(crate) struct WasiCtxBuilder {
     args: Option<Arc<[String]>>,
     env: Environment,
     preopens: Option<Arc<[Preopen]>>,
@@ -211,56 +211,56 @@ impl fmt::Debug for WasiCtxBuilder {
 impl WasiCtxBuilder {
     /// Program name and arguments; share one list among the ranks of a program.
     #[must_use]
-    pub fn args(mut self, args: Arc<[String]>) -> Self {
+    pub(crate) fn args(mut self, args: Arc<[String]>) -> Self {
         self.args = Some(args);
         self
     }
 
     /// Variables of all ranks; share one list among them.
     #[must_use]
-    pub fn shared_env(mut self, variables: Arc<[(String, String)]>) -> Self {
+    pub(crate) fn shared_env(mut self, variables: Arc<[(String, String)]>) -> Self {
         self.env.shared = variables;
         self
     }
 
     /// A variable of this rank; it hides a shared one of the same name.
     #[must_use]
-    pub fn env(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.env.own.push((key.into(), value.into()));
         self
     }
 
     /// Directories the guest may use, as descriptors 3 and up in this order.
     #[must_use]
-    pub fn preopens(mut self, preopens: Arc<[Preopen]>) -> Self {
+    pub(crate) fn preopens(mut self, preopens: Arc<[Preopen]>) -> Self {
         self.preopens = Some(preopens);
         self
     }
 
     /// Where standard input comes from. Build all ranks that share a stream before one reads it.
     #[must_use]
-    pub fn stdin(mut self, source: StdinSource) -> Self {
+    pub(crate) fn stdin(mut self, source: StdinSource) -> Self {
         self.stdin = source;
         self
     }
 
     /// Where standard output and error go.
     #[must_use]
-    pub fn output(mut self, sink: Arc<dyn OutputSink>) -> Self {
+    pub(crate) fn output(mut self, sink: Arc<dyn OutputSink>) -> Self {
         self.output = Some(sink);
         self
     }
 
     /// The number the sink knows this rank by; 0 unless set.
     #[must_use]
-    pub fn rank(mut self, rank: u32) -> Self {
+    pub(crate) fn rank(mut self, rank: u32) -> Self {
         self.rank = rank;
         self
     }
 
     /// Who is told of waits and asked for processor time.
     #[must_use]
-    pub fn hooks(mut self, hooks: Arc<dyn WasiHooks>) -> Self {
+    pub(crate) fn hooks(mut self, hooks: Arc<dyn WasiHooks>) -> Self {
         self.hooks = Some(hooks);
         self
     }
@@ -269,7 +269,7 @@ impl WasiCtxBuilder {
     ///
     /// # Errors
     /// [`WasiSetupError::ZeroByte`] when an argument or variable cannot be a C string.
-    pub fn build(self) -> Result<WasiCtx, WasiSetupError> {
+    pub(crate) fn build(self) -> Result<WasiCtx, WasiSetupError> {
         let args = self.args.unwrap_or_default();
         let variables = self.env.iter().flat_map(|(key, value)| [key, value]);
         if let Some(text) =

@@ -18,10 +18,10 @@ use super::table::Fd;
 use super::{clock, dir, file, poll};
 
 /// Name under which guests import these functions.
-pub const MODULE: &str = "wasi_snapshot_preview1";
+pub(crate) const MODULE: &str = "wasi_snapshot_preview1";
 
 /// Gives the system functions what they work on.
-pub trait WasiView: Send + 'static {
+pub(crate) trait WasiView: Send + 'static {
     /// The rank's system interface and its memory.
     fn wasi(&mut self) -> (&mut WasiCtx, &GuestMemory);
 }
@@ -64,13 +64,13 @@ fn status(function: &'static str, result: Result<(), Errno>) -> i32 {
 macro_rules! functions {
     ($($kind:ident $name:ident($($arg:ident: $ty:ty),* $(,)?) => |$ctx:ident, $memory:ident| $body:expr;)*) => {
         /// The names of all functions.
-        pub const FUNCTIONS: &[&str] = &[$(stringify!($name)),*];
+        pub(crate) const FUNCTIONS: &[&str] = &[$(stringify!($name)),*];
 
         /// Offers every function of preview1 to the guests of `linker`.
         ///
         /// # Errors
         /// When the linker has one of the names already.
-        pub fn add_to_linker<T: WasiView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        pub(crate) fn add_to_linker<T: WasiView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
             $(functions!(@$kind linker $name($($arg: $ty),*) |$ctx, $memory| $body);)*
             Ok(())
         }

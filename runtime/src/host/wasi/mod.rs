@@ -28,6 +28,7 @@ mod poll;
 mod process;
 mod ready;
 mod rights;
+#[cfg_attr(not(test), expect(dead_code, reason = "for checkpoints, which come later"))]
 mod state;
 mod stdin;
 mod table;
@@ -35,9 +36,10 @@ mod table;
 mod testing;
 mod types;
 
-pub use ctx::{Preopen, WasiCtx, WasiCtxBuilder, WasiHooks, WasiSetupError, WasiWait};
-pub use functions::{FUNCTIONS, MODULE, WasiView, add_to_linker};
+pub use ctx::{Preopen, WasiSetupError};
+pub(crate) use ctx::{WasiCtx, WasiHooks, WasiWait};
+pub(crate) use functions::{FUNCTIONS, MODULE, WasiView, add_to_linker};
 pub use output::{OutputSink, Stream};
-pub use process::{ProcExit, ProcRaised};
-pub use state::{FileTableState, RestoreError};
-pub use stdin::{StdinSource, StdinStream};
+pub(crate) use process::{ProcExit, ProcRaised};
+pub(crate) use stdin::StdinSource;
+pub use stdin::StdinStream;

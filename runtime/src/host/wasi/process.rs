@@ -14,14 +14,14 @@ use super::table::Fd;
 /// The guest called `exit`; the error that unwinds its stack, found by downcasting.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("exit with status {0}")]
-pub struct ProcExit(pub i32);
+pub(crate) struct ProcExit(pub(crate) i32);
 
 /// The guest raised a signal that ends it; the error that unwinds its stack.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("terminated by {}", signal_name(*.0))]
-pub struct ProcRaised(
+pub(crate) struct ProcRaised(
     /// Number of the signal in WASI, which is Linux's for those that end a program.
-    pub u8,
+    pub(crate) u8,
 );
 
 /// Names of the signals of preview1, by number.

@@ -24,7 +24,7 @@ const DESCRIPTORS_MAX: usize = 65_536;
 
 /// The open descriptors of one rank.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct FileTableState {
+pub(crate) struct FileTableState {
     version: u32,
     /// Guest paths of the preopened directories, by index.
     preopens: Vec<String>,
@@ -61,7 +61,7 @@ struct PlaceState {
 /// A saved file table that cannot be restored here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RestoreError {
+pub(crate) enum RestoreError {
     /// It was saved by a version with another form.
     #[error("the file table has version {found}, this program reads version {VERSION}")]
     Version {
@@ -105,7 +105,7 @@ pub enum RestoreError {
 
 impl WasiCtx {
     /// The open descriptors as a value.
-    pub fn save_files(&self) -> FileTableState {
+    pub(crate) fn save_files(&self) -> FileTableState {
         FileTableState {
             version: VERSION,
             preopens: self.preopens.iter().map(|preopen| preopen.guest.to_string()).collect(),
@@ -118,7 +118,7 @@ impl WasiCtx {
     ///
     /// # Errors
     /// [`RestoreError`] when a descriptor cannot be had again; the present ones are kept then.
-    pub fn restore_files(&mut self, state: &FileTableState) -> Result<(), RestoreError> {
+    pub(crate) fn restore_files(&mut self, state: &FileTableState) -> Result<(), RestoreError> {
         state.check()?;
         let preopens = self.match_preopens(state)?;
         let mut files = FileTable::new(self.files.descriptors_max());

@@ -26,7 +26,7 @@ const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// Where the standard input of one rank comes from.
 #[derive(Clone, Debug, Default)]
-pub enum StdinSource {
+pub(crate) enum StdinSource {
     /// Nothing: the first read reports the end of the file.
     #[default]
     Closed,
