@@ -55,7 +55,9 @@ static void added(void)
 #ifndef MPICH_VERSION /* MPICH counts its own way */
     CHECK(*last >= code && *last >= class && *last >= other);
 #endif
+#ifndef MPICH_VERSION /* MPICH lets the program rename its classes */
     CHECK_ERROR(MPI_Add_error_string(MPI_ERR_ARG, "not yours"));
+#endif
 }
 
 static void handlers(void)

@@ -29,7 +29,7 @@ static void ring(int count)
                  MPI_COMM_WORLD, &status);
     CHECK(holds(in, count, previous) && status.MPI_SOURCE == previous && status.MPI_TAG == 10 + previous);
 
-    MPI_Sendrecv(out, count, MPI_DOUBLE, previous, 3, in, count, MPI_DOUBLE, MPI_ANY_SOURCE, MPI_ANY_TAG,
+    MPI_Sendrecv(out, count, MPI_DOUBLE, previous, 3, in, count, MPI_DOUBLE, MPI_ANY_SOURCE, 3,
                  MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     CHECK(holds(in, count, next));
 
