@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::tmp_engine::attribute::Attributes;
-use crate::tmp_engine::group::Group;
-use crate::tmp_engine::topology::Cartesian;
+use faasm_mpi_engine::attribute::Attributes;
+use faasm_mpi_engine::group::Group;
+use faasm_mpi_engine::topology::Cartesian;
 
 use crate::world::Site;
 

@@ -1,10 +1,10 @@
 //! The MPI state of one rank.
 
-use crate::tmp_engine::attribute::KeyvalRegistry;
-use crate::tmp_engine::group::Group;
-use crate::tmp_engine::info::Info;
+use faasm_mpi_engine::attribute::Keyvals;
 use faasm_mpi_engine::datatype::{Datatype, Predefined};
 use faasm_mpi_engine::error::{ErrorClass, ErrorRegistry, MpiError, Result};
+use faasm_mpi_engine::group::Group;
+use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::matching::Matching;
 use faasm_mpi_engine::op::Op;
 use faasm_vm::{GuestAddr, GuestFault, GuestMemory};
@@ -50,7 +50,7 @@ pub struct DatatypeEntry {
     /// Name given by `MPI_Type_set_name`.
     pub name: Option<String>,
     /// Cached attributes.
-    pub attributes: crate::tmp_engine::attribute::Attributes,
+    pub attributes: faasm_mpi_engine::attribute::Attributes,
 }
 
 /// The objects that share the handle kind `Other`.
@@ -107,7 +107,7 @@ pub struct MpiCtx<P> {
     /// Info objects, error handlers, matched messages.
     pub others: Handles<OtherEntry>,
     /// Attribute keys.
-    pub keyvals: KeyvalRegistry,
+    pub keyvals: Keyvals,
     /// Error classes and codes added by the program.
     pub errors: ErrorRegistry,
     /// Attributes and names of predefined datatypes.
@@ -133,12 +133,12 @@ impl<P: MpiPort> MpiCtx<P> {
     pub fn new(port: P) -> Self {
         let (rank, world) = (port.rank(), port.world());
         let fatal = abi::MPI_ERRORS_ARE_FATAL;
-        let everyone = Group::world(world.size());
+        let everyone = Group::world(world.size() as usize);
         let mut comm_world =
             Communicator::new(CONTEXT_WORLD, everyone, rank, world.world_site().clone(), fatal);
         "MPI_COMM_WORLD".clone_into(&mut comm_world.name);
         let alone = std::sync::Arc::new(Site::new(1));
-        let mut comm_self = Communicator::new(CONTEXT_SELF, Group::single(rank), 0, alone, fatal);
+        let mut comm_self = Communicator::new(CONTEXT_SELF, only(rank), 0, alone, fatal);
         "MPI_COMM_SELF".clone_into(&mut comm_self.name);
         Self {
             port,
@@ -153,7 +153,7 @@ impl<P: MpiPort> MpiCtx<P> {
             ops: Handles::new(HandleKind::Op),
             requests: Handles::new(HandleKind::Request),
             others: Handles::new(HandleKind::Other),
-            keyvals: KeyvalRegistry::default(),
+            keyvals: Keyvals::new(FIRST_KEYVAL),
             errors: ErrorRegistry::default(),
             predefined_types: std::collections::BTreeMap::new(),
             matching: Matching::default(),
@@ -273,6 +273,14 @@ impl<P: MpiPort> MpiCtx<P> {
         }
         Ok(i64::from(count))
     }
+}
+
+/// The first keyval of the program; smaller numbers are the ABI's predefined ones.
+const FIRST_KEYVAL: i32 = 0x1000;
+
+/// The group of one process.
+fn only(rank: u32) -> Group {
+    Group::new(vec![rank]).expect("one rank cannot be there twice")
 }
 
 /// An operator as a collective call uses it.

@@ -18,7 +18,6 @@ pub mod port;
 mod progress;
 mod request;
 pub mod table;
-mod tmp_engine;
 pub mod world;
 
 pub use call::{MpiExit, MpiView};

@@ -12,7 +12,7 @@ use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 
 /// Contiguous messages up to this size are copied into the message; longer ones stay where they
 /// are until the receiver copies them.
-pub const EAGER_BYTES_MAX: u64 = 8 * 1024;
+pub(crate) const EAGER_BYTES_MAX: u64 = 8 * 1024;
 
 impl<P: MpiPort> MpiCtx<P> {
     /// Handles every message that has arrived.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::tmp_engine::collective::Contribution;
+use faasm_mpi_engine::collective::Contribution;
 use faasm_mpi_engine::error::MpiError;
 
 /// Context of `MPI_COMM_SELF`; the same number in every rank, for it never leaves one.

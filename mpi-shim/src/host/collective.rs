@@ -39,7 +39,7 @@ pub(crate) async fn meet<T: MpiView>(
         site.release();
         let port = &call.mpi().port;
         for other in (0..site.members()).filter(|other| *other != member) {
-            if let Some(rank) = members.world_rank(other) {
+            if let Some(rank) = members.world_rank(other as usize) {
                 port.wake(rank);
             }
         }

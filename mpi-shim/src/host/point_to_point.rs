@@ -532,11 +532,8 @@ fn send_request<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> 
     let (context, size) = (communicator.context, communicator.size());
     check_rank("dest", args.peer, size, false)?;
     check_tag(args.tag, false)?;
-    let peer = if args.peer >= 0 {
-        communicator.group.world_rank(args.peer.cast_unsigned())
-    } else {
-        None
-    };
+    let peer =
+        if args.peer >= 0 { communicator.group.world_rank(args.peer as usize) } else { None };
     let buffer = buffer(mpi, args)?;
     let mut new = request(Operation::Send { mode, dest: args.peer }, buffer, args.comm);
     (new.tag, new.context, new.peer) = (args.tag, context, peer.unwrap_or(0));
