@@ -54,6 +54,7 @@ pub(crate) fn lines(frame: &Frame, lines: &[Line]) -> Result<String> {
         }
         chart
             .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
             .draw()?;
@@ -81,6 +82,7 @@ pub(crate) fn bars(frame: &Frame, bars: &[(String, f64)]) -> Result<String> {
         chart
             .configure_mesh()
             .x_desc(&frame.x)
+            .light_line_style(WHITE)
             .y_labels(bars.len())
             .y_label_formatter(&|at| name(at).unwrap_or_default())
             .disable_y_mesh()
