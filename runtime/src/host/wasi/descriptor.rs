@@ -8,9 +8,10 @@ use rustix::fs::{OFlags as HostFlags, Timespec, Timestamps};
 
 use super::ctx::WasiCtx;
 use super::errno::Errno;
+use super::flags::{FdFlags, FstFlags};
 use super::rights::Rights;
 use super::table::{Fd, Object};
-use super::types::{FdFlags, Filestat, Filetype, FstFlags, encode_fdstat, encode_prestat};
+use super::types::{Filestat, Filetype, encode_fdstat, encode_prestat};
 
 /// `fd_close`.
 pub(crate) fn close(ctx: &mut WasiCtx, fd: Fd) -> Result<(), Errno> {

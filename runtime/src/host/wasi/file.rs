@@ -8,13 +8,13 @@ use rustix::io::retry_on_intr;
 
 use super::ctx::{WasiCtx, WasiWait};
 use super::errno::Errno;
+use super::flags::FdFlags;
 use super::iovec::{CHUNK_BYTES, Iovecs};
 use super::output::Stream;
 use super::ready::{self, Interest};
 use super::rights::Rights;
-use super::stdin::StdinReady;
+use super::stream::StdinReady;
 use super::table::{Fd, Object, OpenFile};
-use super::types::FdFlags;
 
 /// Bytes appended by one system call, which the kernel keeps together among several writers.
 const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -3,10 +3,11 @@ use std::time::Duration;
 use faasm_vm::GuestAddr;
 
 use super::super::descriptor;
+use super::super::flags::OFlags;
 use super::super::rights;
-use super::super::stdin::{StdinSource, StdinStream};
+use super::super::stdin::StdinSource;
+use super::super::stream::StdinStream;
 use super::super::testing::{READ_ONLY, ROOT, Rig, block_on};
-use super::super::types::OFlags;
 use super::*;
 
 const STDIN: Fd = Fd(0);
@@ -151,7 +152,7 @@ fn named_pipes_wait_for_their_other_end() {
 #[test]
 fn errors_of_the_device_reach_the_guest() {
     let mut rig = Rig::new();
-    // A limit of the host stands in for a full disk: /dev/full is outside of every preopen.
+    // The host's device that is always full stands in for a full disk.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it exists");
     let fd = rig.create("f");
     let file = rig.ctx.files.file_mut(fd, Rights::NONE).expect("a file");

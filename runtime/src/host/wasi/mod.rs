@@ -13,12 +13,14 @@
 //! Sockets: preview1 can only use sockets that are passed in, and none is, so `sock_*` report what
 //! a descriptor that is no socket reports.
 
+mod builder;
 mod clock;
 mod ctx;
 mod descriptor;
 mod dir;
 mod errno;
 mod file;
+mod flags;
 mod functions;
 mod iovec;
 mod open;
@@ -31,6 +33,7 @@ mod rights;
 #[cfg_attr(not(test), expect(dead_code, reason = "for checkpoints, which come later"))]
 mod state;
 mod stdin;
+mod stream;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -42,4 +45,4 @@ pub(crate) use functions::{FUNCTIONS, MODULE, WasiView, add_to_linker};
 pub use output::{OutputSink, Stream};
 pub(crate) use process::{ProcExit, ProcRaised};
 pub(crate) use stdin::StdinSource;
-pub use stdin::StdinStream;
+pub use stream::StdinStream;

@@ -9,10 +9,11 @@ use cap_std::fs::{Dir, File, OpenOptions};
 use super::ctx::{WasiCtx, WasiWait};
 use super::descriptor::set_append;
 use super::errno::Errno;
+use super::flags::{FdFlags, LookupFlags, OFlags};
 use super::ready;
 use super::rights::{self, Rights};
 use super::table::{Descriptor, Fd, Object, OpenDirectory, OpenFile, Place};
-use super::types::{FdFlags, Filestat, Filetype, LookupFlags, OFlags};
+use super::types::{Filestat, Filetype};
 
 /// What to open and how.
 #[derive(Copy, Clone, Debug)]

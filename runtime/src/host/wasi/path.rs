@@ -12,9 +12,10 @@ use faasm_vm::{GuestAddr, GuestMemory};
 use super::ctx::WasiCtx;
 use super::descriptor::NewTimes;
 use super::errno::Errno;
+use super::flags::LookupFlags;
 use super::rights::Rights;
 use super::table::{Fd, Place};
-use super::types::{Filestat, LookupFlags};
+use super::types::Filestat;
 
 /// Bytes of a path at most, as `PATH_MAX` of Linux.
 const PATH_BYTES_MAX: u32 = 4096;

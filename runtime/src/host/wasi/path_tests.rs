@@ -102,8 +102,8 @@ fn a_read_only_directory_refuses_every_change() {
         READ_ONLY,
         "d",
         Rights::ALL,
-        super::super::types::OFlags::DIRECTORY,
-        super::super::types::FdFlags::NONE,
+        super::super::flags::OFlags::DIRECTORY,
+        super::super::flags::FdFlags::NONE,
     );
     let input = input.expect("it can be read");
     let times = NewTimes::decode(1, 1, 5).expect("two times");

@@ -12,7 +12,7 @@ use super::errno::Errno;
 use super::process::Yield;
 use super::ready::{self, Interest};
 use super::rights::Rights;
-use super::stdin::StdinReady;
+use super::stream::StdinReady;
 use super::table::{Fd, Object};
 use super::types::{Event, SubscribedEvent, Subscription};
 

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::ctx::WasiHooks;
-use super::super::stdin::{StdinSource, StdinStream};
+use super::super::stdin::StdinSource;
+use super::super::stream::StdinStream;
 use super::super::testing::{ROOT, Rig, block_on};
 use super::*;
 

@@ -5,7 +5,7 @@
 //! shows full rights, so that a guest asks for what it really wants and is refused with `ROFS` at
 //! the call that would change something, not with a bad descriptor much later.
 
-use super::types::flags;
+use super::flags::flags;
 
 flags! {
     /// What may be done with a descriptor.

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ctx::WasiCtx;
 use super::errno::Errno;
+use super::flags::{FdFlags, LookupFlags, OFlags};
 use super::open::{self, OpenArgs};
 use super::rights::{self, Rights};
 use super::table::{Descriptor, Fd, FileTable, Object, OpenDirectory, Place};
-use super::types::{FdFlags, LookupFlags, OFlags};
 
 /// Version of the saved form.
 const VERSION: u32 = 1;

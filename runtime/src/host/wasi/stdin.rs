@@ -1,28 +1,9 @@
-//! Standard input of ranks.
-//!
-//! ```text
-//!   process's stdin ── pump thread ──> StdinStream (chunks) ──> StdinReader of rank 0
-//!                      (on demand)                         └──> StdinReader of rank 1 ...
-//! ```
-//! Every reader of a stream gets every byte, so that one stream serves `--stdin 0` and
-//! `--stdin all` alike. Input is taken only while a reader waits for it: a job that never reads
-//! leaves the terminal's input to the shell. A chunk is dropped once the last reader has passed
-//! it; the worst-case memory is what the fastest reader has read and the slowest has not, once for
-//! the whole job. A waiting reader is a parked task and a thread in `poll`: no CPU time.
+//! One rank's standard input: where it comes from and how far it was read.
 
-use std::collections::VecDeque;
-use std::io::IsTerminal;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Weak};
-
-use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags};
-use tokio::sync::Notify;
+use std::sync::Arc;
 
 use super::errno::Errno;
-
-/// Bytes taken from the input at once.
-const CHUNK_BYTES_MAX: usize = 64 * 1024;
+use super::stream::{StdinReady, StdinStream};
 
 /// Where the standard input of one rank comes from.
 #[derive(Clone, Debug, Default)]
@@ -31,210 +12,10 @@ pub(crate) enum StdinSource {
     #[default]
     Closed,
     /// These bytes, then the end of the file.
+    #[allow(dead_code, reason = "for embedders that hold the input; the launcher has a stream")]
     Bytes(Arc<[u8]>),
     /// A stream, which other ranks may read as well.
     Stream(StdinStream),
-}
-
-/// An input stream that any number of ranks can read, each from its first byte; clones share it.
-#[derive(Clone, Debug)]
-pub struct StdinStream {
-    shared: Arc<Shared>,
-}
-
-impl StdinStream {
-    /// The standard input of this process. Nothing is read before a rank reads.
-    ///
-    /// # Errors
-    /// When the descriptor is closed or no further one can be had.
-    pub fn process() -> std::io::Result<Self> {
-        Self::from_fd(std::io::stdin().as_fd().try_clone_to_owned()?)
-    }
-
-    /// Reads `input`, in a thread that lives from the first read of a rank to the end of the input
-    /// or the last handle of the stream.
-    ///
-    /// # Errors
-    /// When no descriptor is left for waking the thread.
-    pub fn from_fd(input: OwnedFd) -> std::io::Result<Self> {
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let wake = Arc::new(rustix::event::eventfd(0, flags)?);
-        let terminal = input.is_terminal();
-        let state = State { input: Some(input), ..State::default() };
-        Ok(Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                arrived: Notify::new(),
-                wake,
-                terminal,
-            }),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    /// Notified when bytes or the end have arrived.
-    arrived: Notify,
-    /// Wakes the pump: a reader waits, or the stream is gone.
-    wake: Arc<OwnedFd>,
-    terminal: bool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    chunks: VecDeque<Chunk>,
-    /// Position after the last byte that arrived.
-    end: u64,
-    /// Set once nothing more arrives; an error other than the plain end is given to the readers.
-    finished: Option<Result<(), Errno>>,
-    wanted: bool,
-    readers: usize,
-    /// Taken by the pump when it starts.
-    input: Option<OwnedFd>,
-}
-
-#[derive(Debug)]
-struct Chunk {
-    start: u64,
-    bytes: Vec<u8>,
-    /// Readers that have not passed this chunk.
-    pending: usize,
-}
-
-impl Chunk {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-}
-
-impl State {
-    /// Position of the first byte that is still held.
-    fn first(&self) -> u64 {
-        self.chunks.front().map_or(self.end, |chunk| chunk.start)
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        let start = self.end;
-        self.end += bytes.len() as u64;
-        self.wanted = false;
-        if self.readers > 0 {
-            self.chunks.push_back(Chunk { start, bytes: bytes.to_vec(), pending: self.readers });
-        }
-    }
-
-    /// A reader goes from `from` to `to`; chunks that nobody needs any more are dropped.
-    fn advance(&mut self, from: u64, to: u64) {
-        for chunk in &mut self.chunks {
-            if chunk.end() > from && chunk.end() <= to {
-                chunk.pending -= 1;
-            }
-        }
-        while self.chunks.front().is_some_and(|chunk| chunk.pending == 0) {
-            self.chunks.pop_front();
-        }
-    }
-
-    fn copy(&self, position: u64, out: &mut [u8]) -> usize {
-        let first = self.chunks.partition_point(|chunk| chunk.end() <= position);
-        let mut copied = 0;
-        for chunk in self.chunks.iter().skip(first) {
-            let skip = (position + copied as u64 - chunk.start) as usize;
-            let part = &chunk.bytes[skip..];
-            let len = part.len().min(out.len() - copied);
-            out[copied..copied + len].copy_from_slice(&part[..len]);
-            copied += len;
-            if copied == out.len() {
-                break;
-            }
-        }
-        copied
-    }
-}
-
-impl Shared {
-    /// Asks the pump for bytes and starts it if it never ran.
-    fn demand(self: &Arc<Self>, state: &mut State) {
-        if state.finished.is_some() || std::mem::replace(&mut state.wanted, true) {
-            return;
-        }
-        let Some(input) = state.input.take() else { return self.wake() };
-        let (weak, wake) = (Arc::downgrade(self), Arc::clone(&self.wake));
-        let thread = std::thread::Builder::new().name("faasm-stdin".into());
-        if let Err(error) = thread.spawn(move || pump(&weak, &wake, &input)) {
-            state.finished = Some(Err(error.into()));
-            self.arrived.notify_waiters();
-        }
-    }
-
-    fn wake(&self) {
-        // It fails only when the counter is full, and then a wake is pending anyway.
-        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
-    }
-
-    fn arrive(&self, result: Result<&[u8], Errno>) -> bool {
-        let mut state = self.state.lock();
-        match result {
-            Ok([]) => state.finished = Some(Ok(())),
-            Ok(bytes) => state.push(bytes),
-            Err(error) => state.finished = Some(Err(error)),
-        }
-        self.arrived.notify_waiters();
-        state.finished.is_none()
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.wake();
-    }
-}
-
-/// Moves input into the stream while somebody wants it; ends with the input or the stream.
-fn pump(stream: &Weak<Shared>, wake: &OwnedFd, input: &OwnedFd) {
-    let mut buffer = vec![0; CHUNK_BYTES_MAX];
-    loop {
-        let Some(wanted) = stream.upgrade().map(|shared| shared.state.lock().wanted) else {
-            return;
-        };
-        if !wait_for_input(wake, wanted.then_some(input)) {
-            continue;
-        }
-        let result = match rustix::io::read(input, &mut buffer) {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
-            result => result.map(|len| &buffer[..len]).map_err(Errno::from),
-        };
-        if !stream.upgrade().is_some_and(|shared| shared.arrive(result)) {
-            return;
-        }
-    }
-}
-
-/// Waits for a wake or for input; tells whether there is input.
-fn wait_for_input(wake: &OwnedFd, input: Option<&OwnedFd>) -> bool {
-    let mut fds = [PollFd::new(wake, PollFlags::IN), PollFd::new(wake, PollFlags::empty())];
-    if let Some(input) = input {
-        fds[1] = PollFd::new(input, PollFlags::IN);
-    }
-    if rustix::event::poll(&mut fds, None).is_err() {
-        return false;
-    }
-    if fds[0].revents().contains(PollFlags::IN) {
-        let _ = rustix::io::read(wake, &mut [0; 8]);
-    }
-    input.is_some() && !fds[1].revents().is_empty()
-}
-
-/// What a read that does not wait finds.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) enum StdinReady {
-    /// This many bytes are there.
-    Bytes(u64),
-    /// The end.
-    End,
-    /// Nothing yet.
-    Empty,
 }
 
 /// One rank's place in its standard input.
@@ -248,19 +29,8 @@ pub(crate) struct StdinReader {
 
 impl StdinReader {
     pub(crate) fn new(source: StdinSource) -> Self {
-        let mut position = 0;
-        if let StdinSource::Stream(stream) = &source {
-            let mut state = stream.shared.state.lock();
-            state.readers += 1;
-            state.chunks.iter_mut().for_each(|chunk| chunk.pending += 1);
-            position = state.first();
-        }
+        let position = if let StdinSource::Stream(stream) = &source { stream.join() } else { 0 };
         Self { source, position, resume: position }
-    }
-
-    /// Bytes of the stream before the next one to be read.
-    pub(crate) fn position(&self) -> u64 {
-        self.position.max(self.resume)
     }
 
     /// Goes on at `position`, as a rank that was saved after reading so far; bytes before it that
@@ -275,24 +45,13 @@ impl StdinReader {
 
     /// Passes bytes that were read before the rank was saved.
     fn skip(&mut self) {
-        if self.position >= self.resume {
-            return;
+        if self.position < self.resume {
+            self.position = match &self.source {
+                StdinSource::Closed => self.position,
+                StdinSource::Bytes(bytes) => self.resume.min(bytes.len() as u64),
+                StdinSource::Stream(stream) => stream.skip(self.position, self.resume),
+            };
         }
-        let to = match &self.source {
-            StdinSource::Closed => self.position,
-            StdinSource::Bytes(bytes) => self.resume.min(bytes.len() as u64),
-            StdinSource::Stream(stream) => {
-                let mut state = stream.shared.state.lock();
-                let to = self.resume.min(state.end);
-                state.advance(self.position, to);
-                to
-            }
-        };
-        self.position = to;
-    }
-
-    pub(crate) fn is_terminal(&self) -> bool {
-        matches!(&self.source, StdinSource::Stream(stream) if stream.shared.terminal)
     }
 
     /// What a read would find now; when that is nothing, input is asked for.
@@ -304,17 +63,7 @@ impl StdinReader {
                 len if len > self.position => StdinReady::Bytes(len - self.position),
                 _ => StdinReady::End,
             }),
-            StdinSource::Stream(stream) => {
-                let mut state = stream.shared.state.lock();
-                if state.end > self.position {
-                    return Ok(StdinReady::Bytes(state.end - self.position));
-                }
-                stream.shared.demand(&mut state);
-                match state.finished {
-                    Some(result) => result.map(|()| StdinReady::End),
-                    None => Ok(StdinReady::Empty),
-                }
-            }
+            StdinSource::Stream(stream) => stream.ready(self.position),
         }
     }
 
@@ -326,14 +75,14 @@ impl StdinReader {
         let StdinSource::Stream(stream) = &self.source else { return };
         let stream = stream.clone();
         loop {
-            let arrived = stream.shared.arrived.notified();
-            tokio::pin!(arrived);
+            let arrival = stream.arrival();
+            tokio::pin!(arrival);
             // Registered before the look, so that an arrival in between is not missed.
-            arrived.as_mut().enable();
+            arrival.as_mut().enable();
             if self.ready() != Ok(StdinReady::Empty) {
                 return;
             }
-            arrived.await;
+            arrival.await;
         }
     }
 
@@ -343,34 +92,65 @@ impl StdinReader {
         let len = match &self.source {
             StdinSource::Closed => 0,
             StdinSource::Bytes(bytes) => {
-                let from =
-                    usize::try_from(self.position).map_or(bytes.len(), |p| p.min(bytes.len()));
-                let len = out.len().min(bytes.len() - from);
-                out[..len].copy_from_slice(&bytes[from..from + len]);
+                let position = usize::try_from(self.position).unwrap_or(usize::MAX);
+                let rest = bytes.get(position..).unwrap_or_default();
+                let len = out.len().min(rest.len());
+                out[..len].copy_from_slice(&rest[..len]);
                 len
             }
-            StdinSource::Stream(stream) => {
-                let mut state = stream.shared.state.lock();
-                let len = state.copy(self.position, out);
-                state.advance(self.position, self.position + len as u64);
-                len
-            }
+            StdinSource::Stream(stream) => stream.take(self.position, out),
         };
         self.position += len as u64;
         len
+    }
+
+    /// Bytes of the stream before the next one to be read.
+    pub(crate) fn position(&self) -> u64 {
+        self.position.max(self.resume)
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(&self.source, StdinSource::Stream(stream) if stream.is_terminal())
     }
 }
 
 impl Drop for StdinReader {
     fn drop(&mut self) {
         if let StdinSource::Stream(stream) = &self.source {
-            let mut state = stream.shared.state.lock();
-            state.readers -= 1;
-            state.advance(self.position, u64::MAX);
+            stream.leave(self.position);
         }
     }
 }
 
 #[cfg(test)]
-#[path = "stdin_tests.rs"]
-mod tests;
+mod tests {
+    use super::super::testing::block_on;
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_to_their_end() {
+        let mut reader = StdinReader::new(StdinSource::Bytes(Arc::from(*b"abcdef")));
+        let mut out = [0; 4];
+        assert_eq!(reader.ready(), Ok(StdinReady::Bytes(6)));
+        assert_eq!((reader.take(&mut out), &out), (4, b"abcd"));
+        assert_eq!((reader.take(&mut out), &out[..2]), (2, b"ef".as_slice()));
+        assert_eq!((reader.take(&mut out), reader.ready()), (0, Ok(StdinReady::End)));
+    }
+
+    #[test]
+    fn a_resumed_reader_skips_what_was_read() {
+        let mut reader = StdinReader::new(StdinSource::Bytes(Arc::from(*b"abcdef")));
+        assert!(reader.resume_at(4));
+        assert_eq!(reader.position(), 4);
+        assert_eq!(reader.ready(), Ok(StdinReady::Bytes(2)));
+        assert!(!reader.resume_at(2), "bytes that were passed are gone");
+    }
+
+    #[test]
+    fn a_closed_source_is_at_its_end() {
+        let mut reader = StdinReader::new(StdinSource::Closed);
+        assert_eq!(reader.ready(), Ok(StdinReady::End));
+        block_on(reader.readable());
+        assert_eq!(reader.take(&mut [0; 4]), 0);
+    }
+}

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, File};
 
 use super::errno::Errno;
+use super::flags::FdFlags;
 use super::rights::Rights;
-use super::types::{FdFlags, Filetype};
+use super::types::Filetype;
 
 /// Number of a descriptor.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]

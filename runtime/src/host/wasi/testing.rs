@@ -9,13 +9,13 @@ use parking_lot::Mutex;
 use super::ctx::{Preopen, WasiCtx};
 use super::errno::Errno;
 use super::file;
+use super::flags::{FdFlags, LookupFlags, OFlags};
 use super::iovec::Iovecs;
 use super::open::{OpenArgs, path_open};
 use super::output::{OutputSink, Stream};
 use super::rights::Rights;
 use super::stdin::StdinSource;
 use super::table::Fd;
-use super::types::{FdFlags, LookupFlags, OFlags};
 
 /// The writable preopen of a rig.
 pub(crate) const ROOT: Fd = Fd(3);

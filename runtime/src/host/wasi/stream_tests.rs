@@ -1,8 +1,9 @@
-use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::super::stdin::{StdinReader, StdinSource};
+use super::super::testing::block_on;
 use super::*;
 
 fn pipe() -> (StdinStream, OwnedFd) {
@@ -16,10 +17,6 @@ fn reader(stream: &StdinStream) -> StdinReader {
 
 fn write(pipe: &OwnedFd, bytes: &[u8]) {
     assert_eq!(rustix::io::write(pipe, bytes), Ok(bytes.len()));
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
 fn read_all(reader: &mut StdinReader) -> Vec<u8> {
@@ -96,14 +93,6 @@ fn the_pump_ends_with_the_stream() {
 }
 
 #[test]
-fn a_resumed_reader_skips_what_was_read() {
-    let mut reader = StdinReader::new(StdinSource::Bytes(Arc::from(*b"abcdef")));
-    assert!(reader.resume_at(4));
-    assert_eq!(read_all(&mut reader), b"ef");
-    assert!(!reader.resume_at(2), "bytes that were passed are gone");
-}
-
-#[test]
 fn a_resumed_reader_of_a_stream_drops_what_comes_again() {
     let (stream, input) = pipe();
     let mut reader = reader(&stream);
@@ -113,11 +102,4 @@ fn a_resumed_reader_of_a_stream_drops_what_comes_again() {
     drop(input);
     assert_eq!(read_all(&mut reader), b"ef");
     assert!(stream.shared.state.lock().chunks.is_empty());
-}
-
-#[test]
-fn a_closed_source_is_at_its_end() {
-    let mut reader = StdinReader::new(StdinSource::Closed);
-    assert_eq!(reader.ready(), Ok(StdinReady::End));
-    block_on(reader.readable());
 }
