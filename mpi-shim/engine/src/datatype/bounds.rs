@@ -1,40 +1,43 @@
 //! Lower bound, upper bound, true extent and alignment of a type map (MPI-5.0 section 5.1).
 
-/// Bounds of a type map; an empty one has none.
+/// Bounds of a type map.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Bounds {
-    /// Lower and upper bound.
-    pub(crate) nominal: Option<(i64, i64)>,
-    /// First data byte and the byte after the last one.
+    /// First data byte and the byte after the last one; `None` without data.
     pub(crate) data: Option<(i64, i64)>,
-    /// Whether the bounds come from `MPI_Type_create_resized`; such bounds win over natural ones
-    /// wherever the type is used, as the standard's lb and ub markers do.
-    pub(crate) explicit: bool,
+    /// Bounds given to `MPI_Type_create_resized`. They win over natural ones wherever the type is
+    /// used, as the standard's lb and ub markers do.
+    pub(crate) markers: Option<(i64, i64)>,
     /// Strictest alignment of the basic types.
     pub(crate) alignment: i64,
 }
 
 impl Bounds {
     /// Bounds of the empty type map.
-    pub(crate) const EMPTY: Self =
-        Self { nominal: None, data: None, explicit: false, alignment: 1 };
+    pub(crate) const EMPTY: Self = Self { data: None, markers: None, alignment: 1 };
 
-    /// Bounds of a basic type.
-    pub(crate) const fn basic(extent: i64, data: i64, alignment: i64) -> Self {
-        Self { nominal: Some((0, extent)), data: Some((0, data)), explicit: false, alignment }
+    /// Bounds of a basic type with this many bytes from its first to its last data byte.
+    pub(crate) const fn basic(data: i64, alignment: i64) -> Self {
+        Self { data: Some((0, data)), markers: None, alignment }
+    }
+
+    /// Lower and upper bound: the markers, or the data with its extent rounded up as a C compiler
+    /// rounds the size of a struct; `None` when an address overflows.
+    pub(crate) fn nominal(self) -> Option<(i64, i64)> {
+        if let Some(markers) = self.markers {
+            return Some(markers);
+        }
+        let (low, high) = self.data.unwrap_or((0, 0));
+        let extent = high.checked_sub(low)?;
+        let missing = (self.alignment - extent.rem_euclid(self.alignment)) % self.alignment;
+        Some((low, high.checked_add(missing)?))
     }
 
     /// Both type maps together.
     pub(crate) fn union(self, other: Self) -> Self {
-        let nominal = match (self.explicit, other.explicit) {
-            (true, false) => self.nominal,
-            (false, true) => other.nominal,
-            _ => join(self.nominal, other.nominal),
-        };
         Self {
-            nominal,
             data: join(self.data, other.data),
-            explicit: self.explicit || other.explicit,
+            markers: join(self.markers, other.markers),
             alignment: self.alignment.max(other.alignment),
         }
     }
@@ -51,20 +54,10 @@ impl Bounds {
     /// The type map moved by `offset` bytes; `None` when an address overflows.
     pub(crate) fn shift(self, offset: i64) -> Option<Self> {
         Some(Self {
-            nominal: shift(self.nominal, offset)?,
             data: shift(self.data, offset)?,
+            markers: shift(self.markers, offset)?,
             ..self
         })
-    }
-
-    /// Natural bounds with the extent rounded up as a C compiler rounds the size of a struct.
-    pub(crate) fn padded(self) -> Option<Self> {
-        let Some((low, high)) = self.nominal.filter(|_| !self.explicit) else {
-            return Some(self);
-        };
-        let extent = high.checked_sub(low)?;
-        let missing = (self.alignment - extent.rem_euclid(self.alignment)) % self.alignment;
-        Some(Self { nominal: Some((low, high.checked_add(missing)?)), ..self })
     }
 }
 

@@ -165,7 +165,7 @@ impl Datatype {
     /// `MPI_ERR_ARG` when the upper bound overflows.
     pub fn resized(old: &Self, lb: i64, extent: i64) -> Result<Self> {
         let ub = lb.checked_add(extent).ok_or_else(|| too_large("extent"))?;
-        let bounds = Bounds { nominal: Some((lb, ub)), explicit: true, ..old.bounds() };
+        let bounds = Bounds { markers: Some((lb, ub)), ..old.bounds() };
         let block = Block { offset: 0, layout: old.layout(), signature: old.signature(), bounds };
         finish(Combiner::Resized, vec![], vec![lb, extent], vec![old.clone()], block)
     }
@@ -230,8 +230,7 @@ fn subarray_block(
         stride = stride.checked_mul(sizes[dim]).ok_or_else(overflow)?;
     }
     let mut bounds = block.bounds.shift(offset).ok_or_else(overflow)?;
-    bounds.nominal = Some((0, stride));
-    bounds.explicit = true;
+    bounds.markers = Some((0, stride));
     Ok(Block { offset, bounds, ..block })
 }
 
@@ -318,17 +317,15 @@ fn finish(
     datatypes: Vec<Datatype>,
     block: Block,
 ) -> Result<Datatype> {
-    let padded = block.bounds.padded().filter(|bounds| {
-        let fits = |range: Option<(i64, i64)>| {
-            range.is_none_or(|(low, high)| high.checked_sub(low).is_some())
-        };
-        fits(bounds.nominal) && fits(bounds.data)
-    });
+    let width = |(low, high): (i64, i64)| high.checked_sub(low);
+    let nominal = block.bounds.nominal().filter(|&range| width(range).is_some());
+    let nominal = nominal.ok_or_else(|| too_large("displacement"))?;
     Ok(Datatype::Derived(Arc::new(Derived {
         contents: Contents { combiner, integers, addresses, datatypes },
         layout: Layout::sequence([(block.offset, block.layout)]),
         signature: block.signature,
-        bounds: padded.ok_or_else(|| too_large("displacement"))?,
+        bounds: block.bounds,
+        nominal,
         committed: AtomicBool::new(false),
     })))
 }

@@ -47,6 +47,8 @@ pub struct Derived {
     layout: Layout,
     signature: Signature,
     bounds: Bounds,
+    /// Lower and upper bound, which every walk needs.
+    nominal: (i64, i64),
     committed: AtomicBool,
 }
 
@@ -67,14 +69,17 @@ impl Datatype {
 
     /// Lower bound (`MPI_Type_get_extent`).
     pub fn lb(&self) -> i64 {
-        self.bounds().nominal.map_or(0, |(low, _)| low)
+        match self {
+            Self::Predefined(_) => 0,
+            Self::Derived(derived) => derived.nominal.0,
+        }
     }
 
     /// Distance between consecutive elements (`MPI_Type_get_extent`).
     pub fn extent(&self) -> i64 {
         match self {
             Self::Predefined(predefined) => predefined.extent() as i64,
-            Self::Derived(derived) => derived.bounds.nominal.map_or(0, |(low, high)| high - low),
+            Self::Derived(derived) => derived.nominal.1 - derived.nominal.0,
         }
     }
 
@@ -260,5 +265,5 @@ const fn predefined_bounds(predefined: Predefined) -> Bounds {
         BasicKind::Pair(_, index) => kind.pair_index_offset() + index.size(),
         _ => kind.size(),
     };
-    Bounds::basic(kind.extent() as i64, data as i64, kind.alignment() as i64)
+    Bounds::basic(data as i64, kind.alignment() as i64)
 }
