@@ -20,8 +20,8 @@ build: ## build faasm-run, faasm-cc and faasm-c++ into target/release
 
 demo: build ## compile an MPI program and run it with 64 ranks
 	@mkdir -p $(DEMO)
-	$(RELEASE)/faasm-cc -O3 workloads/guests/apps/heat.c -o $(DEMO)/heat.wasm -lm
-	$(RELEASE)/faasm-run -n $(RANKS) --report $(DEMO)/heat.wasm
+	$(RELEASE)/faasm-cc -O3 workloads/guests/apps/demo.c -o $(DEMO)/demo.wasm -lm
+	$(RELEASE)/faasm-run -n $(RANKS) --report $(DEMO)/demo.wasm
 
 test: ## run all tests
 	@.ci/setup rivals

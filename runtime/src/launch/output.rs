@@ -145,6 +145,9 @@ impl Multiplexer {
     /// when nobody has read our output for a while: a launcher that is to end a job must not wait
     /// for it.
     pub fn message(&self, lines: &str) {
+        if lines.is_empty() {
+            return;
+        }
         let port = self.shared.port(Stream::Stderr);
         if let Some(mut state) = port.state.try_lock_for(MESSAGE_PATIENCE) {
             let PortState { merger, out, .. } = &mut *state;

@@ -5,9 +5,9 @@
 //! <cache>/programs/<key>/        key: the source's path, and which compiler it is
 //!   <name>.wasm                  the program
 //!   inputs                       one line for each file that went into it: hash, blank, path
-//! ```
-//! A program is up to date when every input still has its hash. Headers of the toolchain are no inputs:
-//! they come and change with the compiler. There is one entry for each source file that was ever run.
+//! ``` A program is up to date when every input still has its hash. Headers of the toolchain are no
+//! inputs: they come and change with the compiler. There is one entry for each source file that was
+//! ever run.
 
 use std::{
     env, fs, io,
@@ -43,7 +43,10 @@ pub enum SourceError {
         driver: &'static str,
     },
     /// The compiler refused the program; it has said why on standard error.
-    #[error("{path} could not be compiled ({status}); correct it and try again", path = path.display())]
+    #[error(
+        "{path} could not be compiled ({status}); correct it and try again",
+        path = path.display()
+    )]
     Refused {
         /// The source file.
         path: PathBuf,
@@ -78,15 +81,17 @@ impl SourceFile {
         Some(Self { path: path.to_owned(), driver })
     }
 
-    /// Compiles the file unless that was done before; returns the program. The compiler's messages go to
-    /// standard error.
+    /// Compiles the file unless that was done before; returns the program. The compiler's messages
+    /// go to standard error.
     ///
     /// # Errors
     /// When the file cannot be read, there is no compiler, or it refuses the program.
     pub fn compile(&self) -> Result<PathBuf> {
         let source = self.path.canonicalize().map_err(file("read", &self.path))?;
-        let compiler = find_beside(self.driver)
-            .ok_or_else(|| SourceError::NoCompiler { path: self.path.clone(), driver: self.driver })?;
+        let compiler = find_beside(self.driver).ok_or_else(|| SourceError::NoCompiler {
+            path: self.path.clone(),
+            driver: self.driver,
+        })?;
         let cache = ArtifactConfig::default().dir.ok_or(SourceError::NoCache)?;
         let entry = Entry::new(&cache, &source, &compiler)?;
         if !entry.is_current() {
@@ -163,8 +168,8 @@ impl Entry {
     }
 }
 
-/// The lines of an `inputs` file. `None` when an input was changed after `started`: nobody knows then
-/// which state was compiled.
+/// The lines of an `inputs` file. `None` when an input was changed after `started`: nobody knows
+/// then which state was compiled.
 fn describe_inputs(paths: &[PathBuf], started: SystemTime) -> Option<String> {
     let line = |path: &PathBuf| {
         let path = path.canonicalize().ok()?;

@@ -1,26 +1,29 @@
 //! `faasm-run`: runs MPI programs, compiled to WebAssembly, as Faaslets of one process.
+//!
+//! It speaks as mpirun does and uses the library through its public face only.
 
 mod args;
+mod commands;
 
-use std::process::ExitCode;
+use std::{io::Write as _, time::Instant};
 
-fn main() -> ExitCode {
-    match args::parse(std::env::args_os().skip(1)) {
-        Ok(args::Request::Help(text)) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        Ok(args::Request::Version) => {
-            println!("faasm-run {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
-        Ok(args::Request::Run(job)) => {
-            println!("{job:?}");
-            ExitCode::SUCCESS
-        }
+fn main() {
+    let begun = Instant::now();
+    let status = match args::parse(std::env::args_os().skip(1)) {
+        Ok(args::Request::Help(text)) => print(&text),
+        Ok(args::Request::Version) => print(&format!("faasm-run {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(args::Request::Run(job)) => commands::run::run(&job, begun),
         Err(error) => {
             eprintln!("faasm-run: {error}");
-            ExitCode::FAILURE
+            1
         }
-    }
+    };
+    // Ranks that still compute and threads that wait end with the process; nothing is worth waiting
+    // for.
+    std::process::exit(status);
+}
+
+/// Prints to whoever still reads.
+fn print(text: &str) -> i32 {
+    i32::from(std::io::stdout().write_all(text.as_bytes()).is_err())
 }

@@ -1,0 +1,3 @@
+//! What `faasm-run` can do, a file for each.
+
+pub(crate) mod run;

@@ -1,0 +1,242 @@
+//! Runs one job: programs, surroundings, signals, and what is said at the end.
+
+mod environment;
+mod programs;
+mod signals;
+mod verdict;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use faasm_runtime::{
+    AppSpec, JobBuilder, JobHandle, JobReport, Multiplexer, MultiplexerOptions, OutputFailure,
+    Preopen, Progress, RankState, Runtime, StdinPolicy,
+};
+
+use crate::args::{Invocation, Stdin};
+use environment::Environment;
+use programs::Programs;
+use signals::Signals;
+
+/// Runs the job and returns the exit status of this process. `begun` is when the process began.
+pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
+    if !job.quiet {
+        for note in &job.notes {
+            eprintln!("faasm-run: note: {note}");
+        }
+    }
+    start_log(job.verbosity);
+    match run_job(job, begun) {
+        Ok(status) => exit_status(status),
+        Err(error) => {
+            eprintln!("faasm-run: {error:#}");
+            1
+        }
+    }
+}
+
+fn run_job(job: &Invocation, begun: Instant) -> anyhow::Result<i32> {
+    let (events, received) = flume::unbounded();
+    let signals = Signals::watch(events.clone())?;
+    let mut builder = Runtime::builder().progress(progress(job));
+    if let Some(workers) = job.workers {
+        builder = builder.workers(u32::try_from(workers.get())?);
+    }
+    let runtime = builder.build()?;
+    let apps = apps(job, &runtime)?;
+    let ranks = apps.iter().map(|app| app.ranks).sum();
+    let output = Arc::new(output(job, ranks, events.clone())?);
+    let handle = builder_of(job, &runtime, apps)?.output(output.clone()).spawn()?;
+    signals.job_runs();
+    let startup = begun.elapsed();
+    announce_end(handle.clone(), events)?;
+    let report = supervise(&handle, &output, &received);
+    output.finish();
+    let mut text = verdict::describe(&report);
+    if job.report {
+        text.push_str(&verdict::summary(&report, runtime.workers(), startup));
+    }
+    output.message(&text);
+    Ok(report.exit_code())
+}
+
+/// What can happen while a job runs.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A signal that we handle has arrived.
+    Signal(i32),
+    /// Output cannot be written any more.
+    Output(OutputFailure),
+    /// The job has ended.
+    Ended(Arc<JobReport>),
+}
+
+/// Waits for the end of the job, and brings it about where a signal or lost output asks for it.
+fn supervise(
+    handle: &JobHandle,
+    output: &Multiplexer,
+    events: &flume::Receiver<Event>,
+) -> Arc<JobReport> {
+    let mut give_up = None;
+    loop {
+        let event = match give_up {
+            None => {
+                events.recv().expect("this thread holds a sender through the watcher of signals")
+            }
+            Some((at, status)) => match events.recv_deadline(at) {
+                Ok(event) => event,
+                Err(_) => signals::leave(status),
+            },
+        };
+        let status = match event {
+            Event::Ended(report) => return report,
+            Event::Signal(signals::SHOW_STATES) => {
+                output.message(&states("state of the ranks", &handle.rank_states()));
+                continue;
+            }
+            Event::Signal(signal) => 128 + signal,
+            Event::Output(OutputFailure::Closed(_)) => 128 + signals::BROKEN_PIPE,
+            Event::Output(failure) => {
+                output.message(&format!("faasm-run: {failure}; the job is ended\n"));
+                1
+            }
+        };
+        handle.kill(status);
+        give_up.get_or_insert((Instant::now() + PATIENCE, status));
+    }
+}
+
+/// Lines that say what each rank does.
+fn states(title: &str, states: &[RankState]) -> String {
+    let lines: Vec<String> = states.iter().map(|state| format!("  {state}\n")).collect();
+    format!("faasm-run: {title}:\n{}", lines.concat())
+}
+
+/// Sends the job's report when it has ended.
+fn announce_end(handle: JobHandle, events: flume::Sender<Event>) -> anyhow::Result<()> {
+    let wait = move || {
+        // The receiver is gone when this process is about to end anyway.
+        let _ = events.send(Event::Ended(handle.wait()));
+    };
+    std::thread::Builder::new()
+        .name("faasm-wait".to_owned())
+        .spawn(wait)
+        .context("cannot start a thread; check `ulimit -u`")?;
+    Ok(())
+}
+
+/// The programs of the job with everything that belongs to each.
+fn apps(job: &Invocation, runtime: &Runtime) -> anyhow::Result<Vec<AppSpec>> {
+    let mut programs = Programs::new(runtime);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let default_ranks = u32::try_from(cores).unwrap_or(u32::MAX);
+    job.apps
+        .iter()
+        .map(|app| {
+            let ranks = app.ranks.unwrap_or(default_ranks);
+            let mut spec = AppSpec::new(programs.load(&app.program)?, ranks);
+            spec.args.clone_from(&app.args);
+            spec.env = Environment::ours().apply(&app.env, job.quiet).into_iter().collect();
+            spec.wdir = app.wdir.as_ref().map(Into::into);
+            Ok(spec)
+        })
+        .collect()
+}
+
+fn builder_of(
+    job: &Invocation,
+    runtime: &Runtime,
+    apps: Vec<AppSpec>,
+) -> anyhow::Result<JobBuilder> {
+    let mut apps = apps.into_iter();
+    let first = apps.next().expect("the parser accepts no job without a program");
+    let mut builder = runtime.job(&first.module).ranks(first.ranks).args(first.args);
+    for (key, value) in first.env {
+        builder = builder.program_env(key, value);
+    }
+    if let Some(dir) = first.wdir {
+        builder = builder.wdir(dir);
+    }
+    builder = apps.fold(builder, JobBuilder::app);
+    let everyone: BTreeMap<String, String> =
+        Environment::based_on(job.env_base).apply(&job.env, job.quiet);
+    for (key, value) in everyone {
+        builder = builder.env(key, value);
+    }
+    for dir in &job.dirs {
+        builder = builder.preopen(Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only)?);
+    }
+    builder = builder.stdin(match job.stdin {
+        Stdin::Rank(rank) => StdinPolicy::Rank(rank),
+        Stdin::All => StdinPolicy::All,
+        Stdin::None => StdinPolicy::None,
+    });
+    Ok(match job.timeout {
+        Some(timeout) => builder.timeout(timeout),
+        None => builder,
+    })
+}
+
+fn output(
+    job: &Invocation,
+    ranks: u32,
+    events: flume::Sender<Event>,
+) -> anyhow::Result<Multiplexer> {
+    let options = MultiplexerOptions {
+        ranks,
+        tagged: job.tag_output,
+        merge_stderr: job.merge_stderr,
+        files: job.output_files.as_ref().map(|files| (&files.dir).into()),
+        only_files: job.output_files.as_ref().is_some_and(|files| !files.copy),
+    };
+    let on_failure = move |failure| {
+        // The receiver is gone when the job has ended; nothing is left to end then.
+        let _ = events.send(Event::Output(failure));
+    };
+    Ok(Multiplexer::new(options, on_failure)?)
+}
+
+const fn progress(job: &Invocation) -> Progress {
+    match (job.quiet, job.verbosity) {
+        (true, _) => Progress::Silent,
+        (false, 0) => Progress::Terminal,
+        (false, _) => Progress::Verbose,
+    }
+}
+
+/// Warnings are always shown; `-v` shows what the runtime does, twice what it decides.
+fn start_log(verbosity: u8) {
+    let level = match verbosity {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+}
+
+/// The operating system keeps eight bits of an exit status; a failure must not become a success by
+/// that.
+const fn exit_status(code: i32) -> i32 {
+    match code & 0xff {
+        0 if code != 0 => 1,
+        status => status,
+    }
+}
+
+/// How long a job that was told to end may take to do so.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+#[cfg(test)]
+mod tests {
+    use super::exit_status;
+
+    #[test]
+    fn a_failure_stays_one() {
+        assert_eq!([0, 7, 255, 256, 512, 263, -1].map(exit_status), [0, 7, 255, 1, 1, 7, 255]);
+    }
+}

@@ -1,0 +1,151 @@
+//! The guests of `workloads/guests/manifest.toml`: each is compiled once and run at each of its
+//! numbers of ranks. Those of `mpi/` are run by MPICH as well: a test that a native MPI fails is
+//! wrong.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use faasm_workloads::manifest::{Guest, Manifest};
+
+use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
+
+/// Guests that other tests run: `faasm/launcher.c` by `cli.rs`, `bench/` by the scenarios of the
+/// benchmarks.
+const CLAIMED_ELSEWHERE: [&str; 2] = ["faasm/launcher.c", "bench/"];
+/// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
+/// one.
+const NATIVE_RANKS_MAX: u32 = 4;
+
+fn manifest() -> Vec<Guest> {
+    let path = guests_dir().join("manifest.toml");
+    Manifest::read(&path).unwrap_or_else(|error| panic!("{error}")).guests
+}
+
+#[test]
+fn guests_do_what_the_manifest_says() {
+    check_all(&manifest(), |guest| {
+        let program = build_dir().join(format!("{}.wasm", guest.name));
+        compile(&guests_dir().join(&guest.source), &guest.options, &program)?;
+        check_runs(guest, &guest.np, |np| {
+            let mut command = faasm_run();
+            command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
+            command
+        })
+    });
+}
+
+#[test]
+fn a_native_mpi_agrees() {
+    let portable: Vec<Guest> = manifest()
+        .into_iter()
+        .filter(|guest| guest.exit == 0 && guest.expect_stderr.is_empty())
+        .filter(|guest| guest.source.starts_with("mpi"))
+        .collect();
+    assert!(!portable.is_empty(), "no guest could be compared");
+    check_all(&portable, |guest| {
+        let program = build_dir().join(format!("{}.native", guest.name));
+        compile_natively(guest, &program)?;
+        let largest = guest.np.iter().copied().filter(|np| *np <= NATIVE_RANKS_MAX).max();
+        check_runs(guest, &Vec::from_iter(largest), |np| {
+            let mut command = Command::new("mpiexec.mpich");
+            command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
+            command
+        })
+    });
+}
+
+#[test]
+fn every_guest_is_claimed() {
+    let listed: BTreeSet<PathBuf> = manifest().into_iter().map(|guest| guest.source).collect();
+    let unclaimed: Vec<PathBuf> = sources(&guests_dir())
+        .into_iter()
+        .map(|path| path.strip_prefix(guests_dir()).expect("it is below").to_owned())
+        .filter(|path| !listed.contains(path))
+        .filter(|path| !CLAIMED_ELSEWHERE.iter().any(|claimed| path.starts_with(claimed)))
+        .collect();
+    assert!(
+        unclaimed.is_empty(),
+        "guests that no test runs; add them to manifest.toml: {unclaimed:#?}"
+    );
+}
+
+/// Runs the check of every guest, two at a time, and shows all failures.
+fn check_all(guests: &[Guest], check: impl Fn(&Guest) -> Result<(), String> + Sync) {
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(guest) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(failure) = check(guest) {
+                failures
+                    .lock()
+                    .expect("no check panics while it holds this")
+                    .push(format!("== {}: {failure}", guest.name));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let failures = failures.into_inner().expect("no check panics while it holds this");
+    assert!(
+        failures.is_empty(),
+        "{} of {} guests failed\n{}",
+        failures.len(),
+        guests.len(),
+        failures.join("\n")
+    );
+}
+
+fn check_runs(guest: &Guest, np: &[u32], command: impl Fn(u32) -> Command) -> Result<(), String> {
+    for &np in np {
+        let mut command = command(np);
+        let dir = tempfile::tempdir().expect("a directory");
+        command.envs(&guest.env).current_dir(dir.path());
+        let ran = Running::start(&mut command, &guest.stdin).wait();
+        check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?}"))?;
+    }
+    Ok(())
+}
+
+fn check_run(guest: &Guest, ran: &Ran) -> Result<(), String> {
+    if ran.status != Some(guest.exit) {
+        return Err(format!("exit status {:?} instead of {}", ran.status, guest.exit));
+    }
+    if !ran.stdout.contains(&guest.expect) {
+        return Err(format!("standard output lacks {:?}", guest.expect));
+    }
+    if !ran.stderr.contains(&guest.expect_stderr) {
+        return Err(format!("standard error lacks {:?}", guest.expect_stderr));
+    }
+    Ok(())
+}
+
+fn compile_natively(guest: &Guest, program: &Path) -> Result<(), String> {
+    let is_c = guest.source.extension().is_some_and(|extension| extension == "c");
+    let mut command = Command::new(if is_c { "mpicc.mpich" } else { "mpicxx.mpich" });
+    command.arg(guests_dir().join(&guest.source)).args(["-O1", "-o"]).arg(program);
+    finish(command.args(&guest.options).arg("-lm"))
+        .map_err(|error| format!("{error}\n(`.ci/setup rivals` installs MPICH)"))
+}
+
+/// All C and C++ files below `dir`.
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "c" || extension == "cpp") {
+            found.push(path);
+        }
+    }
+    found
+}

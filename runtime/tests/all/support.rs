@@ -1,0 +1,151 @@
+//! Running programs, and compiling guests for them.
+
+use std::{
+    io::{Read, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// Longest time that any test's program may take; a hang is a failure, not a stuck test run.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How a program ended and what it printed.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+impl Ran {
+    /// The lines of standard output, sorted: the order of ranks is not defined.
+    pub(crate) fn sorted_lines(&self) -> Vec<&str> {
+        let mut lines: Vec<&str> = self.stdout.lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// Checks the exit status, showing everything when it is another one.
+    pub(crate) fn expect_status(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{self:#?}");
+        self
+    }
+
+    /// Checks that standard error contains a text.
+    pub(crate) fn expect_stderr(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} is missing: {self:#?}");
+        self
+    }
+}
+
+/// A program that runs, with its output being collected.
+pub(crate) struct Running {
+    child: Child,
+    started: Instant,
+    stdout: JoinHandle<String>,
+    stderr: JoinHandle<String>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command, input: &str) -> Self {
+        let started = Instant::now();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let input = input.to_owned();
+        // A program that does not read its input ends with it unread.
+        thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        let stdout = collect(child.stdout.take().expect("it is piped"));
+        let stderr = collect(child.stderr.take().expect("it is piped"));
+        Self { child, started, stdout, stderr }
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("the program still runs");
+    }
+
+    pub(crate) fn wait(mut self) -> Ran {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                break status;
+            }
+            if self.started.elapsed() > LIMIT {
+                self.child.kill().expect("it is our child");
+                let (stdout, stderr) = (text(self.stdout), text(self.stderr));
+                panic!("still running after {LIMIT:?}\nstdout: {stdout}\nstderr: {stderr}");
+            }
+            thread::sleep(Duration::from_millis(2));
+        };
+        let took = self.started.elapsed();
+        Ran { status: status.code(), stdout: text(self.stdout), stderr: text(self.stderr), took }
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn text(collected: JoinHandle<String>) -> String {
+    collected.join().expect("collecting does not fail")
+}
+
+/// `faasm-run` as it was built for these tests.
+pub(crate) fn faasm_run() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_faasm-run"))
+}
+
+/// Runs `faasm-run` with these arguments.
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    Running::start(faasm_run().args(arguments), "").wait()
+}
+
+/// A directory that outlives the tests.
+pub(crate) fn build_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Where the guests' sources are.
+pub(crate) fn guests_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/guests")
+}
+
+/// Compiles a guest with the `faasm-cc` beside `faasm-run`.
+pub(crate) fn compile(source: &Path, options: &[String], output: &Path) -> Result<(), String> {
+    let is_c = source.extension().is_some_and(|extension| extension == "c");
+    let driver = Path::new(env!("CARGO_BIN_EXE_faasm-run")).with_file_name(if is_c {
+        "faasm-cc"
+    } else {
+        "faasm-c++"
+    });
+    assert!(
+        driver.is_file(),
+        "{} is missing: build it with `cargo build --workspace --bins`, as `make test` does",
+        driver.display()
+    );
+    let mut command = Command::new(driver);
+    command.arg(source).args(options).arg("-o").arg(output);
+    finish(&mut command)
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn finish(command: &mut Command) -> Result<(), String> {
+    let Output { status, stdout, stderr } =
+        command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Err(format!("{command:?}: {status}\n{}", said.concat()))
+}

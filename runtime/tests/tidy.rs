@@ -1,0 +1,137 @@
+//! Rules of the house that no compiler checks: where `unsafe` may stand, who may import whom,
+//! nothing of one machine in the sources, and files that can be read at one sitting.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The crates with the crates of ours that each may depend on (tests may use more).
+const CRATES: [(&str, &[&str]); 6] = [
+    ("runtime/vm", &[]),
+    ("mpi-shim/engine", &[]),
+    ("mpi-shim", &["faasm-mpi-engine", "faasm-vm"]),
+    ("runtime", &["faasm-mpi-engine", "faasm-mpi-shim", "faasm-vm"]),
+    ("workloads", &[]),
+    ("bench", &["faasm-runtime", "faasm-workloads"]),
+];
+/// Beyond this a file has a seam that should be found.
+const FILE_LINES_MAX: usize = 700;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All files of the repository that are text of ours, with their paths from its root.
+fn files() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    collect(&root(), &mut found);
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+fn collect(dir: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            // `.ci` is ours; other hidden directories, build outputs and shared notes are not.
+            if !["target", "shared", "out"].contains(&&*name)
+                && (!name.starts_with('.') || name == ".ci")
+            {
+                collect(&path, found);
+            }
+        } else if name != "Cargo.lock"
+            && let Ok(text) = fs::read_to_string(&path)
+        {
+            let path = path.strip_prefix(root()).expect("it is below the root");
+            found.push((path.to_string_lossy().into_owned(), text));
+        }
+    }
+}
+
+/// `path:line: text` of each line that breaks a rule.
+fn lines_with(broken: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let numbered = |(path, text): (String, String)| {
+        let lines: Vec<(usize, String)> = (1..).zip(text.lines().map(str::to_owned)).collect();
+        lines.into_iter().map(move |(number, line)| (path.clone(), number, line))
+    };
+    files()
+        .into_iter()
+        .flat_map(numbered)
+        .filter(|(path, _, line)| broken(path, line))
+        .map(|(path, number, line)| format!("{path}:{number}: {}", line.trim()))
+        .collect()
+}
+
+#[test]
+fn unsafe_code_is_in_the_vm_crate_only() {
+    let found = lines_with(|path, line| {
+        let code = line.trim_start();
+        path.ends_with(".rs")
+            && !path.starts_with("runtime/vm/")
+            && path != "runtime/tests/tidy.rs"
+            && !code.starts_with("//")
+            && ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "allow(unsafe_code"]
+                .iter()
+                .any(|token| code.contains(token))
+    });
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn crates_depend_on_those_below_them_only() {
+    for (krate, allowed) in CRATES {
+        let manifest = fs::read_to_string(root().join(krate).join("Cargo.toml")).expect(krate);
+        let dependencies = manifest.split("\n[").find(|table| table.starts_with("dependencies]"));
+        for line in
+            dependencies.unwrap_or_default().lines().filter(|line| line.starts_with("faasm-"))
+        {
+            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            assert!(allowed.contains(&name), "{krate} may not depend on {name}");
+        }
+    }
+    let listed = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace");
+    let members = listed.lines().find(|line| line.starts_with("members")).expect("members");
+    assert_eq!(members.matches('"').count() / 2, CRATES.len(), "add the new crate to this test");
+}
+
+#[test]
+fn engines_need_no_standard_library() {
+    let engine = fs::read_to_string(root().join("mpi-shim/engine/src/lib.rs")).expect("the engine");
+    assert!(engine.contains("no_std"));
+}
+
+#[test]
+fn nothing_belongs_to_one_machine() {
+    let homes = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp/", "bash_jobs")];
+    let found = lines_with(|_, line| homes.iter().any(|home| line.contains(home)));
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+    ];
+    let found = lines_with(|path, line| {
+        let is_code = [".rs", ".c", ".h", ".cpp"].iter().any(|suffix| path.ends_with(suffix));
+        is_code && marks.iter().any(|mark| line.contains(mark))
+    });
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn files_can_be_read_at_one_sitting() {
+    let long: Vec<String> = files()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(".rs"))
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > FILE_LINES_MAX)
+        .map(|(path, lines)| format!("{path}: {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "look for the seam in {long:#?}");
+}
