@@ -104,6 +104,10 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// `MPI_ERR_ARG` when the address is not inside the guest's memory.
     #[inline]
     pub fn write(&mut self, argument: &'static str, addr: GuestAddr, data: &[u8]) -> Result<()> {
+        if addr.is_null() && !data.is_empty() {
+            return Err(null_pointer(argument));
+        }
+        check_pointer(argument, addr, data.len())?;
         self.mpi()
             .memory()?
             .write(addr, data)
@@ -120,6 +124,10 @@ impl<'a, T: MpiView> Call<'a, T> {
         addr: GuestAddr,
         len: usize,
     ) -> Result<Vec<i32>> {
+        if addr.is_null() && len > 0 {
+            return Err(null_pointer(argument));
+        }
+        check_pointer(argument, addr, len)?;
         let bytes =
             self.mpi().memory()?.read_vec(addr, 4 * len as u64).map_err(|fault| {
                 MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
@@ -138,6 +146,10 @@ impl<'a, T: MpiView> Call<'a, T> {
         addr: GuestAddr,
         bytes_max: usize,
     ) -> Result<String> {
+        check_pointer(argument, addr, bytes_max)?;
+        if addr.is_null() {
+            return Err(null_pointer(argument));
+        }
         let wrong = |detail: String| MpiError::argument(ErrorClass::Arg, argument, detail);
         let memory = self.mpi().memory()?;
         let room = memory.len().saturating_sub(addr.get()).min(bytes_max as u64 + 1);
@@ -339,6 +351,22 @@ impl<'a, T: MpiView> Call<'a, T> {
         self.free(scratch).await?;
         Ok(())
     }
+}
+
+/// Refuses null where an array of `len` is needed: address 0 lies inside a guest's memory.
+#[inline]
+fn check_pointer(argument: &'static str, addr: GuestAddr, len: usize) -> Result<()> {
+    if addr.is_null() && len > 0 {
+        let detail = "the pointer is null; give the address of a variable";
+        return Err(MpiError::argument(ErrorClass::Arg, argument, detail));
+    }
+    Ok(())
+}
+
+/// Address 0 is inside every linear memory, so that nothing else would catch it.
+#[cold]
+pub(crate) fn null_pointer(argument: &'static str) -> MpiError {
+    MpiError::argument(ErrorClass::Arg, argument, "it is a null pointer; pass an address")
 }
 
 /// Suspends the fiber once and makes it runnable again behind the others.

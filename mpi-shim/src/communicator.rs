@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use faasm_mpi_engine::attribute::Attributes;
 use faasm_mpi_engine::group::Group;
+use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::topology::Cartesian;
 
 use crate::world::Site;
@@ -29,8 +30,10 @@ pub struct Communicator {
     pub attributes: Attributes,
     /// Name given by `MPI_Comm_set_name`, or the predefined one.
     pub name: String,
-    /// Handle of the info object attached to it, or `MPI_INFO_NULL`.
-    pub info: i32,
+    /// Buffer of `MPI_Comm_attach_buffer`; a duplicate has none.
+    pub attached: Option<AttachedBuffer>,
+    /// Hints given to it.
+    pub info: Info,
 }
 
 impl Communicator {
@@ -46,7 +49,8 @@ impl Communicator {
             topology: None,
             attributes: Attributes::default(),
             name: String::new(),
-            info: crate::abi::MPI_INFO_NULL,
+            attached: None,
+            info: Info::new(),
         }
     }
 
@@ -54,4 +58,13 @@ impl Communicator {
     pub fn size(&self) -> u32 {
         self.site.members()
     }
+}
+
+/// A buffer for buffered sends, as the guest attached it. Section 3.6.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct AttachedBuffer {
+    /// Its address, or `MPI_BUFFER_AUTOMATIC` for one without a limit.
+    pub addr: u32,
+    /// Its size; 0 for an automatic one.
+    pub size_bytes: u32,
 }

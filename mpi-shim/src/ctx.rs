@@ -11,7 +11,7 @@ use faasm_vm::{GuestAddr, GuestFault, GuestMemory};
 
 use crate::abi;
 use crate::alloc::GuestHeap;
-use crate::communicator::Communicator;
+use crate::communicator::{AttachedBuffer, Communicator};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, MpiPort, Payload};
 use crate::request::Request;
@@ -43,14 +43,19 @@ pub enum OpEntry {
 /// A datatype that a guest's handle names.
 #[derive(Clone, Debug)]
 pub struct DatatypeEntry {
-    /// The type.
+    /// The type, which knows whether it is committed.
     pub datatype: Datatype,
-    /// `MPI_Type_commit` was called.
-    pub committed: bool,
     /// Name given by `MPI_Type_set_name`.
     pub name: Option<String>,
     /// Cached attributes.
     pub attributes: faasm_mpi_engine::attribute::Attributes,
+}
+
+impl DatatypeEntry {
+    /// A type without name and attributes.
+    pub fn new(datatype: Datatype) -> Self {
+        Self { datatype, name: None, attributes: faasm_mpi_engine::attribute::Attributes::new() }
+    }
 }
 
 /// The objects that share the handle kind `Other`.
@@ -62,10 +67,10 @@ pub enum OtherEntry {
     Errhandler {
         /// The function.
         function: u32,
-        /// Communicators that use it keep it alive after `MPI_Errhandler_free`.
+        /// Communicators that use it; they keep it alive after `MPI_Errhandler_free`.
         users: u32,
-        /// The guest gave its handle up.
-        freed: bool,
+        /// References that the guest holds, from making it and from asking for it.
+        handles: u32,
     },
     /// A message extracted by a matched probe.
     Message(Arrived, i32),
@@ -108,6 +113,8 @@ pub struct MpiCtx<P> {
     pub others: Handles<OtherEntry>,
     /// Attribute keys.
     pub keyvals: Keyvals,
+    /// Address of the predefined attributes' values in the guest, once it asked for one.
+    pub predefined_attributes: Option<u32>,
     /// Error classes and codes added by the program.
     pub errors: ErrorRegistry,
     /// Attributes and names of predefined datatypes.
@@ -116,8 +123,8 @@ pub struct MpiCtx<P> {
     pub matching: Matching<Arrived>,
     /// Memory that MPI itself needs inside the guest.
     pub heap: GuestHeap,
-    /// Buffer of `MPI_Buffer_attach`: address and size.
-    pub attached: Option<(u32, u32)>,
+    /// Buffer of `MPI_Buffer_attach`.
+    pub attached: Option<AttachedBuffer>,
     /// Communicator whose error handler the running call's error goes to.
     pub error_comm: i32,
     /// Messages sent.
@@ -154,6 +161,7 @@ impl<P: MpiPort> MpiCtx<P> {
             requests: Handles::new(HandleKind::Request),
             others: Handles::new(HandleKind::Other),
             keyvals: Keyvals::new(FIRST_KEYVAL),
+            predefined_attributes: None,
             errors: ErrorRegistry::default(),
             predefined_types: std::collections::BTreeMap::new(),
             matching: Matching::default(),
@@ -221,7 +229,7 @@ impl<P: MpiPort> MpiCtx<P> {
             return Ok(Datatype::Predefined(predefined));
         }
         let entry = self.datatype_entry(handle)?;
-        if !entry.committed {
+        if !entry.datatype.is_committed() {
             let detail = format!("datatype {handle:#x} is not committed; call MPI_Type_commit");
             return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
         }
@@ -237,6 +245,21 @@ impl<P: MpiPort> MpiCtx<P> {
             return Ok(Datatype::Predefined(predefined));
         }
         self.datatype_entry(handle).map(|entry| entry.datatype.clone())
+    }
+
+    /// The entry behind `handle`, committed or not, to change its name or attributes. A predefined
+    /// datatype gets its entry when first asked for.
+    ///
+    /// # Errors
+    /// `MPI_ERR_TYPE` when it is null, freed or not a datatype.
+    pub fn datatype_entry_mut(&mut self, handle: i32) -> Result<&mut DatatypeEntry> {
+        if let Some(predefined) = Predefined::from_handle(handle) {
+            let entry = || DatatypeEntry::new(predefined.into());
+            return Ok(self.predefined_types.entry(handle).or_insert_with(entry));
+        }
+        self.datatypes
+            .get_mut(handle)
+            .ok_or_else(|| bad_handle(ErrorClass::Type, "datatype", handle, abi::MPI_DATATYPE_NULL))
     }
 
     fn datatype_entry(&self, handle: i32) -> Result<&DatatypeEntry> {

@@ -172,6 +172,12 @@ pub trait MpiPort: Send + Sync + 'static {
     /// Wakes `rank` if it is suspended. What it shall see was published before.
     fn wake(&self, rank: u32);
 
+    /// Wakes those of `ranks` that are suspended.
+    fn wake_all(&self, ranks: &mut dyn Iterator<Item = u32>);
+
+    /// Calls `run` for each part in `0..parts`, on several threads where that helps.
+    fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync));
+
     /// Whether so much is queued for `dest` that a blocking send should let it run.
     fn is_congested(&self, dest: u32) -> bool;
 

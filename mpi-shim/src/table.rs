@@ -62,7 +62,7 @@ macro_rules! host_functions {
         $kind:ident fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path;
     )*) => {
         /// The functions of this chapter.
-        pub(super) const FUNCTIONS: &[$crate::table::FunctionInfo] = &[$(
+        pub(in crate::host) const FUNCTIONS: &[$crate::table::FunctionInfo] = &[$(
             $crate::table::FunctionInfo {
                 name: stringify!($name),
                 parameters: &[$((stringify!($arg), stringify!($ty))),*],

@@ -1,8 +1,8 @@
 //! What the ranks of one job share: contexts and the sites where co-located collectives meet.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use faasm_mpi_engine::collective::Contribution;
@@ -21,16 +21,18 @@ pub struct World {
     app_numbers: Box<[u32]>,
     next_context: AtomicU32,
     world_site: Arc<Site>,
-    gatherings: Mutex<HashMap<GatheringKey, Gathering>>,
+    gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
 }
 
-/// Names a meeting of a group inside a communicator: context, tag and the members.
+/// Names a gathering of a group inside a communicator: context, tag and the members.
 type GatheringKey = (u32, i32, Vec<u32>);
 
+/// Members of a group who make a communicator without waiting for each other.
 #[derive(Debug)]
 struct Gathering {
+    context: u32,
     site: Arc<Site>,
-    joined: u32,
+    has_joined: Box<[bool]>,
 }
 
 impl World {
@@ -66,22 +68,40 @@ impl World {
         self.next_context.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A site for members of a group who meet without the rest of their communicator.
+    /// Context and site of the communicator that `member` makes with the others who give the same
+    /// `context`, `tag` and `members`, without waiting for them.
     ///
-    /// The last of the group to join removes the entry, so that the same group can meet again.
-    pub fn gather(&self, context: u32, tag: i32, members: &[u32]) -> Arc<Site> {
-        let size = u32::try_from(members.len()).expect("a group is no larger than the world");
+    /// The first to come makes both. The n-th call of one member belongs with the n-th call of
+    /// every other; the last one to join removes the entry.
+    pub fn gather(
+        &self,
+        (context, tag, members): (u32, i32, &[u32]),
+        member: u32,
+        size: u32,
+    ) -> (u32, Arc<Site>) {
         let mut gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (context, tag, members.to_vec());
-        let entry = gatherings
-            .entry(key.clone())
-            .or_insert_with(|| Gathering { site: Arc::new(Site::new(size)), joined: 0 });
-        entry.joined += 1;
-        let site = entry.site.clone();
-        if entry.joined == size {
-            gatherings.remove(&key);
+        let queue = gatherings.entry(key.clone()).or_default();
+        let index = match queue.iter().position(|entry| !entry.has_joined[member as usize]) {
+            Some(index) => index,
+            None => {
+                queue.push_back(Gathering {
+                    context: self.new_context(),
+                    site: Arc::new(Site::new(size)),
+                    has_joined: vec![false; size as usize].into(),
+                });
+                queue.len() - 1
+            }
+        };
+        queue[index].has_joined[member as usize] = true;
+        let made = (queue[index].context, queue[index].site.clone());
+        if queue[index].has_joined.iter().all(|joined| *joined) {
+            queue.remove(index);
+            if queue.is_empty() {
+                gatherings.remove(&key);
+            }
         }
-        site
+        made
     }
 }
 
@@ -118,8 +138,14 @@ pub enum Outcome {
 pub struct Site {
     members: u32,
     arrived: AtomicU32,
+    /// Some member of the meeting under way is not at a barrier.
+    has_arrivals: AtomicBool,
     /// Number of completed meetings.
     epoch: AtomicU64,
+    /// The meeting under way will leave outcomes.
+    pending_outcomes: AtomicBool,
+    /// The last meeting has left outcomes.
+    has_outcomes: AtomicBool,
     slots: Box<[Slot]>,
 }
 
@@ -141,7 +167,10 @@ impl Site {
         Self {
             members,
             arrived: AtomicU32::new(0),
+            has_arrivals: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
+            pending_outcomes: AtomicBool::new(false),
+            has_outcomes: AtomicBool::new(false),
             slots: (0..members).map(|_| Slot::default()).collect(),
         }
     }
@@ -151,10 +180,18 @@ impl Site {
         self.members
     }
 
+    /// Whether any member of the meeting under way brought something.
+    pub fn has_arrivals(&self) -> bool {
+        self.has_arrivals.load(Ordering::Relaxed)
+    }
+
     /// Brings `arrival` for `member`; returns whether all have arrived, so that the caller does the work.
     pub fn arrive(&self, member: u32, arrival: Arrival) -> bool {
         if !matches!(arrival, Arrival::Barrier) {
             self.content(member).arrival = arrival;
+            if !self.has_arrivals.load(Ordering::Relaxed) {
+                self.has_arrivals.store(true, Ordering::Relaxed);
+            }
         }
         self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members
     }
@@ -167,7 +204,19 @@ impl Site {
     /// Ends the meeting: members that wait may go. Only the last member calls it.
     pub fn release(&self) {
         self.arrived.store(0, Ordering::Relaxed);
+        if self.has_arrivals.load(Ordering::Relaxed) {
+            self.has_arrivals.store(false, Ordering::Relaxed);
+        }
+        let left = self.pending_outcomes.swap(false, Ordering::Relaxed);
+        self.has_outcomes.store(left, Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the meeting that was released last left outcomes for its members.
+    ///
+    /// The next meeting cannot end before every member has asked, for all have to arrive first.
+    pub fn has_outcomes(&self) -> bool {
+        self.has_outcomes.load(Ordering::Relaxed)
     }
 
     /// Takes what `member` brought. Only the last member calls it.
@@ -178,6 +227,7 @@ impl Site {
     /// Leaves `outcome` for `member`. Only the last member calls it.
     pub fn set_outcome(&self, member: u32, outcome: Outcome) {
         self.content(member).outcome = outcome;
+        self.pending_outcomes.store(true, Ordering::Relaxed);
     }
 
     /// Takes the outcome of the meeting that `member` was released from.
@@ -187,5 +237,26 @@ impl Site {
 
     fn content(&self, member: u32) -> std::sync::MutexGuard<'_, SlotContent> {
         self.slots[member as usize].content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nth_call_of_each_member_belongs_together() {
+        let world = World::new(vec![0; 3]);
+        let key = (7, 1, &[0, 2][..]);
+        let early = [world.gather(key, 0, 2), world.gather(key, 0, 2)];
+        let late = [world.gather(key, 1, 2), world.gather(key, 1, 2)];
+        assert_ne!(early[0].0, early[1].0);
+        for (mine, theirs) in early.iter().zip(&late) {
+            assert_eq!(mine.0, theirs.0);
+            assert!(Arc::ptr_eq(&mine.1, &theirs.1));
+        }
+        assert!(world.gatherings.lock().expect("no panic").is_empty());
+        let other = world.gather((7, 2, &[0, 2]), 0, 2);
+        assert_ne!(other.0, world.gather((7, 1, &[0, 1]), 0, 2).0);
     }
 }

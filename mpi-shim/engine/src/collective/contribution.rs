@@ -265,7 +265,7 @@ impl Side {
     }
 
     /// All data bytes of the side, saturating, when it has a block for each of `peers`.
-    pub(super) fn bytes(&self, peers: usize) -> u64 {
+    pub fn bytes(&self, peers: usize) -> u64 {
         let blocks = (0..peers).filter_map(|index| self.block(0, index));
         let sizes = blocks.map(|block| block.datatype.bytes(block.count).unwrap_or(u64::MAX));
         sizes.fold(0, u64::saturating_add)

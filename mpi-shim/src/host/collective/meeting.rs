@@ -1,0 +1,93 @@
+//! Bringing the members of a communicator together.
+
+use std::sync::Arc;
+
+use faasm_mpi_engine::error::Result;
+
+use crate::call::{Call, MpiView};
+use crate::port::{MpiPort, Pending};
+use crate::world::{Arrival, Outcome, Site};
+
+/// One member's part in a meeting.
+#[derive(Clone, Debug)]
+pub(super) struct Meeting {
+    pub(super) site: Arc<Site>,
+    comm: i32,
+    member: u32,
+    context: u32,
+    /// Epoch of the site once this meeting is over.
+    number: u64,
+    /// All others have arrived before.
+    pub(super) is_last: bool,
+}
+
+impl Meeting {
+    /// Arrives at the site of `comm`.
+    pub(super) fn enter<T: MpiView>(
+        call: &mut Call<'_, T>,
+        comm: i32,
+        arrival: Arrival,
+    ) -> Result<Self> {
+        let communicator = call.mpi().comm_mut(comm)?;
+        communicator.meetings += 1;
+        let (number, member, context) =
+            (communicator.meetings, communicator.rank, communicator.context);
+        let site = communicator.site.clone();
+        let is_last = site.arrive(member, arrival);
+        Ok(Self { site, comm, member, context, number, is_last })
+    }
+
+    /// Waits for the last member to release the others.
+    pub(super) async fn wait<T: MpiView>(&self, call: &mut Call<'_, T>) {
+        let pending =
+            Pending { function: call.function, peer: None, tag: None, context: self.context };
+        let is_done = || self.site.epoch() >= self.number;
+        call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+    }
+
+    /// Releases the others. Only the last member calls it.
+    pub(super) fn release<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
+        self.site.release();
+        let mpi = call.mpi();
+        let (group, own) = (mpi.comm(self.comm)?.group.clone(), mpi.port.rank());
+        mpi.port.wake_all(&mut group.iter().filter(|rank| *rank != own));
+        Ok(())
+    }
+
+    /// What this member takes away.
+    pub(super) fn outcome(&self) -> Result<Outcome> {
+        if !self.site.has_outcomes() {
+            return Ok(Outcome::Done);
+        }
+        match self.site.take_outcome(self.member) {
+            Outcome::Failed(error) => Err(error),
+            outcome => Ok(outcome),
+        }
+    }
+}
+
+/// Waits for all members of `comm`.
+pub(crate) async fn barrier<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<()> {
+    meet(call, comm, Arrival::Barrier, |call, site| {
+        super::execution::check_barrier(call.function, site);
+    })
+    .await
+    .map(|_| ())
+}
+
+/// Brings `arrival` to the communicator's site. The last member runs `execute` for all.
+pub(crate) async fn meet<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    arrival: Arrival,
+    execute: impl FnOnce(&mut Call<'_, T>, &Site),
+) -> Result<Outcome> {
+    let meeting = Meeting::enter(call, comm, arrival)?;
+    if meeting.is_last {
+        execute(call, &meeting.site);
+        meeting.release(call)?;
+    } else {
+        meeting.wait(call).await;
+    }
+    meeting.outcome()
+}

@@ -1,0 +1,435 @@
+//! Datatypes (MPI-5.0 sections 5.1, 7.8 and 19.1.5): making, committing, freeing, looking at them.
+//!
+//! The engine holds the type itself, and whether it is committed; a handle's entry adds the name
+//! and the attributes. A type outlives its handle for as long as an operation or another type uses
+//! it.
+
+use faasm_mpi_engine::datatype::{Datatype, Predefined};
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::GuestAddr;
+
+use crate::abi;
+use crate::call::{Call, MpiView};
+use crate::ctx::{DatatypeEntry, MpiCtx, bad_handle};
+use crate::port::MpiPort;
+use crate::table::host_functions;
+
+host_functions! {
+    /// Copies one after the other. Section 5.1.2.
+    call fn MPI_Type_contiguous(count: i32, oldtype: i32, newtype: GuestAddr) = contiguous;
+    /// Equally spaced blocks, the stride in elements. Section 5.1.2.
+    call fn MPI_Type_vector(count: i32, blocklength: i32, stride: i32, oldtype: i32, newtype: GuestAddr) = vector;
+    /// Equally spaced blocks, the stride in bytes. Section 5.1.2.
+    call fn MPI_Type_create_hvector(count: i32, blocklength: i32, stride: i32, oldtype: i32, newtype: GuestAddr) = hvector;
+    /// Blocks, the displacements in elements. Section 5.1.2.
+    call fn MPI_Type_indexed(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = indexed;
+    /// Blocks, the displacements in bytes. Section 5.1.2.
+    call fn MPI_Type_create_hindexed(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = hindexed;
+    /// Blocks of one length, the displacements in elements. Section 5.1.2.
+    call fn MPI_Type_create_indexed_block(count: i32, blocklength: i32, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = indexed_block;
+    /// Blocks of one length, the displacements in bytes. Section 5.1.2.
+    call fn MPI_Type_create_hindexed_block(count: i32, blocklength: i32, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = hindexed_block;
+    /// Blocks of different types. Section 5.1.2.
+    call fn MPI_Type_create_struct(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, array_of_types: GuestAddr, newtype: GuestAddr) = structure;
+    /// A type with other bounds. Section 5.1.7.
+    call fn MPI_Type_create_resized(oldtype: i32, lb: i32, extent: i32, newtype: GuestAddr) = resized;
+    /// Makes a type fit for communication. Section 5.1.9.
+    call fn MPI_Type_commit(datatype: GuestAddr) = commit;
+    /// Bytes of data. Section 5.1.5.
+    call fn MPI_Type_size(datatype: i32, size: GuestAddr) = size;
+    /// Bytes of data, in 64 bits. Section 5.1.5.
+    call fn MPI_Type_size_x(datatype: i32, size: GuestAddr) = size_x;
+    /// Lower bound and extent. Section 5.1.7.
+    call fn MPI_Type_get_extent(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent;
+    /// Lower bound and extent, in 64 bits. Section 5.1.7.
+    call fn MPI_Type_get_extent_x(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_x;
+    /// First data byte and span of the data. Section 5.1.8.
+    call fn MPI_Type_get_true_extent(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent;
+    /// First data byte and span of the data, in 64 bits. Section 5.1.8.
+    call fn MPI_Type_get_true_extent_x(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_x;
+    /// How a type was made, and how much there is to say about it. Section 5.1.13.
+    call fn MPI_Type_get_envelope(datatype: i32, num_integers: GuestAddr, num_addresses: GuestAddr, num_datatypes: GuestAddr, combiner: GuestAddr) = envelope;
+    /// The arguments of the constructor. Section 5.1.13.
+    call fn MPI_Type_get_contents(datatype: i32, max_integers: i32, max_addresses: i32, max_datatypes: i32, array_of_integers: GuestAddr, array_of_addresses: GuestAddr, array_of_datatypes: GuestAddr) = contents;
+    /// Names a type. Section 7.8.
+    call fn MPI_Type_set_name(datatype: i32, type_name: GuestAddr) = set_name;
+    /// The name of a type. Section 7.8.
+    call fn MPI_Type_get_name(datatype: i32, type_name: GuestAddr, resultlen: GuestAddr) = get_name;
+    /// The predefined type of a class and a size. Section 19.1.5.
+    call fn MPI_Type_match_size(typeclass: i32, size: i32, datatype: GuestAddr) = match_size;
+}
+
+/// Enters a new type into the table and gives the guest its handle.
+pub(crate) fn define<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: Datatype,
+    newtype: GuestAddr,
+) -> Result<i32> {
+    let handle = insert(call.mpi(), datatype)?;
+    call.write_i32("newtype", newtype, handle)?;
+    Ok(handle)
+}
+
+fn insert<P: MpiPort>(mpi: &mut MpiCtx<P>, datatype: Datatype) -> Result<i32> {
+    mpi.datatypes.insert(DatatypeEntry::new(datatype)).ok_or_else(|| {
+        let detail = "a million datatypes are alive already; free some with MPI_Type_free";
+        MpiError::new(ErrorClass::NoMem, detail)
+    })
+}
+
+/// The type that a constructor builds on.
+pub(crate) fn old_type<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Result<Datatype> {
+    named("oldtype", call.mpi().any_datatype(handle))
+}
+
+/// Says which argument an error is about.
+fn named<R>(argument: &'static str, result: Result<R>) -> Result<R> {
+    result.map_err(|error| MpiError { argument: Some(argument), ..error })
+}
+
+/// Reads `count` C integers.
+fn integers<T: MpiView>(
+    call: &mut Call<'_, T>,
+    argument: &'static str,
+    addr: GuestAddr,
+    count: i32,
+) -> Result<Vec<i64>> {
+    let count = MpiCtx::<T::Port>::count(count)? as usize;
+    Ok(call.read_i32s(argument, addr, count)?.into_iter().map(i64::from).collect())
+}
+
+const LENGTHS: &str = "array_of_blocklengths";
+const DISPLACEMENTS: &str = "array_of_displacements";
+
+async fn contiguous<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let old = old_type(call, oldtype)?;
+    let new = Datatype::contiguous(count.into(), &old)?;
+    define(call, new, newtype).map(|_| ())
+}
+
+async fn vector<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    blocklength: i32,
+    stride: i32,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let old = old_type(call, oldtype)?;
+    let new = Datatype::vector(count.into(), blocklength.into(), stride.into(), &old)?;
+    define(call, new, newtype).map(|_| ())
+}
+
+async fn hvector<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    blocklength: i32,
+    stride: i32,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let old = old_type(call, oldtype)?;
+    let new = Datatype::hvector(count.into(), blocklength.into(), stride.into(), &old)?;
+    define(call, new, newtype).map(|_| ())
+}
+
+async fn indexed<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    array_of_blocklengths: GuestAddr,
+    array_of_displacements: GuestAddr,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let lengths = integers(call, LENGTHS, array_of_blocklengths, count)?;
+    let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
+    let old = old_type(call, oldtype)?;
+    define(call, Datatype::indexed(&lengths, &places, &old)?, newtype).map(|_| ())
+}
+
+async fn hindexed<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    array_of_blocklengths: GuestAddr,
+    array_of_displacements: GuestAddr,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let lengths = integers(call, LENGTHS, array_of_blocklengths, count)?;
+    let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
+    let old = old_type(call, oldtype)?;
+    define(call, Datatype::hindexed(&lengths, &places, &old)?, newtype).map(|_| ())
+}
+
+async fn indexed_block<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    blocklength: i32,
+    array_of_displacements: GuestAddr,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
+    let old = old_type(call, oldtype)?;
+    define(call, Datatype::indexed_block(blocklength.into(), &places, &old)?, newtype).map(|_| ())
+}
+
+async fn hindexed_block<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    blocklength: i32,
+    array_of_displacements: GuestAddr,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
+    let old = old_type(call, oldtype)?;
+    define(call, Datatype::hindexed_block(blocklength.into(), &places, &old)?, newtype).map(|_| ())
+}
+
+async fn structure<T: MpiView>(
+    call: &mut Call<'_, T>,
+    count: i32,
+    array_of_blocklengths: GuestAddr,
+    array_of_displacements: GuestAddr,
+    array_of_types: GuestAddr,
+    newtype: GuestAddr,
+) -> Result<()> {
+    const TYPES: &str = "array_of_types";
+    let lengths = integers(call, LENGTHS, array_of_blocklengths, count)?;
+    let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
+    let handles = call.read_i32s(TYPES, array_of_types, lengths.len())?;
+    let mpi = call.mpi();
+    let types: Result<Vec<_>> = handles.iter().map(|handle| mpi.any_datatype(*handle)).collect();
+    let new = Datatype::structure(&lengths, &places, &named(TYPES, types)?)?;
+    define(call, new, newtype).map(|_| ())
+}
+
+async fn resized<T: MpiView>(
+    call: &mut Call<'_, T>,
+    oldtype: i32,
+    lb: i32,
+    extent: i32,
+    newtype: GuestAddr,
+) -> Result<()> {
+    let old = old_type(call, oldtype)?;
+    define(call, Datatype::resized(&old, lb.into(), extent.into())?, newtype).map(|_| ())
+}
+
+async fn commit<T: MpiView>(call: &mut Call<'_, T>, datatype: GuestAddr) -> Result<()> {
+    let handle = call.read_i32s("datatype", datatype, 1)?[0];
+    call.mpi().any_datatype(handle)?.commit();
+    Ok(())
+}
+
+/// The handle behind a pointer, for `MPI_Type_free`: neither null nor predefined.
+///
+/// # Errors
+/// `MPI_ERR_TYPE` when it may not be freed.
+pub(crate) fn freeable<T: MpiView>(call: &mut Call<'_, T>, datatype: GuestAddr) -> Result<i32> {
+    let handle = call.read_i32s("datatype", datatype, 1)?[0];
+    if let Some(predefined) = Predefined::from_handle(handle) {
+        let detail = format!("{} is predefined and cannot be freed", predefined.name());
+        return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
+    }
+    match call.mpi().datatypes.get(handle) {
+        Some(_) => Ok(handle),
+        None => Err(bad_handle(ErrorClass::Type, "datatype", handle, abi::MPI_DATATYPE_NULL)),
+    }
+}
+
+/// The number as a C `int` or `MPI_Aint`; `MPI_UNDEFINED` where it does not fit.
+fn as_int(value: i64) -> i32 {
+    i32::try_from(value).unwrap_or(abi::MPI_UNDEFINED)
+}
+
+async fn size<T: MpiView>(call: &mut Call<'_, T>, datatype: i32, size: GuestAddr) -> Result<()> {
+    let bytes = call.mpi().any_datatype(datatype)?.size();
+    call.write_i32("size", size, as_int(bytes))
+}
+
+async fn size_x<T: MpiView>(call: &mut Call<'_, T>, datatype: i32, size: GuestAddr) -> Result<()> {
+    let bytes = call.mpi().any_datatype(datatype)?.size();
+    call.write("size", size, &bytes.to_le_bytes())
+}
+
+async fn extent<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    lb: GuestAddr,
+    extent: GuestAddr,
+) -> Result<()> {
+    let datatype = call.mpi().any_datatype(datatype)?;
+    call.write_i32("lb", lb, as_int(datatype.lb()))?;
+    call.write_i32("extent", extent, as_int(datatype.extent()))
+}
+
+async fn extent_x<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    lb: GuestAddr,
+    extent: GuestAddr,
+) -> Result<()> {
+    let datatype = call.mpi().any_datatype(datatype)?;
+    call.write("lb", lb, &datatype.lb().to_le_bytes())?;
+    call.write("extent", extent, &datatype.extent().to_le_bytes())
+}
+
+async fn true_extent<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    true_lb: GuestAddr,
+    true_extent: GuestAddr,
+) -> Result<()> {
+    let datatype = call.mpi().any_datatype(datatype)?;
+    call.write_i32("true_lb", true_lb, as_int(datatype.true_lb()))?;
+    call.write_i32("true_extent", true_extent, as_int(datatype.true_extent()))
+}
+
+async fn true_extent_x<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    true_lb: GuestAddr,
+    true_extent: GuestAddr,
+) -> Result<()> {
+    let datatype = call.mpi().any_datatype(datatype)?;
+    call.write("true_lb", true_lb, &datatype.true_lb().to_le_bytes())?;
+    call.write("true_extent", true_extent, &datatype.true_extent().to_le_bytes())
+}
+
+async fn envelope<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    num_integers: GuestAddr,
+    num_addresses: GuestAddr,
+    num_datatypes: GuestAddr,
+    combiner: GuestAddr,
+) -> Result<()> {
+    let datatype = call.mpi().any_datatype(datatype)?;
+    let (integers, addresses, datatypes, made) = match datatype.contents() {
+        Some(made) => (
+            made.integers.len(),
+            made.addresses.len(),
+            made.datatypes.len(),
+            made.combiner as i32,
+        ),
+        None => (0, 0, 0, abi::MPI_COMBINER_NAMED),
+    };
+    call.write_i32("num_integers", num_integers, integers as i32)?;
+    call.write_i32("num_addresses", num_addresses, addresses as i32)?;
+    call.write_i32("num_datatypes", num_datatypes, datatypes as i32)?;
+    call.write_i32("combiner", combiner, made)
+}
+
+async fn contents<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    max_integers: i32,
+    max_addresses: i32,
+    max_datatypes: i32,
+    array_of_integers: GuestAddr,
+    array_of_addresses: GuestAddr,
+    array_of_datatypes: GuestAddr,
+) -> Result<()> {
+    let datatype = call.mpi().any_datatype(datatype)?;
+    let Some(made) = datatype.contents() else {
+        let detail = "a predefined datatype has no contents; ask MPI_Type_get_envelope first";
+        return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
+    };
+    check_room("max_integers", max_integers, made.integers.len())?;
+    check_room("max_addresses", max_addresses, made.addresses.len())?;
+    check_room("max_datatypes", max_datatypes, made.datatypes.len())?;
+    call.write("array_of_integers", array_of_integers, &words(&made.integers))?;
+    call.write("array_of_addresses", array_of_addresses, &words(&made.addresses))?;
+    let mpi = call.mpi();
+    let handles: Result<Vec<i64>> =
+        made.datatypes.iter().map(|part| part_handle(mpi, part).map(i64::from)).collect();
+    call.write("array_of_datatypes", array_of_datatypes, &words(&handles?))
+}
+
+fn check_room(argument: &'static str, room: i32, needed: usize) -> Result<()> {
+    if usize::try_from(room).is_ok_and(|room| room >= needed) {
+        return Ok(());
+    }
+    let detail = format!("{room} is less than the {needed} that MPI_Type_get_envelope reports");
+    Err(MpiError::argument(ErrorClass::Arg, argument, detail))
+}
+
+/// The values as C integers or addresses, which they came from.
+fn words(values: &[i64]) -> Vec<u8> {
+    values.iter().flat_map(|value| (*value as i32).to_le_bytes()).collect()
+}
+
+/// A handle of a type that another one is made of; the guest has to free it unless predefined.
+fn part_handle<P: MpiPort>(mpi: &mut MpiCtx<P>, part: &Datatype) -> Result<i32> {
+    match part.predefined() {
+        Some(predefined) => Ok(predefined.handle()),
+        None => insert(mpi, part.clone()),
+    }
+}
+
+async fn set_name<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    type_name: GuestAddr,
+) -> Result<()> {
+    let name = call.read_string("type_name", type_name, NAME_BYTES_MAX)?;
+    call.mpi().datatype_entry_mut(datatype)?.name = Some(name);
+    Ok(())
+}
+
+/// Longest name that is accepted; the guest gets back what fits `MPI_MAX_OBJECT_NAME`.
+const NAME_BYTES_MAX: usize = 4096;
+
+async fn get_name<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    type_name: GuestAddr,
+    resultlen: GuestAddr,
+) -> Result<()> {
+    let mpi = call.mpi();
+    let predefined = mpi.any_datatype(datatype)?.predefined();
+    let entry = match predefined {
+        Some(_) => mpi.predefined_types.get(&datatype),
+        None => mpi.datatypes.get(datatype),
+    };
+    let given = entry.and_then(|entry| entry.name.clone());
+    let name = given.unwrap_or_else(|| predefined.map_or("", Predefined::name).to_owned());
+    let room = abi::MPI_MAX_OBJECT_NAME as usize;
+    let len = call.write_string("type_name", type_name, &name, room)?;
+    call.write_i32("resultlen", resultlen, len as i32)
+}
+
+async fn match_size<T: MpiView>(
+    call: &mut Call<'_, T>,
+    typeclass: i32,
+    size: i32,
+    datatype: GuestAddr,
+) -> Result<()> {
+    use Predefined as P;
+    let candidates: &[P] = match typeclass {
+        abi::MPI_TYPECLASS_INTEGER => {
+            &[P::Integer1, P::Integer2, P::Integer4, P::Integer8, P::Integer16]
+        }
+        abi::MPI_TYPECLASS_REAL => &[P::Real2, P::Real4, P::Real8, P::Real16],
+        abi::MPI_TYPECLASS_COMPLEX => &[P::Complex4, P::Complex8, P::Complex16, P::Complex32],
+        abi::MPIX_TYPECLASS_LOGICAL => {
+            &[P::Logical1, P::Logical2, P::Logical4, P::Logical8, P::Logical16]
+        }
+        _ => {
+            let detail = format!("{typeclass} is no MPI_TYPECLASS constant");
+            return Err(MpiError::argument(ErrorClass::Arg, "typeclass", detail));
+        }
+    };
+    let matches = |candidate: &&P| i32::try_from(candidate.size()) == Ok(size);
+    let Some(found) = candidates.iter().find(matches) else {
+        let detail = format!("no type of this class has {size} bytes");
+        return Err(MpiError::argument(ErrorClass::Arg, "size", detail));
+    };
+    call.write_i32("datatype", datatype, found.handle())
+}

@@ -1,0 +1,163 @@
+//! Reduction operators (MPI-5.0 sections 6.9.1, 6.9.5 and 6.9.7).
+
+use faasm_mpi_engine::datatype::Datatype;
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::op::Op;
+use faasm_vm::GuestAddr;
+
+use crate::abi;
+use crate::call::{Call, MpiView, null_pointer};
+use crate::ctx::{MpiCtx, OpEntry, Operator, bad_handle, fault};
+use crate::port::MpiPort;
+use crate::request::Buffer;
+use crate::table::host_functions;
+
+host_functions! {
+    /// Makes an operator of a function of the program. Section 6.9.5.
+    call fn MPI_Op_create(user_fn: i32, commute: i32, op: GuestAddr) = create;
+    /// Gives an operator up. Section 6.9.5.
+    call fn MPI_Op_free(op: GuestAddr) = free;
+    /// Whether operands may be exchanged. Section 6.9.6.
+    call fn MPI_Op_commutative(op: i32, commute: GuestAddr) = commutative;
+    /// Combines two local buffers. Section 6.9.7.
+    ending fn MPI_Reduce_local(inbuf: GuestAddr, inoutbuf: GuestAddr, count: i32, datatype: i32, op: i32) = reduce_local;
+}
+
+/// Bytes combined at a time; whole elements of every predefined type fit.
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+async fn create<T: MpiView>(
+    call: &mut Call<'_, T>,
+    user_fn: i32,
+    commute: i32,
+    op: GuestAddr,
+) -> Result<()> {
+    if user_fn == 0 {
+        return Err(null_pointer("user_fn"));
+    }
+    let entry = OpEntry::User { function: user_fn.cast_unsigned(), commutes: commute != 0 };
+    let handle = call.mpi().ops.insert(entry).ok_or_else(|| {
+        let detail = "a million operators are alive already; free some with MPI_Op_free";
+        MpiError::new(ErrorClass::NoMem, detail)
+    })?;
+    call.write_i32("op", op, handle)
+}
+
+async fn free<T: MpiView>(call: &mut Call<'_, T>, op: GuestAddr) -> Result<()> {
+    let handle = call.read_i32s("op", op, 1)?[0];
+    if let Some(predefined) = Op::from_handle(handle) {
+        let detail = format!("{} is predefined and cannot be freed", predefined.name());
+        return Err(MpiError::argument(ErrorClass::Op, "op", detail));
+    }
+    match call.mpi().ops.remove(handle) {
+        Some(_) => call.write_i32("op", op, abi::MPI_OP_NULL),
+        None => Err(bad_handle(ErrorClass::Op, "op", handle, abi::MPI_OP_NULL)),
+    }
+}
+
+async fn commutative<T: MpiView>(
+    call: &mut Call<'_, T>,
+    op: i32,
+    commute: GuestAddr,
+) -> Result<()> {
+    let commutes = match call.mpi().op(op)? {
+        Operator::Predefined(op) => op.is_commutative(),
+        Operator::User { commutes, .. } => commutes,
+    };
+    call.write_i32("commute", commute, i32::from(commutes))
+}
+
+async fn reduce_local<T: MpiView>(
+    call: &mut Call<'_, T>,
+    inbuf: GuestAddr,
+    inoutbuf: GuestAddr,
+    count: i32,
+    datatype: i32,
+    op: i32,
+) -> wasmtime::Result<Result<()>> {
+    let prepared = call.require_running().and_then(|()| {
+        let mpi = call.mpi();
+        let count = MpiCtx::<T::Port>::count(count)?;
+        let datatype = mpi.datatype(datatype)?;
+        let operator = mpi.op(op)?;
+        check_buffers(inbuf, inoutbuf, count)?;
+        Ok((Buffer { addr: inoutbuf.get(), count, datatype }, operator))
+    });
+    let (inout, operator) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return Ok(Err(error)),
+    };
+    match operator {
+        Operator::Predefined(op) => Ok(combine(call.mpi(), op, inbuf.get(), &inout)),
+        Operator::User { .. } if count == 0 => Ok(Ok(())),
+        Operator::User { function, .. } => {
+            call_user(call, function, (inbuf, inoutbuf), count, datatype).await
+        }
+    }
+}
+
+fn check_buffers(inbuf: GuestAddr, inoutbuf: GuestAddr, count: i64) -> Result<()> {
+    let in_place = abi::MPI_IN_PLACE.cast_unsigned();
+    for (name, buffer) in [("inbuf", inbuf), ("inoutbuf", inoutbuf)] {
+        if buffer.get() == u64::from(in_place) {
+            let detail = "MPI_IN_PLACE means nothing here; pass the address of the data";
+            return Err(MpiError::argument(ErrorClass::Buffer, name, detail));
+        }
+        if buffer.is_null() && count > 0 {
+            return Err(MpiError::argument(ErrorClass::Buffer, name, "it is a null pointer"));
+        }
+    }
+    Ok(())
+}
+
+/// `inout[i] = input[i] op inout[i]` in the guest's memory, for a predefined operator.
+fn combine<P: MpiPort>(mpi: &MpiCtx<P>, op: Op, input: u64, inout: &Buffer) -> Result<()> {
+    let (predefined, kernel) = op.reduction(&inout.datatype)?;
+    let memory = mpi.memory()?;
+    let extent = predefined.extent() as u64;
+    let total = inout.count as u64 * extent;
+    let chunk_bytes = CHUNK_BYTES / extent * extent;
+    let mut buffers = vec![0; 2 * total.min(chunk_bytes) as usize];
+    let (mine, theirs) = buffers.split_at_mut(total.min(chunk_bytes) as usize);
+    let mut done = 0;
+    while done < total {
+        let len = (total - done).min(chunk_bytes);
+        let (mine, theirs) = (&mut mine[..len as usize], &mut theirs[..len as usize]);
+        let at = GuestAddr::new(inout.addr + done);
+        memory.read(GuestAddr::new(input + done), theirs).map_err(fault("inbuf"))?;
+        memory.read(at, mine).map_err(fault("inoutbuf"))?;
+        kernel(mine, theirs);
+        memory.write(at, mine).map_err(fault("inoutbuf"))?;
+        done += len;
+    }
+    Ok(())
+}
+
+/// Calls an operator of the program: `function(invec, inoutvec, &len, &datatype)`.
+///
+/// # Errors
+/// A trap of the function; inside, `MPI_ERR_NO_MEM` when its last two arguments have no room.
+pub(crate) async fn call_user<T: MpiView>(
+    call: &mut Call<'_, T>,
+    function: u32,
+    (invec, inoutvec): (GuestAddr, GuestAddr),
+    len: i32,
+    datatype: i32,
+) -> wasmtime::Result<Result<()>> {
+    let scratch = match call.allocate(8).await? {
+        Ok(scratch) => scratch,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (len_at, datatype_at) = (GuestAddr::from(scratch), GuestAddr::from(scratch + 4));
+    let filled = call
+        .write_i32("len", len_at, len)
+        .and_then(|()| call.write_i32("datatype", datatype_at, datatype));
+    if let Err(error) = filled {
+        return Ok(Err(error));
+    }
+    let word = |addr: GuestAddr| (addr.get() as u32).cast_signed();
+    let args = [word(invec), word(inoutvec), word(len_at), word(datatype_at)];
+    call.call_guest(function, &args).await?;
+    call.free(scratch).await?;
+    Ok(Ok(()))
+}

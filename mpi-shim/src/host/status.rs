@@ -1,0 +1,193 @@
+//! What a status tells (MPI-5.0 sections 3.2.5, 3.8.4, 5.1.11 and 13.3).
+
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::GuestAddr;
+
+use crate::abi::{self, Status};
+use crate::call::{Call, MpiView, null_pointer};
+use crate::table::host_functions;
+
+host_functions! {
+    /// Number of elements received. Section 3.2.5.
+    call fn MPI_Get_count(status: GuestAddr, datatype: i32, count: GuestAddr) = get_count;
+    /// Number of basic elements received. Section 5.1.11.
+    call fn MPI_Get_elements(status: GuestAddr, datatype: i32, count: GuestAddr) = get_elements;
+    /// Number of basic elements received, in 64 bits. Section 5.1.11.
+    call fn MPI_Get_elements_x(status: GuestAddr, datatype: i32, count: GuestAddr) = get_elements_x;
+    /// Sets the number of basic elements. Section 13.3.
+    call fn MPI_Status_set_elements(status: GuestAddr, datatype: i32, count: i32) = set_elements;
+    /// Sets the number of basic elements, in 64 bits. Section 13.3.
+    call fn MPI_Status_set_elements_x(status: GuestAddr, datatype: i32, count: i64) = set_elements_x;
+    /// Sets whether the operation was cancelled. Section 13.3.
+    call fn MPI_Status_set_cancelled(status: GuestAddr, flag: i32) = set_cancelled;
+    /// Sets the source. Section 3.2.5.
+    call fn MPI_Status_set_source(status: GuestAddr, source: i32) = set_source;
+    /// Sets the tag. Section 3.2.5.
+    call fn MPI_Status_set_tag(status: GuestAddr, tag: i32) = set_tag;
+    /// Sets the error. Section 3.2.5.
+    call fn MPI_Status_set_error(status: GuestAddr, error: i32) = set_error;
+    /// The source. Section 3.2.5.
+    call fn MPI_Status_get_source(status: GuestAddr, source: GuestAddr) = source;
+    /// The tag. Section 3.2.5.
+    call fn MPI_Status_get_tag(status: GuestAddr, tag: GuestAddr) = tag;
+    /// The error. Section 3.2.5.
+    call fn MPI_Status_get_error(status: GuestAddr, error: GuestAddr) = error;
+    /// Whether the operation was cancelled. Section 3.8.4.
+    call fn MPI_Test_cancelled(status: GuestAddr, flag: GuestAddr) = test_cancelled;
+}
+
+/// Reads a status of the guest.
+fn read<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr) -> Result<Status> {
+    if addr.is_null() {
+        return Err(null_pointer("status"));
+    }
+    let wrong = |fault: faasm_vm::GuestFault| {
+        MpiError::argument(ErrorClass::Arg, "status", fault.to_string())
+    };
+    let bytes = call.mpi().memory()?.read_array(addr).map_err(wrong)?;
+    Ok(Status::from_bytes(&bytes))
+}
+
+/// Changes a status of the guest.
+fn update<T: MpiView>(
+    call: &mut Call<'_, T>,
+    addr: GuestAddr,
+    change: impl FnOnce(&mut Status),
+) -> Result<()> {
+    let mut status = read(call, addr)?;
+    change(&mut status);
+    call.write("status", addr, &status.to_bytes())
+}
+
+/// Bytes received; a status the guest filled with rubbish has none.
+fn bytes(status: &Status) -> u64 {
+    u64::try_from(status.count_bytes).unwrap_or(0)
+}
+
+/// The number as a C `int`, `MPI_UNDEFINED` where there is none or it does not fit.
+fn as_int(count: Option<u64>) -> i32 {
+    count.and_then(|count| i32::try_from(count).ok()).unwrap_or(abi::MPI_UNDEFINED)
+}
+
+async fn get_count<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    datatype: i32,
+    count: GuestAddr,
+) -> Result<()> {
+    let received = bytes(&read(call, status)?);
+    let number = call.mpi().any_datatype(datatype)?.count_in(received);
+    call.write_i32("count", count, as_int(number))
+}
+
+async fn get_elements<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    datatype: i32,
+    count: GuestAddr,
+) -> Result<()> {
+    let received = bytes(&read(call, status)?);
+    let number = call.mpi().any_datatype(datatype)?.elements_in(received);
+    call.write_i32("count", count, as_int(number))
+}
+
+async fn get_elements_x<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    datatype: i32,
+    count: GuestAddr,
+) -> Result<()> {
+    let received = bytes(&read(call, status)?);
+    let number = call.mpi().any_datatype(datatype)?.elements_in(received);
+    let number = number.and_then(|number| i64::try_from(number).ok());
+    let number = number.unwrap_or(i64::from(abi::MPI_UNDEFINED));
+    call.write("count", count, &number.to_le_bytes())
+}
+
+async fn set_elements<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    datatype: i32,
+    count: i32,
+) -> Result<()> {
+    set_elements_x(call, status, datatype, i64::from(count)).await
+}
+
+async fn set_elements_x<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    datatype: i32,
+    count: i64,
+) -> Result<()> {
+    let wrong = |detail: String| MpiError::argument(ErrorClass::Count, "count", detail);
+    let elements = u64::try_from(count).map_err(|_| wrong(format!("{count} is negative")))?;
+    let bytes = call.mpi().any_datatype(datatype)?.bytes_of_elements(elements);
+    let bytes = bytes.and_then(|bytes| i64::try_from(bytes).ok()).ok_or_else(|| {
+        wrong(format!("no message of this type has {count} basic elements"))
+    })?;
+    update(call, status, |status| status.count_bytes = bytes)
+}
+
+async fn set_cancelled<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    flag: i32,
+) -> Result<()> {
+    update(call, status, |status| status.cancelled = flag != 0)
+}
+
+async fn set_source<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    source: i32,
+) -> Result<()> {
+    update(call, status, |status| status.source = source)
+}
+
+async fn set_tag<T: MpiView>(call: &mut Call<'_, T>, status: GuestAddr, tag: i32) -> Result<()> {
+    update(call, status, |status| status.tag = tag)
+}
+
+async fn set_error<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    error: i32,
+) -> Result<()> {
+    update(call, status, |status| status.error = error)
+}
+
+async fn source<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    source: GuestAddr,
+) -> Result<()> {
+    let value = read(call, status)?.source;
+    call.write_i32("source", source, value)
+}
+
+async fn tag<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    tag: GuestAddr,
+) -> Result<()> {
+    let value = read(call, status)?.tag;
+    call.write_i32("tag", tag, value)
+}
+
+async fn error<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    error: GuestAddr,
+) -> Result<()> {
+    let value = read(call, status)?.error;
+    call.write_i32("error", error, value)
+}
+
+async fn test_cancelled<T: MpiView>(
+    call: &mut Call<'_, T>,
+    status: GuestAddr,
+    flag: GuestAddr,
+) -> Result<()> {
+    let cancelled = read(call, status)?.cancelled;
+    call.write_i32("flag", flag, i32::from(cancelled))
+}
