@@ -44,6 +44,6 @@ pub use job::{
     AppSpec, JobBuilder, JobHandle, JobReport, JobSpec, Outcome, RankEvent, RankState, RankStatus,
     StdinPolicy,
 };
-pub use launch::{Multiplexer, MultiplexerOptions, OutputFailure};
+pub use launch::{Multiplexer, MultiplexerOptions, OutputFailure, SourceError, SourceFile};
 pub use module::{FileFormat, Module, ModuleError, Progress};
 pub use runtime::{Runtime, RuntimeBuilder};

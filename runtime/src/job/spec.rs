@@ -109,6 +109,12 @@ impl JobBuilder {
         self
     }
 
+    /// An environment variable of the current program's ranks.
+    pub fn program_env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.last().env.push((key.into(), value.into()));
+        self
+    }
+
     /// Working directory of the current program; it is open to the program, with all below it.
     pub fn wdir(mut self, dir: impl AsRef<Path>) -> Self {
         self.last().wdir = Some(dir.as_ref().to_owned());

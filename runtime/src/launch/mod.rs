@@ -1,13 +1,12 @@
-//! What a launcher of jobs needs beside the runtime itself: bringing the output of many ranks
-//! together.
-//!
-//! Imports nothing of this crate but the trait
-//! [`OutputSink`](crate::host::wasi::OutputSink).
+//! Launching jobs: checking a job's description before a rank starts, bringing the output of many
+//! ranks together, and compiling source files that are to be run.
 
 mod line;
 mod output;
 mod prepare;
 mod rank_files;
+mod source;
 
 pub use output::{Multiplexer, MultiplexerOptions, OutputFailure};
 pub(crate) use prepare::Launch;
+pub use source::{SourceError, SourceFile};
