@@ -292,8 +292,9 @@ mod tests {
 
     #[test]
     fn options_of_other_machines_are_dropped() {
-        let plan =
-            parse("a.c -march=native -mtune=native -m64 -mavx2 -mcmodel=medium -lmpi -lgcc_s -o a");
+        let plan = parse(
+            "a.c -march=native -mtune=native -m64 -mavx2 -mcmodel=medium -lmpi_cxx -lgcc_s -o a",
+        );
         assert_eq!(plan.forwarded, ["a.c", "-o", "a"]);
         assert!(plan.notes.iter().any(|note| note.starts_with("-m64")), "{:?}", plan.notes);
     }

@@ -84,6 +84,7 @@ impl<'p> Invocation<'p> {
         compile.push("-isystem".to_owned());
         compile.push(guest.include.display().to_string());
         let mut link_before: Vec<String> = LINK_BEFORE.iter().map(|&o| o.to_owned()).collect();
+        link_before.push(format!("-L{}", guest.directory.display()));
         let mut link_after = vec![guest.archive.display().to_string()];
         link_after.extend(LINK_AFTER.iter().map(|&option| option.to_owned()));
         let mut clang = toolchain.clang();

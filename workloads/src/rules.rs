@@ -118,7 +118,10 @@ const OPTIONS: &[(&str, Treatment)] = &[
     ("-mfloat-abi=*", Drop),
     ("-mfpu=*", Drop),
     ("-mneon*", Drop),
-    // What the runtime or the toolchain brings by itself.
+    // What the runtime or the toolchain brings by itself. -lmpi names the MPI functions for programs that
+    // call them without mpi.h, as the link tests of configure scripts do.
+    ("-lmpi", Forward),
+    ("-lmpich", Replace(&["-lmpi"])),
     ("-lmpi*", Drop),
     ("-lpmpi*", Drop),
     ("-lfmpich*", Drop),

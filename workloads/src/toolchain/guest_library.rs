@@ -4,6 +4,7 @@
 //! cache entry named by both. Every function is weak, so a program or a libc that has its own wins.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -24,6 +25,8 @@ pub(crate) struct GuestLibrary {
     pub(crate) include: PathBuf,
     /// The archive of the functions that the sysroot lacks.
     pub(crate) archive: PathBuf,
+    /// Holds what `-lmpi` finds.
+    pub(crate) directory: PathBuf,
 }
 
 impl GuestLibrary {
@@ -34,7 +37,11 @@ impl GuestLibrary {
     pub(crate) fn locate(toolchain: &Toolchain) -> Result<Self> {
         let name = format!("guest-{}-{}", toolchain.identity(), content_hash());
         let directory = toolchain.cache().entry(&name, |directory| build(toolchain, directory))?;
-        Ok(Self { include: directory.join("include"), archive: directory.join("libfaasm.a") })
+        Ok(Self {
+            include: directory.join("include"),
+            archive: directory.join("libfaasm.a"),
+            directory,
+        })
     }
 }
 
@@ -43,6 +50,8 @@ fn build(toolchain: &Toolchain, directory: &Path) -> Result<()> {
     for (name, text) in HEADERS {
         write(&directory.join("include").join(name), text)?;
     }
+    let declarations = preprocess(toolchain, &directory.join("include/mpi.h"))?;
+    write(&directory.join("libmpi.a"), &mpi_stub(&declarations))?;
     let mut objects = Vec::new();
     for (name, text) in SOURCES {
         let source = directory.join("source").join(name);
@@ -60,6 +69,32 @@ fn build(toolchain: &Toolchain, directory: &Path) -> Result<()> {
     Ok(())
 }
 
+fn preprocess(toolchain: &Toolchain, header: &Path) -> Result<String> {
+    let mut clang = toolchain.clang();
+    clang.args(["-E", "-P", "-x", "c"]).arg(header);
+    let output = run_quietly(&mut clang, "preprocessing mpi.h")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The text of a stub library: the linker takes the functions it names for imports.
+///
+/// A program that includes `mpi.h` does not need it. Without the header the imports are in module `env` and
+/// have whatever types the caller made up, so such a program links, as it does elsewhere, but does not run.
+fn mpi_stub(declarations: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut names = BTreeSet::new();
+    for (position, _) in declarations.match_indices('(') {
+        let before = declarations[..position].trim_end();
+        let start = before.rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
+        let name = &before[start..];
+        let mixed_case = name.chars().any(|c| c.is_ascii_lowercase());
+        if mixed_case && (name.starts_with("MPI_") || name.starts_with("PMPI_")) {
+            names.insert(name);
+        }
+    }
+    names.into_iter().fold("#STUB\n".to_owned(), |text, name| text + name + "\n")
+}
+
 fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
@@ -69,6 +104,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 fn content_hash() -> String {
     let mut digest = Sha256::new();
+    digest.update(RECIPE);
     for (name, text) in HEADERS.iter().chain(SOURCES) {
         for part in [name, text] {
             digest.update((part.len() as u64).to_le_bytes());
@@ -78,6 +114,9 @@ fn content_hash() -> String {
     OPTIONS.iter().for_each(|option| digest.update(option.as_bytes()));
     hexadecimal(&digest.finalize()[..8])
 }
+
+/// Changes with what `build` makes of the sources, so that a cache filled by another version is not used.
+const RECIPE: &str = "libfaasm.a libmpi.a 2";
 
 /// How the library itself is compiled.
 const OPTIONS: &[&str] = &[
@@ -94,9 +133,11 @@ const OPTIONS: &[&str] = &[
     "-D_GNU_SOURCE",
 ];
 
+const MPI_HEADER: &str = include_str!("../../../mpi-shim/include/mpi.h");
+
 /// Headers by the name they are included with.
 const HEADERS: &[(&str, &str)] = &[
-    ("mpi.h", include_str!("../../../mpi-shim/include/mpi.h")),
+    ("mpi.h", MPI_HEADER),
     ("__struct_rusage.h", include_str!("../../libc/include/__struct_rusage.h")),
     ("__typedef_sigset_t.h", include_str!("../../libc/include/__typedef_sigset_t.h")),
     ("execinfo.h", include_str!("../../libc/include/execinfo.h")),
@@ -137,3 +178,15 @@ const SOURCES: &[(&str, &str)] = &[
     ("signal.c", include_str!("../../libc/signal.c")),
     ("tempfile.c", include_str!("../../libc/tempfile.c")),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stub_names_functions_once_and_no_types() {
+        let stub =
+            mpi_stub("typedef int (*MPI_F)(int);int MPI_Send (MPI_Comm);int MPI_Send(int);");
+        assert_eq!(stub, "#STUB\nMPI_Send\n");
+    }
+}

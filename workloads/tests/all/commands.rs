@@ -64,6 +64,16 @@ fn a_very_long_link_line_is_handed_over_in_a_file() {
 }
 
 #[test]
+fn configure_finds_mpi_by_linking() {
+    let place = Workplace::new();
+    place.write("conftest.c", "char MPI_Init();\nint main(void) { return MPI_Init(); }");
+    place.fail("faasm-cc", "conftest.c -o conftest");
+    place.succeed("faasm-cc", "conftest.c -o conftest -lmpi");
+    place.succeed("faasm-cc", &format!("{} -lmpi -o hello", source("hello.c")));
+    assert!(!place.module("hello").imports.iter().any(|name| name.starts_with("env.")));
+}
+
+#[test]
 fn c_and_cxx_in_one_command_keep_their_languages() {
     let place = Workplace::new();
     place.write("a.c", "int b(void);\nint main(void) { int new = b(); return new; }");
