@@ -47,6 +47,39 @@ pub enum MpiExit {
     },
 }
 
+/// Why a function that calls back into the program stops.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An MPI error, for the communicator's error handler.
+    Mpi(MpiError),
+    /// The end of the program: a trap in its callback.
+    End(wasmtime::Error),
+}
+
+impl From<MpiError> for Failure {
+    fn from(error: MpiError) -> Self {
+        Self::Mpi(error)
+    }
+}
+
+impl From<wasmtime::Error> for Failure {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::End(error)
+    }
+}
+
+/// What a host function of the kind `ending` returns.
+pub(crate) type Ending = wasmtime::Result<Result<()>>;
+
+/// Sorts a function's failure for [`Call::finish`].
+pub(crate) fn ending(result: std::result::Result<(), Failure>) -> Ending {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(Failure::Mpi(error)) => Ok(Err(error)),
+        Err(Failure::End(error)) => Err(error),
+    }
+}
+
 /// One call of a host function.
 pub struct Call<'a, T: MpiView> {
     /// The calling instance.
@@ -104,9 +137,6 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// `MPI_ERR_ARG` when the address is not inside the guest's memory.
     #[inline]
     pub fn write(&mut self, argument: &'static str, addr: GuestAddr, data: &[u8]) -> Result<()> {
-        if addr.is_null() && !data.is_empty() {
-            return Err(null_pointer(argument));
-        }
         check_pointer(argument, addr, data.len())?;
         self.mpi()
             .memory()?
@@ -124,9 +154,6 @@ impl<'a, T: MpiView> Call<'a, T> {
         addr: GuestAddr,
         len: usize,
     ) -> Result<Vec<i32>> {
-        if addr.is_null() && len > 0 {
-            return Err(null_pointer(argument));
-        }
         check_pointer(argument, addr, len)?;
         let bytes =
             self.mpi().memory()?.read_vec(addr, 4 * len as u64).map_err(|fault| {
@@ -147,9 +174,6 @@ impl<'a, T: MpiView> Call<'a, T> {
         bytes_max: usize,
     ) -> Result<String> {
         check_pointer(argument, addr, bytes_max)?;
-        if addr.is_null() {
-            return Err(null_pointer(argument));
-        }
         let wrong = |detail: String| MpiError::argument(ErrorClass::Arg, argument, detail);
         let memory = self.mpi().memory()?;
         let room = memory.len().saturating_sub(addr.get()).min(bytes_max as u64 + 1);
@@ -355,18 +379,12 @@ impl<'a, T: MpiView> Call<'a, T> {
 
 /// Refuses null where an array of `len` is needed: address 0 lies inside a guest's memory.
 #[inline]
-fn check_pointer(argument: &'static str, addr: GuestAddr, len: usize) -> Result<()> {
+pub(crate) fn check_pointer(argument: &'static str, addr: GuestAddr, len: usize) -> Result<()> {
     if addr.is_null() && len > 0 {
         let detail = "the pointer is null; give the address of a variable";
         return Err(MpiError::argument(ErrorClass::Arg, argument, detail));
     }
     Ok(())
-}
-
-/// Address 0 is inside every linear memory, so that nothing else would catch it.
-#[cold]
-pub(crate) fn null_pointer(argument: &'static str) -> MpiError {
-    MpiError::argument(ErrorClass::Arg, argument, "it is a null pointer; pass an address")
 }
 
 /// Suspends the fiber once and makes it runnable again behind the others.

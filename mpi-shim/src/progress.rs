@@ -1,6 +1,6 @@
 //! Moving messages: starting sends and receives, and everything an arrived message causes.
 
-use faasm_mpi_engine::datatype::{self, Datatype};
+use faasm_mpi_engine::datatype;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::matching::{Envelope, Pattern};
 use faasm_vm::{GuestAddr, GuestMemory};
@@ -273,10 +273,7 @@ impl Buffer {
     /// Address of the data when it is one run of bytes without gaps.
     #[inline]
     pub fn run(&self) -> Option<u64> {
-        match &self.datatype {
-            Datatype::Predefined(kind) => (kind.size() == kind.extent()).then_some(self.addr),
-            Datatype::Derived(_) => self.datatype.is_contiguous().then_some(self.addr),
-        }
+        self.datatype.run_address(self.addr, self.count)
     }
 }
 

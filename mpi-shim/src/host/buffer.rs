@@ -72,11 +72,7 @@ fn wrong(detail: impl Into<String>) -> MpiError {
 }
 
 /// The buffer that an attaching call describes, checked.
-fn described<P: MpiPort>(
-    mpi: &MpiCtx<P>,
-    buffer: GuestAddr,
-    size: i32,
-) -> Result<AttachedBuffer> {
+fn described<P: MpiPort>(mpi: &MpiCtx<P>, buffer: GuestAddr, size: i32) -> Result<AttachedBuffer> {
     let attached = |size_bytes| AttachedBuffer { addr: buffer.get() as u32, size_bytes };
     if is_automatic(attached(0)) {
         return Ok(attached(0));

@@ -36,17 +36,17 @@ host_functions! {
     /// Makes a type fit for communication. Section 5.1.9.
     call fn MPI_Type_commit(datatype: GuestAddr) = commit;
     /// Bytes of data. Section 5.1.5.
-    call fn MPI_Type_size(datatype: i32, size: GuestAddr) = size;
+    call fn MPI_Type_size(datatype: i32, size: GuestAddr) = size_of;
     /// Bytes of data, in 64 bits. Section 5.1.5.
-    call fn MPI_Type_size_x(datatype: i32, size: GuestAddr) = size_x;
+    call fn MPI_Type_size_x(datatype: i32, size: GuestAddr) = size_of_x;
     /// Lower bound and extent. Section 5.1.7.
-    call fn MPI_Type_get_extent(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent;
+    call fn MPI_Type_get_extent(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_of;
     /// Lower bound and extent, in 64 bits. Section 5.1.7.
-    call fn MPI_Type_get_extent_x(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_x;
+    call fn MPI_Type_get_extent_x(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_of_x;
     /// First data byte and span of the data. Section 5.1.8.
-    call fn MPI_Type_get_true_extent(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent;
+    call fn MPI_Type_get_true_extent(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_of;
     /// First data byte and span of the data, in 64 bits. Section 5.1.8.
-    call fn MPI_Type_get_true_extent_x(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_x;
+    call fn MPI_Type_get_true_extent_x(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_of_x;
     /// How a type was made, and how much there is to say about it. Section 5.1.13.
     call fn MPI_Type_get_envelope(datatype: i32, num_integers: GuestAddr, num_addresses: GuestAddr, num_datatypes: GuestAddr, combiner: GuestAddr) = envelope;
     /// The arguments of the constructor. Section 5.1.13.
@@ -248,17 +248,21 @@ fn as_int(value: i64) -> i32 {
     i32::try_from(value).unwrap_or(abi::MPI_UNDEFINED)
 }
 
-async fn size<T: MpiView>(call: &mut Call<'_, T>, datatype: i32, size: GuestAddr) -> Result<()> {
+async fn size_of<T: MpiView>(call: &mut Call<'_, T>, datatype: i32, size: GuestAddr) -> Result<()> {
     let bytes = call.mpi().any_datatype(datatype)?.size();
     call.write_i32("size", size, as_int(bytes))
 }
 
-async fn size_x<T: MpiView>(call: &mut Call<'_, T>, datatype: i32, size: GuestAddr) -> Result<()> {
+async fn size_of_x<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: i32,
+    size: GuestAddr,
+) -> Result<()> {
     let bytes = call.mpi().any_datatype(datatype)?.size();
     call.write("size", size, &bytes.to_le_bytes())
 }
 
-async fn extent<T: MpiView>(
+async fn extent_of<T: MpiView>(
     call: &mut Call<'_, T>,
     datatype: i32,
     lb: GuestAddr,
@@ -269,7 +273,7 @@ async fn extent<T: MpiView>(
     call.write_i32("extent", extent, as_int(datatype.extent()))
 }
 
-async fn extent_x<T: MpiView>(
+async fn extent_of_x<T: MpiView>(
     call: &mut Call<'_, T>,
     datatype: i32,
     lb: GuestAddr,
@@ -280,7 +284,7 @@ async fn extent_x<T: MpiView>(
     call.write("extent", extent, &datatype.extent().to_le_bytes())
 }
 
-async fn true_extent<T: MpiView>(
+async fn true_extent_of<T: MpiView>(
     call: &mut Call<'_, T>,
     datatype: i32,
     true_lb: GuestAddr,
@@ -291,7 +295,7 @@ async fn true_extent<T: MpiView>(
     call.write_i32("true_extent", true_extent, as_int(datatype.true_extent()))
 }
 
-async fn true_extent_x<T: MpiView>(
+async fn true_extent_of_x<T: MpiView>(
     call: &mut Call<'_, T>,
     datatype: i32,
     true_lb: GuestAddr,
@@ -312,12 +316,9 @@ async fn envelope<T: MpiView>(
 ) -> Result<()> {
     let datatype = call.mpi().any_datatype(datatype)?;
     let (integers, addresses, datatypes, made) = match datatype.contents() {
-        Some(made) => (
-            made.integers.len(),
-            made.addresses.len(),
-            made.datatypes.len(),
-            made.combiner as i32,
-        ),
+        Some(made) => {
+            (made.integers.len(), made.addresses.len(), made.datatypes.len(), made.combiner as i32)
+        }
         None => (0, 0, 0, abi::MPI_COMBINER_NAMED),
     };
     call.write_i32("num_integers", num_integers, integers as i32)?;

@@ -1,12 +1,11 @@
 //! Reduction operators (MPI-5.0 sections 6.9.1, 6.9.5 and 6.9.7).
 
-use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::op::Op;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, MpiView, null_pointer};
+use crate::call::{Call, MpiView};
 use crate::ctx::{MpiCtx, OpEntry, Operator, bad_handle, fault};
 use crate::port::MpiPort;
 use crate::request::Buffer;
@@ -33,7 +32,8 @@ async fn create<T: MpiView>(
     op: GuestAddr,
 ) -> Result<()> {
     if user_fn == 0 {
-        return Err(null_pointer("user_fn"));
+        let detail = "the function pointer is null; give a function";
+        return Err(MpiError::argument(ErrorClass::Arg, "user_fn", detail));
     }
     let entry = OpEntry::User { function: user_fn.cast_unsigned(), commutes: commute != 0 };
     let handle = call.mpi().ops.insert(entry).ok_or_else(|| {

@@ -93,8 +93,8 @@ fn typed<P: MpiPort>(
     name: &'static str,
     (buf, count, datatype): (GuestAddr, i32, i32),
 ) -> Result<Buffer> {
-    let count = MpiCtx::<P>::count(count)
-        .map_err(|error| MpiError { argument: Some(name), ..error })?;
+    let count =
+        MpiCtx::<P>::count(count).map_err(|error| MpiError { argument: Some(name), ..error })?;
     Ok(Buffer { addr: buf.get(), count, datatype: mpi.datatype(datatype)? })
 }
 

@@ -1,11 +1,13 @@
 //! Point-to-point communication (MPI-5.0 chapter 3): starting sends and receives, and probing.
 
+use faasm_mpi_engine::datatype::Predefined;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi::{self, Status};
 use crate::call::{Call, MpiView};
 use crate::ctx::{MpiCtx, OtherEntry, bad_handle};
+use crate::host::buffer::check_room;
 use crate::host::completion::{put_status, wait_one};
 use crate::port::{MpiPort, Pending};
 use crate::progress::pattern;
@@ -95,7 +97,8 @@ macro_rules! send_modes {
 
         async fn $persistent<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
             let args = Args { buf, count, datatype, peer, tag, comm };
-            let mut new = send_request(call.mpi(), SendMode::$mode, args)?;
+            // The buffer of a buffered send is needed from its start on only.
+            let mut new = checked_send(call.mpi(), SendMode::$mode, args)?;
             (new.persistent, new.state) = (true, State::Inactive);
             let handle = insert(call.mpi(), new)?;
             call.write_i32("request", request, handle)
@@ -216,7 +219,7 @@ fn replace<P: MpiPort>(
     let receive = receive_request(mpi, incoming)?;
     // Buffered mode copies the data out, so that the receive may overwrite the buffer.
     let outgoing = Args { buf, count, datatype, peer: dest, tag: sendtag, comm };
-    let send = send_request(mpi, SendMode::Buffered, outgoing)?;
+    let send = checked_send(mpi, SendMode::Buffered, outgoing)?;
     mpi.start_send(&send, 0)?;
     start(mpi, receive)
 }
@@ -328,9 +331,18 @@ fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
         let detail = "only an inactive persistent request can be started";
         return Err(MpiError::argument(ErrorClass::Request, "request", detail));
     }
-    mpi.error_comm = request.comm;
-    request.state = State::Active;
-    request.cancelling = false;
+    let comm = request.comm;
+    mpi.error_comm = comm;
+    if let Operation::Send { mode: SendMode::Buffered, dest } = request.operation
+        && dest != abi::MPI_PROC_NULL
+    {
+        let buffer = request.buffer.clone();
+        check_room(mpi, comm, &buffer)?;
+    }
+    if let Some(request) = mpi.requests.get_mut(handle) {
+        request.state = State::Active;
+        request.cancelling = false;
+    }
     begin(mpi, handle)
 }
 
@@ -525,9 +537,19 @@ fn start_new_send<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -
     start(mpi, request)
 }
 
-/// Checks the arguments of a send.
+/// Checks the arguments of a send, and that the program has provided the buffer that it needs.
 #[inline]
 fn send_request<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> Result<Request> {
+    let request = checked_send(mpi, mode, args)?;
+    if mode == SendMode::Buffered && args.peer != abi::MPI_PROC_NULL {
+        check_room(mpi, args.comm, &request.buffer)?;
+    }
+    Ok(request)
+}
+
+/// Checks the arguments of a send.
+#[inline]
+fn checked_send<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> Result<Request> {
     let communicator = mpi.comm(args.comm)?;
     let (context, size) = (communicator.context, communicator.size());
     check_rank("dest", args.peer, size, false)?;
@@ -605,6 +627,15 @@ fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A request for something that is complete already.
+pub(crate) fn insert_complete<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Result<i32> {
+    let operation = Operation::Send { mode: SendMode::Buffered, dest: abi::MPI_PROC_NULL };
+    let buffer = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
+    let mut new = request(operation, buffer, comm);
+    new.state = State::Complete(Completion::SENT);
+    insert(mpi, new)
 }
 
 fn too_many() -> MpiError {

@@ -4,7 +4,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi::{self, Status};
-use crate::call::{Call, MpiView, null_pointer};
+use crate::call::{Call, MpiView, check_pointer};
 use crate::table::host_functions;
 
 host_functions! {
@@ -27,20 +27,18 @@ host_functions! {
     /// Sets the error. Section 3.2.5.
     call fn MPI_Status_set_error(status: GuestAddr, error: i32) = set_error;
     /// The source. Section 3.2.5.
-    call fn MPI_Status_get_source(status: GuestAddr, source: GuestAddr) = source;
+    call fn MPI_Status_get_source(status: GuestAddr, source: GuestAddr) = source_of;
     /// The tag. Section 3.2.5.
-    call fn MPI_Status_get_tag(status: GuestAddr, tag: GuestAddr) = tag;
+    call fn MPI_Status_get_tag(status: GuestAddr, tag: GuestAddr) = tag_of;
     /// The error. Section 3.2.5.
-    call fn MPI_Status_get_error(status: GuestAddr, error: GuestAddr) = error;
+    call fn MPI_Status_get_error(status: GuestAddr, error: GuestAddr) = error_of;
     /// Whether the operation was cancelled. Section 3.8.4.
     call fn MPI_Test_cancelled(status: GuestAddr, flag: GuestAddr) = test_cancelled;
 }
 
 /// Reads a status of the guest.
 fn read<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr) -> Result<Status> {
-    if addr.is_null() {
-        return Err(null_pointer("status"));
-    }
+    check_pointer("status", addr, Status::SIZE_BYTES)?;
     let wrong = |fault: faasm_vm::GuestFault| {
         MpiError::argument(ErrorClass::Arg, "status", fault.to_string())
     };
@@ -122,9 +120,9 @@ async fn set_elements_x<T: MpiView>(
     let wrong = |detail: String| MpiError::argument(ErrorClass::Count, "count", detail);
     let elements = u64::try_from(count).map_err(|_| wrong(format!("{count} is negative")))?;
     let bytes = call.mpi().any_datatype(datatype)?.bytes_of_elements(elements);
-    let bytes = bytes.and_then(|bytes| i64::try_from(bytes).ok()).ok_or_else(|| {
-        wrong(format!("no message of this type has {count} basic elements"))
-    })?;
+    let bytes = bytes
+        .and_then(|bytes| i64::try_from(bytes).ok())
+        .ok_or_else(|| wrong(format!("no message of this type has {count} basic elements")))?;
     update(call, status, |status| status.count_bytes = bytes)
 }
 
@@ -156,7 +154,7 @@ async fn set_error<T: MpiView>(
     update(call, status, |status| status.error = error)
 }
 
-async fn source<T: MpiView>(
+async fn source_of<T: MpiView>(
     call: &mut Call<'_, T>,
     status: GuestAddr,
     source: GuestAddr,
@@ -165,7 +163,7 @@ async fn source<T: MpiView>(
     call.write_i32("source", source, value)
 }
 
-async fn tag<T: MpiView>(
+async fn tag_of<T: MpiView>(
     call: &mut Call<'_, T>,
     status: GuestAddr,
     tag: GuestAddr,
@@ -174,7 +172,7 @@ async fn tag<T: MpiView>(
     call.write_i32("tag", tag, value)
 }
 
-async fn error<T: MpiView>(
+async fn error_of<T: MpiView>(
     call: &mut Call<'_, T>,
     status: GuestAddr,
     error: GuestAddr,

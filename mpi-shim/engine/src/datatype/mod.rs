@@ -60,6 +60,7 @@ impl From<Predefined> for Datatype {
 
 impl Datatype {
     /// Bytes of data in one element (`MPI_Type_size`).
+    #[inline]
     pub fn size(&self) -> i64 {
         match self {
             Self::Predefined(predefined) => predefined.size() as i64,
@@ -76,6 +77,7 @@ impl Datatype {
     }
 
     /// Distance between consecutive elements (`MPI_Type_get_extent`).
+    #[inline]
     pub fn extent(&self) -> i64 {
         match self {
             Self::Predefined(predefined) => predefined.extent() as i64,
@@ -99,6 +101,7 @@ impl Datatype {
     }
 
     /// The predefined type this is, if it is one.
+    #[inline]
     pub fn predefined(&self) -> Option<Predefined> {
         match self {
             Self::Predefined(predefined) => Some(*predefined),
@@ -115,6 +118,7 @@ impl Datatype {
     }
 
     /// Whether any number of elements is one run of bytes at the buffer address.
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         match self {
             Self::Predefined(predefined) => predefined.size() == predefined.extent(),
@@ -123,6 +127,7 @@ impl Datatype {
     }
 
     /// Whether the type may be used in communication (`MPI_Type_commit` was called).
+    #[inline]
     pub fn is_committed(&self) -> bool {
         match self {
             Self::Predefined(_) => true,
@@ -156,6 +161,7 @@ impl Datatype {
     }
 
     /// Data bytes of `count` elements; `None` when the number overflows. A negative count has none.
+    #[inline]
     pub fn bytes(&self, count: i64) -> Option<u64> {
         u64::try_from(count).unwrap_or(0).checked_mul(self.size() as u64)
     }
@@ -178,6 +184,15 @@ impl Datatype {
         }
     }
 
+    /// Bytes of packed data that hold this many basic elements (`MPI_Status_set_elements`), the
+    /// reverse of [`Datatype::elements_in`]; `None` when there are no such bytes.
+    pub fn bytes_of_elements(&self, elements: u64) -> Option<u64> {
+        match self {
+            Self::Predefined(predefined) => Signature::basic(*predefined).bytes_of(elements),
+            Self::Derived(derived) => derived.signature.bytes_of(elements),
+        }
+    }
+
     /// Lowest and highest (exclusive) offset that `count` elements touch, saturating; `None` when
     /// they touch nothing.
     pub fn span(&self, count: i64) -> Option<(i64, i64)> {
@@ -187,6 +202,7 @@ impl Datatype {
     }
 
     /// Offset of the data of `count` elements from the buffer address when it is one run.
+    #[inline]
     pub(crate) fn run_offset(&self, count: i64) -> Option<i64> {
         if self.is_contiguous() {
             return Some(0);
@@ -197,6 +213,12 @@ impl Datatype {
             Self::Derived(_) if count != 1 => None,
             Self::Derived(derived) => derived.layout.single_run(),
         }
+    }
+
+    /// Address of the data of `count` elements at `addr` when it is one run of bytes.
+    #[inline]
+    pub fn run_address(&self, addr: u64, count: i64) -> Option<u64> {
+        self.run_offset(count).map(|offset| address(addr, offset))
     }
 
     /// Calls `f(address, len)` for each run of `count` elements at `addr` inside a window of packed

@@ -83,6 +83,34 @@ impl Signature {
         whole.checked_add(self.elements_in_part(bytes % self.bytes)?)
     }
 
+    /// Bytes of packed data that hold this many basic elements, the reverse of
+    /// [`Signature::elements_in`]; `None` when there are no such bytes or too many.
+    pub(crate) fn bytes_of(&self, elements: u64) -> Option<u64> {
+        if self.elements == 0 {
+            return (elements == 0).then_some(0);
+        }
+        let whole = (elements / self.elements).checked_mul(self.bytes)?;
+        whole.checked_add(self.bytes_of_part(elements % self.elements)?)
+    }
+
+    fn bytes_of_part(&self, elements: u64) -> Option<u64> {
+        match &self.shape {
+            Shape::Basic(datatype) => Some(basic_bytes_of(*datatype, elements)),
+            Shape::Repeat(child) => child.bytes_of(elements),
+            Shape::Parts(parts) => {
+                let (mut rest, mut bytes) = (elements, 0);
+                for part in parts.iter() {
+                    if rest < part.elements {
+                        return Some(bytes + part.bytes_of_part(rest)?);
+                    }
+                    rest -= part.elements;
+                    bytes += part.bytes;
+                }
+                (rest == 0).then_some(bytes)
+            }
+        }
+    }
+
     fn elements_in_part(&self, bytes: u64) -> Option<u64> {
         match &self.shape {
             Shape::Basic(datatype) => basic_elements_in(*datatype, bytes),
@@ -99,6 +127,16 @@ impl Signature {
                 (rest == 0).then_some(elements)
             }
         }
+    }
+}
+
+/// Bytes of fewer elements than a whole signature has, so that they fit.
+const fn basic_bytes_of(datatype: Predefined, elements: u64) -> u64 {
+    match datatype.kind() {
+        BasicKind::Pair(value, _) => {
+            elements / 2 * datatype.size() as u64 + elements % 2 * value.size() as u64
+        }
+        _ => elements * datatype.size() as u64,
     }
 }
 
