@@ -229,6 +229,23 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
     }
 
+    /// As [`Call::wait`] for something that handles all arrived messages by itself.
+    pub async fn wait_directly<R>(
+        &mut self,
+        pending: &Pending,
+        mut ready: impl FnMut(&mut MpiCtx<T::Port>) -> Option<R>,
+    ) -> R {
+        loop {
+            let mpi = self.mpi();
+            if !mpi.port.watch(&|| false) {
+                poll_fn(|cx| mpi.port.poll_suspend(cx, &|| false, pending)).await;
+            }
+            if let Some(result) = ready(self.mpi()) {
+                return result;
+            }
+        }
+    }
+
     /// Lets other ranks run when `dest` has much to receive.
     #[inline]
     pub async fn yield_if_congested(&mut self, dest: u32) {

@@ -123,7 +123,7 @@ impl Group {
     pub fn compare(&self, other: &Self) -> Comparison {
         if self.len() != other.len() {
             Comparison::Unequal
-        } else if self.iter().eq(other.iter()) {
+        } else if self.is_same_list(other) || self.iter().eq(other.iter()) {
             Comparison::Ident
         } else if self.iter().all(|world| other.rank_of(world).is_some()) {
             Comparison::Similar
@@ -199,6 +199,19 @@ impl Group {
         self.excl(&self.expanded(ranges)?)
     }
 
+    /// Whether both are one list, which spares comparing the members; most groups that members of a
+    /// large communicator compare are.
+    fn is_same_list(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (
+                Ranks::Strided { first, step, len },
+                Ranks::Strided { first: other_first, step: other_step, len: other_len },
+            ) => (first, step, len) == (other_first, other_step, other_len),
+            (Ranks::Listed(list), Ranks::Listed(other_list)) => Arc::ptr_eq(list, other_list),
+            _ => false,
+        }
+    }
+
     fn of_distinct(ranks: Vec<u32>) -> Self {
         Self::new(ranks).expect("members of a group are distinct")
     }
@@ -226,8 +239,8 @@ impl Group {
         })
     }
 
-    /// All ranks of all ranges; each range is cut where it leaves the group, so that the result is
-    /// bounded and the invalid rank is still reported.
+    /// All ranks of all ranges, cut where more ranks than members are there: one is repeated then,
+    /// which the caller reports. So the result is bounded whatever the ranges are.
     fn expanded(&self, ranges: &[RankRange]) -> Result<Vec<i32>> {
         let mut ranks = Vec::new();
         for (index, &[first, last, stride]) in ranges.iter().enumerate() {
@@ -243,6 +256,9 @@ impl Group {
             while goes_on(rank) {
                 ranks.push(rank as i32);
                 self.checked(index, rank as i32)?;
+                if ranks.len() > self.len() {
+                    return Ok(ranks);
+                }
                 rank += i64::from(stride);
             }
         }

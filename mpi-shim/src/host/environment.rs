@@ -4,8 +4,9 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, MpiExit, MpiView};
+use crate::call::{Call, Ending, Failure, MpiExit, MpiView, ending};
 use crate::ctx::{MpiCtx, Phase};
+use crate::host::attribute::{Object, delete_all};
 use crate::host::collective::barrier;
 use crate::port::MpiPort;
 use crate::table::host_functions;
@@ -22,7 +23,7 @@ host_functions! {
     /// Whether MPI_Init has been called. Section 11.4.1.
     ending fn MPI_Initialized(flag: GuestAddr) = initialized;
     /// Ends MPI. Section 11.4.
-    call fn MPI_Finalize() = finalize;
+    ending fn MPI_Finalize() = finalize;
     /// Whether MPI_Finalize has been called. Section 11.4.1.
     ending fn MPI_Finalized(flag: GuestAddr) = finalized;
     /// Ends the job. Section 9.7.
@@ -55,8 +56,6 @@ host_functions! {
 
 /// The version of the standard whose functions and constants these are.
 const VERSION: (i32, i32) = (5, 0);
-
-type Ending = wasmtime::Result<Result<()>>;
 
 async fn init<T: MpiView>(call: &mut Call<'_, T>, _argc: GuestAddr, _argv: GuestAddr) -> Ending {
     Ok(begin(call.mpi(), abi::MPI_THREAD_SINGLE))
@@ -111,8 +110,14 @@ async fn finalized<T: MpiView>(call: &mut Call<'_, T>, flag: GuestAddr) -> Endin
     Ok(call.write_i32("flag", flag, i32::from(flagged)))
 }
 
-async fn finalize<T: MpiView>(call: &mut Call<'_, T>) -> Result<()> {
+async fn finalize<T: MpiView>(call: &mut Call<'_, T>) -> Ending {
+    ending(end(call).await)
+}
+
+async fn end<T: MpiView>(call: &mut Call<'_, T>) -> std::result::Result<(), Failure> {
+    call.require_running()?;
     // Attributes of MPI_COMM_SELF are deleted first, which runs their callbacks (section 11.4.2).
+    delete_all(call, Object::Communicator(abi::MPI_COMM_SELF)).await?;
     barrier(call, abi::MPI_COMM_WORLD).await?;
     let mpi = call.mpi();
     mpi.phase = Phase::After;

@@ -1,40 +1,58 @@
 //! The MPI functions, one file per chapter of the standard.
 
+mod attribute;
 mod buffer;
 mod collective;
+mod communicator;
 mod completion;
 mod datatype;
 mod environment;
+mod error;
+mod group;
+mod info;
 mod op;
 mod pack;
 mod point_to_point;
 mod status;
+mod topology;
 
 use crate::call::MpiView;
 use crate::table::FunctionInfo;
 
 /// The functions of every chapter.
 pub const CHAPTERS: &[&[FunctionInfo]] = &[
+    attribute::FUNCTIONS,
     buffer::FUNCTIONS,
     collective::FUNCTIONS,
+    communicator::FUNCTIONS,
     completion::FUNCTIONS,
     datatype::FUNCTIONS,
     environment::FUNCTIONS,
+    error::FUNCTIONS,
+    group::FUNCTIONS,
+    info::FUNCTIONS,
     op::FUNCTIONS,
     pack::FUNCTIONS,
     point_to_point::FUNCTIONS,
     status::FUNCTIONS,
+    topology::FUNCTIONS,
 ];
 
 pub(crate) fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> wasmtime::Result<()> {
+    attribute::add_to_linker(linker)?;
     buffer::add_to_linker(linker)?;
     collective::add_to_linker(linker)?;
+    communicator::add_to_linker(linker)?;
     completion::add_to_linker(linker)?;
     datatype::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
+    error::add_to_linker(linker)?;
+    group::add_to_linker(linker)?;
+    info::add_to_linker(linker)?;
     op::add_to_linker(linker)?;
     pack::add_to_linker(linker)?;
     point_to_point::add_to_linker(linker)?;
     status::add_to_linker(linker)?;
+    topology::add_to_linker(linker)?;
     Ok(())
 }

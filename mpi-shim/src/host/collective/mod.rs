@@ -9,4 +9,5 @@ mod functions;
 mod meeting;
 
 pub(super) use functions::{FUNCTIONS, add_to_linker};
+pub(crate) use execution::mismatch;
 pub(crate) use meeting::{barrier, meet};

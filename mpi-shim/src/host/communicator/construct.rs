@@ -1,0 +1,179 @@
+//! What the last member of a collective constructor computes: who is in which new communicator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::group::Group;
+
+use crate::abi;
+use crate::communicator::Communicator;
+use crate::ctx::MpiCtx;
+use crate::host::error;
+use crate::port::MpiPort;
+use crate::world::{Site, World};
+
+/// One member's part of a new communicator.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) context: u32,
+    pub(crate) group: Group,
+    pub(crate) rank: u32,
+    pub(crate) site: Arc<Site>,
+}
+
+/// Colour and key of `MPI_Comm_split`; no colour is `MPI_UNDEFINED`.
+pub(crate) type Color = (Option<i32>, i32);
+
+impl Made {
+    /// A new communicator of `group`, seen by its rank 0.
+    pub(crate) fn new(world: &World, group: Group) -> Self {
+        let size = u32::try_from(group.len()).expect("a group is no larger than the world");
+        let (context, site) = (world.new_context(), Arc::new(Site::new(size)));
+        Self { context, group, rank: 0, site }
+    }
+
+    /// The same communicator as the member with `rank` sees it.
+    pub(crate) fn at(&self, rank: u32) -> Self {
+        Self { rank, ..self.clone() }
+    }
+
+    /// This member's communicator, which inherits what every constructor passes on.
+    pub(crate) fn communicator<P: MpiPort>(
+        self,
+        mpi: &mut MpiCtx<P>,
+        parent: i32,
+    ) -> Result<Communicator> {
+        let errhandler = mpi.comm(parent)?.errhandler;
+        Ok(Communicator::new(self.context, self.group, self.rank, self.site, errhandler))
+    }
+}
+
+/// Enters a communicator into the rank's table.
+pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
+    let errhandler = new.errhandler;
+    let handle = mpi.comms.insert(new).ok_or_else(|| {
+        MpiError::new(ErrorClass::NoMem, "a million communicators are alive; free some")
+    })?;
+    error::attach(mpi, errhandler);
+    Ok(handle)
+}
+
+/// `MPI_Comm_dup`: everybody in the same order.
+pub(crate) fn duplicate(world: &World, parent: &Group) -> Vec<Made> {
+    let made = Made::new(world, parent.clone());
+    (0..made.site.members()).map(|rank| made.at(rank)).collect()
+}
+
+/// `MPI_Comm_split`: one communicator for each colour, in the order of the keys and then ranks.
+///
+/// Cost: a sort of the members.
+pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Vec<Option<Made>> {
+    let mut members: BTreeMap<i32, Vec<(i32, usize)>> = BTreeMap::new();
+    for (rank, (color, key)) in colors.iter().enumerate() {
+        if let Some(color) = color {
+            members.entry(*color).or_default().push((*key, rank));
+        }
+    }
+    let mut outputs = vec![None; colors.len()];
+    for chosen in members.values_mut() {
+        chosen.sort_unstable();
+        let ranks = chosen.iter().filter_map(|(_, rank)| parent.world_rank(*rank)).collect();
+        let group = Group::new(ranks).expect("each member has one colour");
+        let made = Made::new(world, group);
+        for (new_rank, (_, rank)) in (0..).zip(chosen.iter()) {
+            outputs[*rank] = Some(made.at(new_rank));
+        }
+    }
+    outputs
+}
+
+/// `MPI_Comm_create`: one communicator for each of the disjoint groups that members gave.
+///
+/// # Errors
+/// `MPI_ERR_NOT_SAME` when members of a group did not all give that group.
+pub(crate) fn create(world: &World, parent: &Group, groups: &[Group]) -> Result<Vec<Option<Made>>> {
+    let mut made: BTreeMap<u32, Made> = BTreeMap::new();
+    let mut outputs = vec![None; groups.len()];
+    for (member, group) in groups.iter().enumerate() {
+        let own = parent.world_rank(member).and_then(|world_rank| group.rank_of(world_rank));
+        let (Some(rank), Some(first)) = (own, group.world_rank(0)) else { continue };
+        let new = made.entry(first).or_insert_with(|| Made::new(world, group.clone()));
+        if new.group != *group {
+            let detail = format!("rank {member} gave another group than the rest of its group");
+            return Err(MpiError::argument(ErrorClass::NotSame, "group", detail));
+        }
+        outputs[member] = Some(new.at(rank as u32));
+    }
+    let is_out = |rank: u32| {
+        let member = parent.rank_of(rank);
+        member.is_none_or(|member| outputs[member].is_none())
+    };
+    if let Some(missing) = made.values().flat_map(|new| new.group.iter()).find(|rank| is_out(*rank))
+    {
+        let detail = format!(
+            "world rank {missing} is in a group that others gave, but not in the one it gave itself"
+        );
+        return Err(MpiError::argument(ErrorClass::NotSame, "group", detail));
+    }
+    Ok(outputs)
+}
+
+/// Checks the colour of a split.
+pub(crate) fn color(color: i32, key: i32) -> Result<Color> {
+    match color {
+        abi::MPI_UNDEFINED => Ok((None, key)),
+        0.. => Ok((Some(color), key)),
+        _ => {
+            let detail = format!("{color} is neither MPI_UNDEFINED nor 0 or more");
+            Err(MpiError::argument(ErrorClass::Arg, "color", detail))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worlds(size: usize) -> (Arc<World>, Group) {
+        (World::new(vec![0; size]), Group::world(size))
+    }
+
+    fn listed(made: &Option<Made>) -> Option<(Vec<u32>, u32)> {
+        made.as_ref().map(|made| (made.group.iter().collect(), made.rank))
+    }
+
+    #[test]
+    fn a_split_orders_by_key_and_then_by_rank() {
+        let (world, parent) = worlds(5);
+        let colors = [(Some(1), 9), (Some(0), 0), (Some(1), -3), (None, 0), (Some(1), 9)];
+        let made = split(&world, &parent, &colors);
+        let expected = vec![2, 0, 4];
+        assert_eq!(listed(&made[0]), Some((expected.clone(), 1)));
+        assert_eq!(listed(&made[1]), Some((vec![1], 0)));
+        assert_eq!(listed(&made[2]), Some((expected.clone(), 0)));
+        assert_eq!(listed(&made[3]), None);
+        assert_eq!(listed(&made[4]), Some((expected, 2)));
+        let contexts: Vec<_> = made.iter().flatten().map(|made| made.context).collect();
+        assert!(contexts[0] == contexts[2] && contexts[0] != contexts[1]);
+    }
+
+    #[test]
+    fn disjoint_groups_are_made_at_once_and_contradictions_found() {
+        let (world, parent) = worlds(4);
+        let group = |ranks: &[u32]| Group::new(ranks.to_vec()).expect("distinct ranks");
+        let (a, b, none) = (group(&[2, 0]), group(&[1]), Group::empty());
+        let made = create(&world, &parent, &[a.clone(), b.clone(), a.clone(), none.clone()]);
+        let made = made.expect("consistent");
+        assert_eq!(listed(&made[0]), Some((vec![2, 0], 1)));
+        assert_eq!(listed(&made[1]), Some((vec![1], 0)));
+        assert_eq!(listed(&made[3]), None);
+        let class =
+            |groups: &[Group]| create(&world, &parent, groups).err().map(|error| error.class);
+        let reversed = group(&[0, 2]);
+        let different = Some(ErrorClass::NotSame);
+        assert_eq!(class(&[a.clone(), b.clone(), group(&[2, 1]), none.clone()]), different);
+        assert_eq!(class(&[a.clone(), b, none.clone(), none.clone()]), different);
+        assert_eq!(class(&[a, none.clone(), reversed, none]), different);
+    }
+}
