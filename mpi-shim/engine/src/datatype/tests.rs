@@ -407,7 +407,17 @@ fn counts_of_received_bytes() {
     let made = Datatype::contiguous(3, &Predefined::Int.into()).unwrap();
     assert_eq!((made.count_in(24), made.count_in(20)), (Some(2), None));
     assert_eq!((made.elements_in(20), made.elements_in(21)), (Some(5), None));
+    let mixed = [Predefined::ShortInt.into(), made.clone(), Predefined::Char.into()];
+    let mixed = Datatype::structure(&[2, 3, 1], &[0, 16, 60], &mixed).unwrap();
+    let mixed = Datatype::contiguous(2, &mixed).unwrap();
+    for elements in 0..60 {
+        let bytes = mixed.bytes_of_elements(elements).unwrap();
+        assert_eq!(mixed.elements_in(bytes), Some(elements));
+    }
+    assert_eq!(mixed.bytes_of_elements(28), Some(mixed.size() as u64));
+    assert_eq!(mixed.bytes_of_elements(u64::MAX), None);
     let empty = Datatype::contiguous(0, &Predefined::Int.into()).unwrap();
+    assert_eq!((empty.bytes_of_elements(0), empty.bytes_of_elements(1)), (Some(0), None));
     assert_eq!((empty.count_in(0), empty.count_in(4)), (Some(0), None));
 }
 
