@@ -11,12 +11,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod error;
-pub mod datatype;
-pub mod matching;
-pub mod op;
-pub mod group;
-pub mod topology;
-pub mod info;
 pub mod attribute;
 pub mod collective;
+pub mod datatype;
+pub mod error;
+pub mod group;
+pub mod info;
+pub mod matching;
+pub mod op;
+pub mod topology;

@@ -33,6 +33,7 @@ mod allreduce {
 mod alltoall {
     pub(super) mod direct;
     pub(super) mod exchange;
+    pub(super) mod transposed;
 }
 mod bcast {
     pub(super) mod fan_out;

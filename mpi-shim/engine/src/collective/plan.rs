@@ -32,6 +32,8 @@ enum Work<'a> {
     Move(Movement),
     /// Small equal blocks for everyone, by way of one buffer.
     Gathered { block_bytes: u64 },
+    /// Small equal blocks from everyone for everyone, by way of one buffer.
+    Transposed { block_bytes: u64 },
     /// Blocks exchanged in place.
     Exchange,
     /// Elements are combined.
@@ -100,6 +102,9 @@ impl<'a> Plan<'a> {
             Work::Gathered { block_bytes } => {
                 allgather::gathered::run(self.contributions, *block_bytes, members)
             }
+            Work::Transposed { block_bytes } => {
+                alltoall::transposed::run(self.contributions, *block_bytes, members)
+            }
             Work::Exchange => exchange::run(self.contributions, indices(n), members),
             Work::Reduce(reduction) => {
                 run_reduction(reduction, slice(reduction.elements), members).map_err(everywhere)
@@ -128,9 +133,11 @@ impl<'a> Work<'a> {
                 }
             }
             Kind::Alltoall | Kind::Alltoallv | Kind::Alltoallw => {
-                match exchange::check(contributions)? {
-                    true => Self::Exchange,
-                    false => Self::Move(alltoall::direct::DIRECT),
+                let in_place = exchange::check(contributions)?;
+                match alltoall::transposed::block_bytes(contributions) {
+                    _ if in_place => Self::Exchange,
+                    Some(block_bytes) => Self::Transposed { block_bytes },
+                    None => Self::Move(alltoall::direct::DIRECT),
                 }
             }
             Kind::ReduceScatter | Kind::ReduceScatterBlock => {
@@ -147,7 +154,9 @@ impl<'a> Work<'a> {
         let copies = n as u64;
         match self {
             Self::Nothing => 0,
-            Self::Gathered { block_bytes } => block_bytes.saturating_mul(copies * copies),
+            Self::Gathered { block_bytes } | Self::Transposed { block_bytes } => {
+                block_bytes.saturating_mul(copies * copies)
+            }
             Self::Exchange => side_bytes(contributions, |this| this.recv.bytes(n)),
             Self::Reduce(reduction) | Self::ReduceScatter(reduction, _) => reduction.bytes(),
             Self::Move(_) => match contributions[0].kind {
@@ -166,7 +175,7 @@ impl<'a> Work<'a> {
     /// How many pieces of at least [`PART_BYTES_MIN`] there are, if pieces may run in any order.
     fn parts(&self, n: usize, bytes: u64) -> usize {
         let pieces = match self {
-            Self::Nothing | Self::Gathered { .. } => 1,
+            Self::Nothing | Self::Gathered { .. } | Self::Transposed { .. } => 1,
             Self::Move(movement) => (movement.transfers)(n),
             Self::Exchange => n,
             Self::Reduce(reduction) => usize::try_from(reduction.elements).unwrap_or(PARTS_MAX),

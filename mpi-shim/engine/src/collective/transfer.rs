@@ -18,7 +18,16 @@ pub fn typed_copy<M: Members>(
     from: Operand<'_>,
     to: Operand<'_>,
 ) -> Result<(), MemberFault> {
-    let bytes = data_bytes(from)?.min(data_bytes(to)?);
+    copy_bytes(members, from, to, data_bytes(from)?.min(data_bytes(to)?))
+}
+
+/// Copies this many data bytes, which both operands hold.
+fn copy_bytes<M: Members>(
+    members: &M,
+    from: Operand<'_>,
+    to: Operand<'_>,
+    bytes: u64,
+) -> Result<(), MemberFault> {
     if bytes == 0 {
         return Ok(());
     }
@@ -47,8 +56,8 @@ pub(super) fn deliver<M: Members>(
     from: Operand<'_>,
     to: Operand<'_>,
 ) -> Result<(), Result<MpiError, MemberFault>> {
-    typed_copy(members, from, to).map_err(Err)?;
     let (sent, expected) = (data_bytes(from).map_err(Err)?, data_bytes(to).map_err(Err)?);
+    copy_bytes(members, from, to, sent.min(expected)).map_err(Err)?;
     if sent == expected {
         return Ok(());
     }

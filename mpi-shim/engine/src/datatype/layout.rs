@@ -198,10 +198,9 @@ impl Sequence {
 
     fn finish(mut self) -> Layout {
         let size = self.size;
-        if self.parts.len() == 1 && self.parts[0].offset == 0 {
-            if let Some(part) = self.parts.pop() {
-                return part.layout;
-            }
+        let alone = self.parts.len() == 1 && self.parts[0].offset == 0;
+        if let Some(part) = self.parts.pop_if(|_| alone) {
+            return part.layout;
         }
         let shape = if !self.parts.is_empty() {
             Shape::Parts(self.parts.into())

@@ -231,19 +231,50 @@ impl Predefined {
 
     /// Bytes of data in one element, without padding (`MPI_Type_size`).
     pub const fn size(self) -> usize {
-        self.kind().size()
+        self.measures().size as usize
     }
 
     /// Distance between consecutive elements of an array (`MPI_Type_get_extent`).
     pub const fn extent(self) -> usize {
-        self.kind().extent()
+        self.measures().extent as usize
     }
 
     /// Alignment a C compiler for wasm32 gives it.
     pub const fn alignment(self) -> usize {
-        self.kind().alignment()
+        self.measures().alignment as usize
+    }
+
+    const fn measures(self) -> Measures {
+        MEASURES[self as usize - HANDLE_MIN]
     }
 }
+
+/// What every transfer asks of its types, looked up instead of derived.
+#[derive(Copy, Clone)]
+struct Measures {
+    size: u8,
+    extent: u8,
+    alignment: u8,
+}
+
+const HANDLE_MIN: usize = 0x200;
+
+/// By handle; entries between the handles are never read.
+static MEASURES: [Measures; 256] = {
+    let mut table = [Measures { size: 0, extent: 0, alignment: 0 }; 256];
+    let mut index = 0;
+    while index < Predefined::ALL.len() {
+        let datatype = Predefined::ALL[index];
+        let kind = datatype.kind();
+        table[datatype as usize - HANDLE_MIN] = Measures {
+            size: kind.size() as u8,
+            extent: kind.extent() as u8,
+            alignment: kind.alignment() as u8,
+        };
+        index += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
