@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
@@ -34,13 +35,21 @@ pub(crate) fn is_ready(fd: &impl std::os::fd::AsFd, write: bool) -> Result<bool,
     Ok(ready > 0)
 }
 
-/// Ends the thread of a wait that is dropped.
-struct Cancel(Arc<OwnedFd>);
+/// The thread of a wait; dropping it ends the thread.
+struct Waiter {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
 
-impl Drop for Cancel {
+impl Drop for Waiter {
     fn drop(&mut self) {
         // It fails only when the counter is full, and then the thread is awake anyway.
-        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // Its descriptors are closed then: a stale end of a pipe would look like a partner.
+            // It is awake, so this takes microseconds; it has no way to panic.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -50,13 +59,14 @@ impl Drop for Cancel {
 /// Dropping the future ends the wait and its thread.
 pub(crate) async fn any_ready(interests: Vec<Interest>) -> Result<(), Errno> {
     let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    let cancel = Cancel(Arc::new(event));
-    let stop = Arc::clone(&cancel.0);
+    let mut waiter = Waiter { stop: Arc::new(event), thread: None };
+    let stop = Arc::clone(&waiter.stop);
     let (send, receive) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new().name("faasm-wait".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name("faasm-wait".into());
+    waiter.thread = Some(thread.spawn(move || {
         // The receiver is gone only when nobody waits any more.
         let _ = send.send(poll(&stop, &interests));
-    })?;
+    })?);
     receive.await.unwrap_or(Err(Errno::Canceled))
 }
 
@@ -76,6 +86,23 @@ pub(crate) async fn pause() {
 mod tests {
     use super::super::testing::block_on;
     use super::*;
+
+    #[test]
+    fn a_wait_that_is_over_or_dropped_holds_no_descriptor() {
+        for written in [true, false] {
+            let (read, write) = std::io::pipe().expect("a pipe");
+            if written {
+                rustix::io::write(&write, b"x").expect("a reader is there");
+            }
+            let fd = read.into();
+            let wait = any_ready(vec![Interest { fd, write: false }]);
+            let limit = Duration::from_millis(20);
+            let waited = block_on(async { tokio::time::timeout(limit, wait).await });
+            assert_eq!(waited.is_ok(), written);
+            let error = rustix::io::write(&write, b"y");
+            assert_eq!(error, Err(rustix::io::Errno::PIPE), "the read end is still open");
+        }
+    }
 
     #[test]
     fn a_pipe_is_ready_once_written() {
