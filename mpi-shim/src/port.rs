@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestMemory;
 
 use crate::world::World;
@@ -172,8 +173,8 @@ pub trait MpiPort: Send + Sync + 'static {
     /// Wakes `rank` if it is suspended. What it shall see was published before.
     fn wake(&self, rank: u32);
 
-    /// Wakes those of `ranks` that are suspended.
-    fn wake_all(&self, ranks: &mut dyn Iterator<Item = u32>);
+    /// Wakes those members of `group` that are suspended.
+    fn wake_group(&self, group: &Group);
 
     /// Calls `run` for each part in `0..parts`, on several threads where that helps.
     fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync));

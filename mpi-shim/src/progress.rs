@@ -166,6 +166,39 @@ impl<P: MpiPort> MpiCtx<P> {
         }
     }
 
+    /// Receives into `buffer` without an entry in the table of requests: for a blocking receive of
+    /// a rank that has no other receive posted, so that nothing else can match its message.
+    ///
+    /// Takes unexpected messages first and then arriving ones, in order. `None` when none matches yet.
+    #[inline]
+    pub fn receive_directly(&mut self, pattern: &Pattern, buffer: &Buffer) -> Option<Completion> {
+        if let Some((_, arrived)) = self.matching.extract(pattern) {
+            return Some(self.take_over(buffer, &arrived));
+        }
+        while let Some(message) = self.port.receive() {
+            let header = &message.header;
+            let envelope =
+                Envelope { context: header.context, source: header.source, tag: header.tag };
+            let is_data = matches!(header.kind, Kind::Eager | Kind::EagerSync | Kind::Reference);
+            if is_data && pattern.accepts(&envelope) {
+                let Message { header, payload } = message;
+                return Some(self.take_over(buffer, &Arrived { header, payload }));
+            }
+            self.handle_message(message);
+        }
+        None
+    }
+
+    /// Copies a matched message into `buffer` and answers its sender.
+    #[inline]
+    fn take_over(&mut self, buffer: &Buffer, arrived: &Arrived) -> Completion {
+        let completion = self.received(buffer, arrived);
+        if matches!(arrived.header.kind, Kind::EagerSync | Kind::Reference) {
+            self.answer(&arrived.header, Kind::Matched);
+        }
+        completion
+    }
+
     /// Copies an arrived message into `buffer`.
     fn received(&self, buffer: &Buffer, arrived: &Arrived) -> Completion {
         let len = arrived.payload.len();

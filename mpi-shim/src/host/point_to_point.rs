@@ -141,8 +141,22 @@ async fn recv<T: MpiView>(
     status: GuestAddr,
 ) -> Result<()> {
     let request = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
-    let handle = start(call.mpi(), request)?;
-    finish_receive(call, handle, status).await
+    if peer == abi::MPI_PROC_NULL || call.mpi().matching.posted_len() > 0 {
+        let handle = start(call.mpi(), request)?;
+        return finish_receive(call, handle, status).await;
+    }
+    let pattern = pattern(request.context, peer, tag);
+    let completion = match call.mpi().receive_directly(&pattern, &request.buffer) {
+        Some(completion) => completion,
+        None => {
+            let pending = pending(call.function, peer, tag, request.context);
+            let buffer = &request.buffer;
+            call.wait_directly(&pending, |mpi| mpi.receive_directly(&pattern, buffer)).await
+        }
+    };
+    call.mpi().error_comm = comm;
+    put_status(call, status, &completion.status)?;
+    completion.error.map_or(Ok(()), Err)
 }
 
 async fn finish_receive<T: MpiView>(

@@ -6,6 +6,5 @@ mod run;
 mod state;
 
 pub use exit::RankExit;
-pub(crate) use port::RankPort;
 pub(crate) use run::{Start, run};
 pub(crate) use state::FaasletState;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending};
 use faasm_mpi_shim::world::World;
 use faasm_vm::GuestMemory;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::job::JobShared;
 use crate::message::Reader;
@@ -15,6 +17,9 @@ use crate::scheduler::{LocalQueue, Spin};
 
 /// Fruitless polling calls in a row after which other fibers get their turn.
 const POLLS_BEFORE_YIELD: u32 = 3;
+
+/// Groups up to this size are woken rank by rank.
+const DIRECT_WAKES_MAX: usize = 8;
 
 /// Rank `rank` of a job.
 #[derive(Debug)]
@@ -35,10 +40,7 @@ impl RankPort {
     }
 
     fn wake_if_waiting(&self, rank: u32) {
-        let shared = self.job.rank(rank);
-        if shared.mailbox().take_waiting() {
-            shared.wake();
-        }
+        self.job.rank(rank).wake_if_waiting();
     }
 
     fn is_worker_idle(&self) -> bool {
@@ -134,6 +136,23 @@ impl MpiPort for RankPort {
 
     fn wake(&self, rank: u32) {
         self.wake_if_waiting(rank);
+    }
+
+    fn wake_group(&self, group: &Group) {
+        if group.len() <= DIRECT_WAKES_MAX {
+            group.iter().for_each(|rank| self.wake_if_waiting(rank));
+            return;
+        }
+        // Each worker wakes its own ranks, so that the work is shared and queues stay local.
+        for worker in 0..self.job.scheduler().regular() {
+            let (job, group) = (self.job.clone(), group.clone());
+            let wake = move || job.wake_members(&group, worker);
+            self.job.scheduler().run_on(worker, Box::new(wake));
+        }
+    }
+
+    fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync)) {
+        (0..parts).into_par_iter().for_each(run);
     }
 
     fn is_congested(&self, dest: u32) -> bool {

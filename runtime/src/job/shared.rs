@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::Pending;
 use faasm_mpi_shim::world::World;
 use faasm_vm::GuestMemory;
@@ -98,6 +99,14 @@ impl RankShared {
         }
     }
 
+    /// Makes the rank runnable if it is suspended in an MPI call.
+    #[inline]
+    pub(crate) fn wake_if_waiting(&self) {
+        if self.mailbox.take_waiting() {
+            self.wake();
+        }
+    }
+
     pub(crate) fn start(&self) {
         self.set_doing(RUNNING);
     }
@@ -184,6 +193,17 @@ impl JobShared {
     #[inline]
     pub(crate) fn rank(&self, rank: u32) -> &RankShared {
         &self.ranks[rank as usize]
+    }
+
+    /// Wakes the members of `group` that are placed on `worker` and suspended in an MPI call.
+    pub(crate) fn wake_members(&self, group: &Group, worker: u32) {
+        let placed =
+            |rank: &&RankShared| rank.task.get().is_some_and(|task| task.block() == worker);
+        group
+            .iter()
+            .map(|rank| self.rank(rank))
+            .filter(placed)
+            .for_each(RankShared::wake_if_waiting);
     }
 
     pub(crate) const fn ranks(&self) -> &[RankShared] {

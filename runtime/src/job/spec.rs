@@ -66,6 +66,12 @@ pub struct JobSpec {
     pub timeout: Option<Duration>,
 }
 
+impl std::fmt::Debug for JobSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobSpec").field("apps", &self.apps).finish_non_exhaustive()
+    }
+}
+
 /// Puts a [`JobSpec`] together and starts it. Methods about a program apply to the last one added.
 #[must_use = "a job runs when it is spawned"]
 pub struct JobBuilder {

@@ -14,7 +14,7 @@ use super::{FileFormat, Inner, Module, ModuleError, Progress};
 
 /// Loads modules for one engine; clones share engine and cache.
 #[derive(Clone, Debug)]
-pub struct ModuleLoader {
+pub(crate) struct ModuleLoader {
     engine: VmEngine,
     cache: ArtifactCache,
     progress: Progress,
@@ -22,13 +22,13 @@ pub struct ModuleLoader {
 
 impl ModuleLoader {
     /// A loader that is silent while it compiles.
-    pub fn new(engine: VmEngine, cache: ArtifactCache) -> Self {
+    pub(crate) fn new(engine: VmEngine, cache: ArtifactCache) -> Self {
         Self { engine, cache, progress: Progress::default() }
     }
 
     /// The same loader, with compilation announced as `progress` says.
     #[must_use]
-    pub fn with_progress(self, progress: Progress) -> Self {
+    pub(crate) fn with_progress(self, progress: Progress) -> Self {
         Self { progress, ..self }
     }
 
@@ -36,7 +36,7 @@ impl ModuleLoader {
     ///
     /// # Errors
     /// When the file cannot be read, or is no program that can be run.
-    pub fn load_file(&self, path: &Path) -> Result<Module, ModuleError> {
+    pub(crate) fn load_file(&self, path: &Path) -> Result<Module, ModuleError> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let bytes = read(path, &name)?;
         self.load_bytes(&name, &bytes)
@@ -46,7 +46,7 @@ impl ModuleLoader {
     ///
     /// # Errors
     /// When the bytes are no program that can be run.
-    pub fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Module, ModuleError> {
+    pub(crate) fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Module, ModuleError> {
         let facts = inspect(name, bytes)?;
         let content = ContentHash::of(bytes);
         let found = self.cache.lookup(self.engine.engine(), &content);

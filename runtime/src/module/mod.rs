@@ -18,7 +18,7 @@ use faasm_vm::rewrite::ModuleFacts;
 
 pub use error::ModuleError;
 pub use format::FileFormat;
-pub use loader::ModuleLoader;
+pub(crate) use loader::ModuleLoader;
 pub use progress::Progress;
 
 /// A program that is ready to run; clones share it.
@@ -76,7 +76,7 @@ impl Module {
 }
 
 /// The imports of `module`, as module and name, that `known` does not know; sorted, each once.
-pub fn missing_imports(
+pub(crate) fn missing_imports(
     module: &Module,
     known: &dyn Fn(&str, &str) -> bool,
 ) -> Vec<(String, String)> {

@@ -60,10 +60,18 @@ impl LocalQueue {
     }
 }
 
+/// What a worker does with a turn that another thread gave it.
+enum Errand {
+    /// Poll a task.
+    Poll(Arc<Task>),
+    /// Call a function, which may queue tasks of this worker.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
 /// What other threads see of a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerQueue {
-    inbox: SegQueue<Arc<Task>>,
+    inbox: SegQueue<Errand>,
     stealer: Stealer<Arc<Task>>,
     /// Set while the worker's thread may be asleep.
     parked: AtomicBool,
@@ -73,6 +81,12 @@ pub(crate) struct WorkerQueue {
     polls: AtomicU64,
     /// Somebody has seen one poll last so long that the queue is given away.
     held_up: AtomicBool,
+}
+
+impl std::fmt::Debug for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Errand")
+    }
 }
 
 impl WorkerQueue {
@@ -87,9 +101,19 @@ impl WorkerQueue {
         }
     }
 
-    /// Takes a task that another thread queued.
+    /// Takes a task that another thread queued, and runs its errands on the way.
     pub(crate) fn pop_inbox(&self) -> Option<Arc<Task>> {
-        self.inbox.pop()
+        loop {
+            match self.inbox.pop()? {
+                Errand::Poll(task) => return Some(task),
+                Errand::Call(call) => {
+                    call();
+                    if let Some(task) = LocalQueue::pop() {
+                        return Some(task);
+                    }
+                }
+            }
+        }
     }
 
     /// Whether nothing was queued by other threads.
@@ -213,9 +237,25 @@ impl Scheduler {
         });
         if let Some(task) = remote {
             let worker = self.worker(home);
-            worker.inbox.push(task);
+            worker.inbox.push(Errand::Poll(task));
             worker.unpark();
         }
+    }
+
+    /// Calls `call` on the thread of worker `index`: at once if this is it.
+    pub(crate) fn run_on(&self, index: u32, call: Box<dyn FnOnce() + Send>) {
+        let is_here = LOCAL.with_borrow(|local| {
+            let here = |local: &LocalQueue| {
+                local.worker == index && std::ptr::eq(Arc::as_ptr(&local.scheduler), self)
+            };
+            local.as_ref().is_some_and(here)
+        });
+        if is_here {
+            return call();
+        }
+        let worker = self.worker(index);
+        worker.inbox.push(Errand::Call(call));
+        worker.unpark();
     }
 
     /// Polls `task` on worker `index`, whose thread this is.
@@ -245,6 +285,14 @@ impl Scheduler {
     pub(crate) fn has_backlog(&self, index: u32) -> bool {
         let queue = self.worker(index);
         !queue.stealer.is_empty() || !queue.inbox.is_empty()
+    }
+
+    /// Forgets the tasks that other threads have queued and nobody will poll: their fibers hold
+    /// what their jobs share, and they hold the scheduler.
+    pub(crate) fn clear(&self) {
+        for worker in &self.workers {
+            while worker.inbox.pop().is_some() {}
+        }
     }
 
     /// Whether any worker polls a fiber right now.
@@ -296,7 +344,7 @@ fn take_one(queue: &WorkerQueue) -> Option<Arc<Task>> {
     loop {
         match queue.stealer.steal() {
             Steal::Success(task) => return Some(task),
-            Steal::Empty => return queue.inbox.pop(),
+            Steal::Empty => return queue.pop_inbox(),
             Steal::Retry => {}
         }
     }

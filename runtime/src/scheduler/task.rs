@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Wake, Waker};
+use std::task::Context;
 
+use futures_util::task::{ArcWake, waker_ref};
 use parking_lot::Mutex;
 
 use super::queue::Scheduler;
@@ -32,7 +33,7 @@ pub(crate) struct Task {
     home: AtomicU32,
     /// The fiber is to be dropped when its current poll ends.
     cancelled: AtomicBool,
-    scheduler: Weak<Scheduler>,
+    scheduler: Arc<Scheduler>,
     /// `None` once it has finished. The state machine lets one thread poll at a time, so the lock
     /// is never contended.
     fiber: Mutex<Option<Fiber>>,
@@ -46,7 +47,7 @@ impl Task {
             block: home,
             home: AtomicU32::new(home),
             cancelled: AtomicBool::new(false),
-            scheduler: Arc::downgrade(scheduler),
+            scheduler: scheduler.clone(),
             fiber: Mutex::new(Some(fiber)),
         })
     }
@@ -92,16 +93,13 @@ impl Task {
     }
 
     fn enqueue(self: &Arc<Self>) {
-        // Without a scheduler the runtime is gone and nothing runs any more.
-        if let Some(scheduler) = self.scheduler.upgrade() {
-            scheduler.enqueue(self.clone());
-        }
+        self.scheduler.enqueue(self.clone());
     }
 
     /// Polls the fiber once. The caller took the task from a run queue.
     pub(crate) fn run(self: &Arc<Self>) {
         self.state.store(RUNNING, Ordering::Release);
-        let waker = Waker::from(self.clone());
+        let waker = waker_ref(self);
         let mut fiber = self.fiber.lock();
         let Some(running) = fiber.as_mut() else { return };
         let polled = running.as_mut().poll(&mut Context::from_waker(&waker));
@@ -131,13 +129,9 @@ impl Task {
     }
 }
 
-impl Wake for Task {
-    fn wake(self: Arc<Self>) {
-        Self::wake(&self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        Self::wake(self);
+impl ArcWake for Task {
+    fn wake_by_ref(task: &Arc<Self>) {
+        Self::wake(task);
     }
 }
 

@@ -117,6 +117,7 @@ impl Drop for Workers {
                 let _ = arbiter.join();
             }
         }
+        self.scheduler.clear();
         self.system.stop();
         if let Some(thread) = self.control_thread.take()
             && thread.thread().id() != std::thread::current().id()

@@ -129,7 +129,7 @@ fn options_of_mpirun_leave_a_note() {
 fn the_exit_status_is_that_of_the_program() {
     launch(&["-n", "4"], &["exit", "2", "7"])
         .expect_status(7)
-        .expect_stderr("rank 2 exited with code 7");
+        .expect_stderr("rank 2: exited with code 7");
     launch(&["-n", "4"], &["abort", "1", "9"]).expect_status(9).expect_stderr("rank 1");
     launch(&["-n", "2"], &["abort", "1", "512"]).expect_status(1);
 }
@@ -138,11 +138,11 @@ fn the_exit_status_is_that_of_the_program() {
 fn a_trap_ends_the_job_with_its_place() {
     let ran = launch(&["-n", "3"], &["trap", "1", "0"])
         .expect_status(134)
-        .expect_stderr("rank 1 trapped");
+        .expect_stderr("rank 1: trapped");
     for name in ["innermost", "main", "launcher.c:"] {
         assert!(ran.stderr.contains(name), "{name}: {}", ran.stderr);
     }
-    launch(&["-n", "3"], &["trap", "2", "1"]).expect_status(139).expect_stderr("rank 2 trapped");
+    launch(&["-n", "3"], &["trap", "2", "1"]).expect_status(139).expect_stderr("rank 2: trapped");
 }
 
 #[test]

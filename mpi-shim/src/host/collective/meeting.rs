@@ -49,8 +49,8 @@ impl Meeting {
     pub(super) fn release<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
         self.site.release();
         let mpi = call.mpi();
-        let (group, own) = (mpi.comm(self.comm)?.group.clone(), mpi.port.rank());
-        mpi.port.wake_all(&mut group.iter().filter(|rank| *rank != own));
+        let group = mpi.comm(self.comm)?.group.clone();
+        mpi.port.wake_group(&group);
         Ok(())
     }
 

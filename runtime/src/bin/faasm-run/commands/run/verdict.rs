@@ -39,7 +39,7 @@ pub(super) fn describe(report: &JobReport) -> String {
 
 fn describe_failure(report: &JobReport, rank: u32) -> String {
     let reason = report.ranks[rank as usize].reason().unwrap_or_else(|| "failed".to_owned());
-    let mut text = format!("faasm-run: rank {rank} {reason}\n");
+    let mut text = format!("faasm-run: rank {rank}: {reason}\n");
     let killed = report.ranks.iter().filter(|exit| matches!(exit, RankExit::Killed)).count();
     let failed = report.ranks.iter().filter(|exit| exit.is_failure()).count();
     let mut line = Vec::new();
@@ -123,7 +123,7 @@ mod tests {
         let text = describe(&report(Outcome::RankFailed { rank: 1 }, ranks));
         assert_eq!(
             text,
-            "faasm-run: rank 1 exited with code 3\n\
+            "faasm-run: rank 1: exited with code 3\n\
              faasm-run: 1 rank ended with it, 1 rank failed as well\n"
         );
     }
