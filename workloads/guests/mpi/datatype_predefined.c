@@ -25,8 +25,8 @@ static void check_type(MPI_Datatype type, size_t expected, const char *name)
     CHECK(lb == 0 && extent == (MPI_Aint)expected && lb_x == 0 && extent_x == (MPI_Count)expected);
     CHECK(true_lb == 0 && true_extent == (MPI_Aint)expected);
     MPI_Type_get_name(type, text, &length);
-    if (strcmp(text, name) != 0) fprintf(stderr, "name is %s, expected %s\n", text, name);
-    CHECK(strcmp(text, name) == 0 && length == (int)strlen(name));
+    CHECK(strcmp(text, name) == 0 || (type == MPI_LONG_LONG_INT && strcmp(text, "MPI_LONG_LONG_INT") == 0));
+    CHECK(length == (int)strlen(text));
     for (int i = 0; i < 32; i++) out[i] = (char)(i + 1), in[i] = 0;
     MPI_Sendrecv(out, 1, type, 0, 0, in, 1, type, 0, 0, MPI_COMM_SELF, &status);
     MPI_Get_count(&status, type, &count);
@@ -51,12 +51,7 @@ int main(int argc, char **argv)
     TYPE(MPI_UNSIGNED, unsigned);
     TYPE(MPI_LONG, long);
     TYPE(MPI_UNSIGNED_LONG, unsigned long);
-    check_type(MPI_LONG_LONG, sizeof(long long), MPI_LONG_LONG == MPI_LONG_LONG_INT ?
-#ifdef MPICH_VERSION
-               "MPI_LONG_LONG_INT" : "");
-#else
-               "MPI_LONG_LONG" : "");
-#endif
+    check_type(MPI_LONG_LONG, sizeof(long long), "MPI_LONG_LONG");
     TYPE(MPI_UNSIGNED_LONG_LONG, unsigned long long);
     TYPE(MPI_FLOAT, float);
     TYPE(MPI_DOUBLE, double);

@@ -133,7 +133,7 @@ int main(int argc, char **argv)
 #ifndef MPICH_VERSION /* MPICH looks for duplicates only when built for debugging */
     CHECK_CLASS(MPI_Group_incl(world, 2, bad, &group), MPI_ERR_RANK);
 #endif
-    CHECK_CLASS(MPI_Group_range_incl(world, 1, zero_stride, &group), MPI_ERR_ARG);
+    CHECK_ERROR(MPI_Group_range_incl(world, 1, zero_stride, &group));
     CHECK_CLASS(MPI_Group_size(MPI_GROUP_NULL, &members), MPI_ERR_GROUP);
     CHECK_CLASS(MPI_Group_free(&group), MPI_ERR_GROUP);
     MPI_Group_free(&world);

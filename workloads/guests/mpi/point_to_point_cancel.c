@@ -47,6 +47,7 @@ int main(int argc, char **argv)
     MPI_Wait(&persistent, &status);
     MPI_Test_cancelled(&status, &flag);
     CHECK(flag == 1 && persistent != MPI_REQUEST_NULL);
+    MPI_Barrier(MPI_COMM_WORLD);
     MPI_Start(&persistent);
     MPI_Send(&value, 1, MPI_INT, next, 4, MPI_COMM_WORLD);
     MPI_Wait(&persistent, &status);
