@@ -9,8 +9,9 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, MpiView};
-use crate::ctx::{DatatypeEntry, MpiCtx, bad_handle};
+use crate::call::{Call, Ending, Failure, MpiView, ending};
+use crate::ctx::{DatatypeEntry, MpiCtx};
+use crate::host::attribute::{self, Object};
 use crate::port::MpiPort;
 use crate::table::host_functions;
 
@@ -33,8 +34,12 @@ host_functions! {
     call fn MPI_Type_create_struct(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, array_of_types: GuestAddr, newtype: GuestAddr) = structure;
     /// A type with other bounds. Section 5.1.7.
     call fn MPI_Type_create_resized(oldtype: i32, lb: i32, extent: i32, newtype: GuestAddr) = resized;
+    /// A copy of a type, with the attributes that their copy callbacks let through. Section 5.1.10.
+    ending fn MPI_Type_dup(oldtype: i32, newtype: GuestAddr) = dup;
     /// Makes a type fit for communication. Section 5.1.9.
     call fn MPI_Type_commit(datatype: GuestAddr) = commit;
+    /// Gives a type up. Section 5.1.9.
+    ending fn MPI_Type_free(datatype: GuestAddr) = free;
     /// Bytes of data. Section 5.1.5.
     call fn MPI_Type_size(datatype: i32, size: GuestAddr) = size_of;
     /// Bytes of data, in 64 bits. Section 5.1.5.
@@ -221,26 +226,47 @@ async fn resized<T: MpiView>(
     define(call, Datatype::resized(&old, lb.into(), extent.into())?, newtype).map(|_| ())
 }
 
+async fn dup<T: MpiView>(call: &mut Call<'_, T>, oldtype: i32, newtype: GuestAddr) -> Ending {
+    ending(duplicate(call, oldtype, newtype).await)
+}
+
+async fn duplicate<T: MpiView>(
+    call: &mut Call<'_, T>,
+    oldtype: i32,
+    newtype: GuestAddr,
+) -> std::result::Result<(), Failure> {
+    call.require_running()?;
+    let new = Datatype::dup(&old_type(call, oldtype)?)?;
+    let attributes = attribute::copy_all(call, Object::Datatype(oldtype)).await?;
+    let handle = define(call, new, newtype)?;
+    call.mpi().datatype_entry_mut(handle)?.attributes = attributes;
+    Ok(())
+}
+
 async fn commit<T: MpiView>(call: &mut Call<'_, T>, datatype: GuestAddr) -> Result<()> {
     let handle = call.read_i32s("datatype", datatype, 1)?[0];
     call.mpi().any_datatype(handle)?.commit();
     Ok(())
 }
 
-/// The handle behind a pointer, for `MPI_Type_free`: neither null nor predefined.
-///
-/// # Errors
-/// `MPI_ERR_TYPE` when it may not be freed.
-pub(crate) fn freeable<T: MpiView>(call: &mut Call<'_, T>, datatype: GuestAddr) -> Result<i32> {
+async fn free<T: MpiView>(call: &mut Call<'_, T>, datatype: GuestAddr) -> Ending {
+    ending(give_up(call, datatype).await)
+}
+
+async fn give_up<T: MpiView>(
+    call: &mut Call<'_, T>,
+    datatype: GuestAddr,
+) -> std::result::Result<(), Failure> {
+    call.require_running()?;
     let handle = call.read_i32s("datatype", datatype, 1)?[0];
     if let Some(predefined) = Predefined::from_handle(handle) {
         let detail = format!("{} is predefined and cannot be freed", predefined.name());
-        return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
+        return Err(MpiError::argument(ErrorClass::Type, "datatype", detail).into());
     }
-    match call.mpi().datatypes.get(handle) {
-        Some(_) => Ok(handle),
-        None => Err(bad_handle(ErrorClass::Type, "datatype", handle, abi::MPI_DATATYPE_NULL)),
-    }
+    attribute::delete_all(call, Object::Datatype(handle)).await?;
+    call.mpi().datatypes.remove(handle);
+    call.write_i32("datatype", datatype, abi::MPI_DATATYPE_NULL)?;
+    Ok(())
 }
 
 /// The number as a C `int` or `MPI_Aint`; `MPI_UNDEFINED` where it does not fit.

@@ -5,7 +5,7 @@ use faasm_mpi_engine::op::Op;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, MpiView};
+use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::{MpiCtx, OpEntry, Operator, bad_handle, fault};
 use crate::port::MpiPort;
 use crate::request::Buffer;
@@ -74,26 +74,31 @@ async fn reduce_local<T: MpiView>(
     count: i32,
     datatype: i32,
     op: i32,
-) -> wasmtime::Result<Result<()>> {
-    let prepared = call.require_running().and_then(|()| {
-        let mpi = call.mpi();
-        let count = MpiCtx::<T::Port>::count(count)?;
-        let datatype = mpi.datatype(datatype)?;
-        let operator = mpi.op(op)?;
-        check_buffers(inbuf, inoutbuf, count)?;
-        Ok((Buffer { addr: inoutbuf.get(), count, datatype }, operator))
-    });
-    let (inout, operator) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => return Ok(Err(error)),
-    };
+) -> Ending {
+    ending(reduce(call, (inbuf, inoutbuf), count, datatype, op).await)
+}
+
+async fn reduce<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (inbuf, inoutbuf): (GuestAddr, GuestAddr),
+    count: i32,
+    datatype: i32,
+    op: i32,
+) -> std::result::Result<(), Failure> {
+    call.require_running()?;
+    let mpi = call.mpi();
+    let elements = MpiCtx::<T::Port>::count(count)?;
+    let inout = Buffer { addr: inoutbuf.get(), count: elements, datatype: mpi.datatype(datatype)? };
+    let operator = mpi.op(op)?;
+    check_buffers(inbuf, inoutbuf, elements)?;
     match operator {
-        Operator::Predefined(op) => Ok(combine(call.mpi(), op, inbuf.get(), &inout)),
-        Operator::User { .. } if count == 0 => Ok(Ok(())),
+        Operator::Predefined(op) => combine(mpi, op, inbuf.get(), &inout)?,
+        Operator::User { .. } if count == 0 => {}
         Operator::User { function, .. } => {
-            call_user(call, function, (inbuf, inoutbuf), count, datatype).await
+            call_user(call, function, (inbuf, inoutbuf), count, datatype).await?;
         }
     }
+    Ok(())
 }
 
 fn check_buffers(inbuf: GuestAddr, inoutbuf: GuestAddr, count: i64) -> Result<()> {
@@ -136,28 +141,21 @@ fn combine<P: MpiPort>(mpi: &MpiCtx<P>, op: Op, input: u64, inout: &Buffer) -> R
 /// Calls an operator of the program: `function(invec, inoutvec, &len, &datatype)`.
 ///
 /// # Errors
-/// A trap of the function; inside, `MPI_ERR_NO_MEM` when its last two arguments have no room.
+/// A trap of the function; `MPI_ERR_NO_MEM` when its last two arguments have no room.
 pub(crate) async fn call_user<T: MpiView>(
     call: &mut Call<'_, T>,
     function: u32,
     (invec, inoutvec): (GuestAddr, GuestAddr),
     len: i32,
     datatype: i32,
-) -> wasmtime::Result<Result<()>> {
-    let scratch = match call.allocate(8).await? {
-        Ok(scratch) => scratch,
-        Err(error) => return Ok(Err(error)),
-    };
+) -> std::result::Result<(), Failure> {
+    let scratch = call.allocate(8).await??;
     let (len_at, datatype_at) = (GuestAddr::from(scratch), GuestAddr::from(scratch + 4));
-    let filled = call
-        .write_i32("len", len_at, len)
-        .and_then(|()| call.write_i32("datatype", datatype_at, datatype));
-    if let Err(error) = filled {
-        return Ok(Err(error));
-    }
+    call.write_i32("len", len_at, len)?;
+    call.write_i32("datatype", datatype_at, datatype)?;
     let word = |addr: GuestAddr| (addr.get() as u32).cast_signed();
     let args = [word(invec), word(inoutvec), word(len_at), word(datatype_at)];
     call.call_guest(function, &args).await?;
     call.free(scratch).await?;
-    Ok(Ok(()))
+    Ok(())
 }
