@@ -3,3 +3,4 @@
 mod cli;
 mod guests;
 mod support;
+mod wasi;
