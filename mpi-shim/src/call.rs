@@ -388,7 +388,12 @@ impl<'a, T: MpiView> Call<'a, T> {
             .write_i32("handle", at, handle)
             .and_then(|()| self.write_i32("code", second, code));
         filled.map_err(wasmtime::Error::from)?;
-        self.call_guest(function, &[scratch.cast_signed(), (scratch + 4).cast_signed()]).await?;
+        // In wasm a variadic C function has one parameter more: a pointer to the further arguments.
+        // A handler written without the ellipsis does not have it.
+        let parameters =
+            self.guest_function(function).map_or(2, |f| f.ty(&self.caller).params().len());
+        let args = [scratch.cast_signed(), (scratch + 4).cast_signed(), 0];
+        self.call_guest(function, &args[..parameters.clamp(2, 3)]).await?;
         self.free(scratch).await?;
         Ok(())
     }

@@ -105,16 +105,17 @@ pub(crate) fn create(world: &World, parent: &Group, groups: &[Group]) -> Result<
         }
         outputs[member] = Some(new.at(rank as u32));
     }
-    let is_out = |rank: u32| {
-        let member = parent.rank_of(rank);
-        member.is_none_or(|member| outputs[member].is_none())
-    };
-    if let Some(missing) = made.values().flat_map(|new| new.group.iter()).find(|rank| is_out(*rank))
-    {
-        let detail = format!(
-            "world rank {missing} is in a group that others gave, but not in the one it gave itself"
-        );
-        return Err(MpiError::argument(ErrorClass::NotSame, "group", detail));
+    for new in made.values() {
+        let is_elsewhere = |rank: &u32| {
+            let output = parent.rank_of(*rank).and_then(|member| outputs[member].as_ref());
+            output.is_none_or(|output| output.context != new.context)
+        };
+        if let Some(rank) = new.group.iter().find(is_elsewhere) {
+            let detail = format!(
+                "world rank {rank} is in a group that others gave, but gave another one itself"
+            );
+            return Err(MpiError::argument(ErrorClass::NotSame, "group", detail));
+        }
     }
     Ok(outputs)
 }
