@@ -1,9 +1,13 @@
-//! The header guests compile against says the same as `abi.rs`.
+//! The header guests compile against says the same as `abi.rs` and the tables of host functions.
 //!
-//! The list comes from the header: a constant added there and forgotten in Rust fails here, and so
-//! does one that exists only in Rust.
+//! The list comes from the header: what is added there and forgotten in Rust fails here, and so
+//! does what exists only in Rust. Every function of the header is called by a guest.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use faasm_mpi_shim::abi;
 
@@ -51,6 +55,86 @@ fn the_status_is_eight_words() {
     let expected = ["int MPI_SOURCE;", "int MPI_TAG;", "int MPI_ERROR;", "int MPI_internal[5];"];
     assert_eq!(fields, expected);
     assert_eq!(abi::Status::SIZE_BYTES, 4 * 8);
+}
+
+#[test]
+fn every_function_of_the_header_is_offered_with_the_same_parameters() {
+    let offered: BTreeMap<_, Vec<_>> = faasm_mpi_shim::functions()
+        .map(|f| (f.name, f.parameters.iter().map(|(_, kind)| wasm_type_of_rust(kind)).collect()))
+        .collect();
+    let declared = header_functions();
+    assert!(declared.len() > 190, "the parser found only {} functions", declared.len());
+    for (name, parameters) in &declared {
+        match offered.get(name.as_str()) {
+            Some(ours) => assert_eq!(ours, parameters, "{name} has other parameters in mpi.h"),
+            None => panic!("{name} of mpi.h is not in a table of host functions"),
+        }
+    }
+    for name in offered.keys() {
+        assert!(declared.contains_key(*name), "{name} is offered and missing in mpi.h");
+    }
+}
+
+#[test]
+fn every_old_name_imports_a_function_of_today() {
+    let declared = header_functions();
+    let old: Vec<_> = declarations("MPI_ABI_OLD_NAME_").collect();
+    assert!(old.len() > 10, "the parser found only {} old names", old.len());
+    for (arguments, parameters) in old {
+        let today = format!("MPI_{}", arguments[2]);
+        let expected = declared.get(&today).unwrap_or_else(|| panic!("{today} is not declared"));
+        assert_eq!(expected, &parameters, "{} differs from {today}", arguments[1]);
+    }
+}
+
+#[test]
+fn every_function_is_called_by_a_guest() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../workloads/guests/mpi");
+    let mut called = BTreeSet::new();
+    for entry in fs::read_dir(&folder).expect("the guests are part of the repository") {
+        let path = entry.expect("the folder can be read").path();
+        let text = fs::read_to_string(&path).expect("a guest is a text");
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        called.extend(words.map(|word| word.strip_prefix('P').unwrap_or(word).to_owned()));
+    }
+    for name in header_functions().keys() {
+        assert!(called.contains(name), "no program of workloads/guests/mpi calls {name}");
+    }
+}
+
+/// Name and wasm types of the parameters of each function of the header.
+fn header_functions() -> BTreeMap<String, Vec<&'static str>> {
+    declarations("MPI_ABI_DECLARE_")
+        .map(|(arguments, parameters)| (format!("MPI_{}", arguments[1]), parameters))
+        .collect()
+}
+
+/// Arguments of each use of the declaring macro, and the types of the function's parameters.
+fn declarations(macro_name: &str) -> impl Iterator<Item = (Vec<&'static str>, Vec<&'static str>)> {
+    let start = format!("\n{macro_name}(");
+    let uses: Vec<_> = HEADER.split(&start).skip(1).collect();
+    uses.into_iter().map(|text| {
+        let (head, rest) = text.split_once('(').expect("a function has parameters");
+        let (list, _) = rest.split_once("))").expect("a declaration ends");
+        let arguments = head.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
+        let parameters = list.split(',').map(str::trim).filter(|text| *text != "void");
+        (arguments, parameters.map(wasm_type_of_c).collect())
+    })
+}
+
+/// A pointer, a handle and an `MPI_Aint` are 32 bits, and so is the address of variable arguments.
+fn wasm_type_of_c(parameter: &str) -> &'static str {
+    let by_value = !parameter.contains('*') && !parameter.contains('[');
+    let wide = ["MPI_Count ", "MPI_Offset "].iter().any(|kind| parameter.starts_with(kind));
+    if by_value && wide { "i64" } else { "i32" }
+}
+
+fn wasm_type_of_rust(kind: &str) -> &'static str {
+    match kind {
+        "i64" => "i64",
+        "i32" | "GuestAddr" => "i32",
+        other => panic!("{other} is no type of a host function's parameter"),
+    }
 }
 
 /// Value of each constant, aliases of other constants resolved.

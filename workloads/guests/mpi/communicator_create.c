@@ -34,6 +34,13 @@ static void duplicates(void)
     MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, later);
     CHECK(sum == size * (size - 1) / 2);
     MPI_Comm_free(&later);
+    MPI_Info_create(&info);
+    MPI_Comm_idup_with_info(with_info, info, &later, &request);
+    MPI_Info_free(&info);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
+    MPI_Comm_compare(with_info, later, &result);
+    CHECK(result == MPI_CONGRUENT);
+    MPI_Comm_free(&later);
     MPI_Comm_free(&copy);
     MPI_Barrier(with_info);
     MPI_Comm_free(&with_info);
@@ -112,6 +119,7 @@ static void freed_with_traffic(void)
 int main(int argc, char **argv)
 {
     MPI_Comm comm = MPI_COMM_NULL;
+    MPI_Group group UNUSED_;
     int result;
     start(&argc, &argv, "communicator_create");
     duplicates();
@@ -122,6 +130,10 @@ int main(int argc, char **argv)
     CHECK_CLASS(MPI_Comm_free(&comm), MPI_ERR_COMM);
     CHECK_CLASS(MPI_Comm_dup(MPI_COMM_NULL, &comm), MPI_ERR_COMM);
     CHECK_CLASS(MPI_Comm_compare(MPI_COMM_WORLD, MPI_COMM_NULL, &result), MPI_ERR_COMM);
+#ifndef MPICH_VERSION /* MPICH 4.0 takes an intracommunicator for its own remote side */
+    CHECK_CLASS(MPI_Comm_remote_size(MPI_COMM_WORLD, &result), MPI_ERR_COMM);
+    CHECK_CLASS(MPI_Comm_remote_group(MPI_COMM_WORLD, &group), MPI_ERR_COMM);
+#endif
     CHECK_CLASS(MPI_Comm_create(MPI_COMM_WORLD, MPI_GROUP_NULL, &comm), MPI_ERR_GROUP);
     return finish();
 }

@@ -19,6 +19,8 @@ static void check_type(MPI_Datatype type, size_t expected, const char *name)
     MPI_Type_size(type, &bytes);
     MPI_Type_size_x(type, &bytes_x);
     MPI_Type_get_extent(type, &lb, &extent);
+    MPI_Type_get_true_extent_x(type, &lb_x, &extent_x);
+    CHECK(lb_x == 0 && extent_x == (MPI_Count)expected);
     MPI_Type_get_extent_x(type, &lb_x, &extent_x);
     MPI_Type_get_true_extent(type, &true_lb, &true_extent);
     CHECK(bytes == (int)expected && bytes_x == (MPI_Count)expected);
