@@ -150,7 +150,7 @@ impl Build<'_> {
 }
 
 /// Counts up when the recipe below changes, so that a cache filled by an older one is not used.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 const COMMON: &[&str] = &[
     "-O2",
@@ -182,12 +182,19 @@ const EXCEPTION_TAG: &str = "\
 __cpp_exception:
 ";
 
-/// Puts a frame around main that no exception leaves.
+/// Puts a frame around main that catches what nobody else does.
 ///
-/// In WebAssembly an exception that nobody catches is found out only when it has left the last frame; with
-/// this frame `std::terminate` is called and prints its type and text, as native programs do.
-const MAIN_GUARD_SOURCE: &str = r#"extern "C" int __real___main_void();
-extern "C" int __wrap___main_void() noexcept { return __real___main_void(); }
+/// In WebAssembly an exception that nobody catches is found out only when it has left the last frame. Ending
+/// the program from inside a handler lets the runtime print its type and text, as native programs do.
+const MAIN_GUARD_SOURCE: &str = r#"namespace std { [[noreturn]] void terminate() noexcept; }
+extern "C" int __real___main_void();
+extern "C" int __wrap___main_void() {
+    try {
+        return __real___main_void();
+    } catch (...) {
+        std::terminate();
+    }
+}
 "#;
 
 /// The linker option that puts the guard around main.

@@ -185,8 +185,7 @@ mod tests {
 
     #[test]
     fn the_stub_names_functions_once_and_no_types() {
-        let stub =
-            mpi_stub("typedef int (*MPI_F)(int);int MPI_Send (MPI_Comm);int MPI_Send(int);");
+        let stub = mpi_stub("typedef int (*MPI_F)(int);int MPI_Send (MPI_Comm);int MPI_Send(int);");
         assert_eq!(stub, "#STUB\nMPI_Send\n");
     }
 }

@@ -4,5 +4,6 @@
 
 mod commands;
 mod failures;
+mod guests;
 mod modules;
 mod workplace;

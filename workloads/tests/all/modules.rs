@@ -41,7 +41,7 @@ fn the_guest_library_completes_libc() {
 fn cxx_with_exceptions_links_from_both_drivers() {
     let place = Workplace::new();
     for driver in ["faasm-c++", "faasm-cc"] {
-        place.succeed(driver, &format!("{} -o program", source("exceptions.cpp")));
+        place.succeed(driver, &format!("-Wall -Werror {} -o program", source("exceptions.cpp")));
         assert!(place.module("program").contains("__cxa_throw"), "{driver}");
     }
 }

@@ -60,9 +60,9 @@ static void library() {
         int numbers[] = {3, 1, 2};
         std::qsort(numbers, 3, sizeof(int), throwing_comparison);
     });
-    throws<std::out_of_range>("vector", [] { std::vector<int>(3).at(3); });
-    throws<std::out_of_range>("string", [] { std::string("a").at(7); });
-    throws<std::out_of_range>("map", [] { std::map<int, int>().at(1); });
+    throws<std::out_of_range>("vector", [] { (void)std::vector<int>(3).at(3); });
+    throws<std::out_of_range>("string", [] { (void)std::string("a").at(7); });
+    throws<std::out_of_range>("map", [] { (void)std::map<int, int>().at(1); });
     throws<std::invalid_argument>("stoi", [] { (void)std::stoi("x"); });
     throws<std::bad_alloc>("new", [] {
         for (int i = 0; i < 3; i++) sink = ::operator new(huge);
