@@ -143,12 +143,7 @@ impl MpiPort for RankPort {
             group.iter().for_each(|rank| self.wake_if_waiting(rank));
             return;
         }
-        // Each worker wakes its own ranks, so that the work is shared and queues stay local.
-        for worker in 0..self.job.scheduler().regular() {
-            let (job, group) = (self.job.clone(), group.clone());
-            let wake = move || job.wake_members(&group, worker);
-            self.job.scheduler().run_on(worker, Box::new(wake));
-        }
+        self.job.wake_group(group);
     }
 
     fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync)) {

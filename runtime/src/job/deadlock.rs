@@ -10,13 +10,15 @@ impl JobShared {
     /// has changed in between, there was an instant at which all of them waited, and then none can
     /// ever run again: a message in flight would have woken its receiver when it was sent.
     pub(crate) fn deadlock(&self) -> Option<Vec<RankState>> {
-        if self.is_ending() {
+        if self.is_ending() || self.has_wakes_in_flight() {
             return None;
         }
         let first: Vec<u64> = self.waiting_changes()?;
         let second: Vec<u64> = self.waiting_changes()?;
-        (first == second && self.ranks().iter().any(|rank| rank.doing().0 != Doing::Ended))
-            .then(|| self.rank_states())
+        (first == second
+            && !self.has_wakes_in_flight()
+            && self.ranks().iter().any(|rank| rank.doing().0 != Doing::Ended))
+        .then(|| self.rank_states())
     }
 
     /// Each rank's change counter, if every one waits in MPI or has ended.

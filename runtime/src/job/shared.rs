@@ -172,6 +172,8 @@ pub(crate) struct JobShared {
     scheduler: Arc<Scheduler>,
     started: Instant,
     processor_name: String,
+    /// Wake-ups that were handed to another worker and have not been carried out.
+    wakes_in_flight: AtomicU64,
     ending: AtomicBool,
 }
 
@@ -186,6 +188,7 @@ impl JobShared {
             scheduler,
             started: Instant::now(),
             processor_name: uname.nodename().to_string_lossy().into_owned(),
+            wakes_in_flight: AtomicU64::new(0),
             ending: AtomicBool::new(false),
         })
     }
@@ -195,8 +198,28 @@ impl JobShared {
         &self.ranks[rank as usize]
     }
 
+    /// Wakes all members of `group` that are suspended in an MPI call, each worker its own: so the
+    /// work is shared and the queues stay local.
+    pub(crate) fn wake_group(self: &Arc<Self>, group: &Group) {
+        let workers = self.scheduler.regular();
+        self.wakes_in_flight.fetch_add(u64::from(workers), Ordering::AcqRel);
+        for worker in 0..workers {
+            let (job, group) = (self.clone(), group.clone());
+            let wake = move || {
+                job.wake_members(&group, worker);
+                job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
+            };
+            self.scheduler.run_on(worker, Box::new(wake));
+        }
+    }
+
+    /// Whether some rank that is to go on may still look as if it waited.
+    pub(crate) fn has_wakes_in_flight(&self) -> bool {
+        self.wakes_in_flight.load(Ordering::Acquire) != 0
+    }
+
     /// Wakes the members of `group` that are placed on `worker` and suspended in an MPI call.
-    pub(crate) fn wake_members(&self, group: &Group, worker: u32) {
+    fn wake_members(&self, group: &Group, worker: u32) {
         let placed =
             |rank: &&RankShared| rank.task.get().is_some_and(|task| task.block() == worker);
         group

@@ -167,6 +167,8 @@ pub(crate) struct Scheduler {
     awake: CachePadded<AtomicU32>,
     /// The thread that watches the workers; it sleeps while all of them do.
     monitor: OnceLock<Thread>,
+    /// It sleeps, or is about to.
+    monitor_sleeps: AtomicBool,
 }
 
 impl Scheduler {
@@ -179,7 +181,8 @@ impl Scheduler {
             .map(|deque| CachePadded::new(WorkerQueue::new(deque.stealer())))
             .collect();
         let (awake, monitor) = (CachePadded::new(AtomicU32::new(0)), OnceLock::new());
-        (Arc::new(Self { workers, regular, awake, monitor }), deques)
+        let monitor_sleeps = AtomicBool::new(false);
+        (Arc::new(Self { workers, regular, awake, monitor, monitor_sleeps }), deques)
     }
 
     /// Names the thread that is unparked when the first worker wakes up.
@@ -207,11 +210,21 @@ impl Scheduler {
     pub(crate) fn count_awake(&self, awake: bool) {
         if !awake {
             self.awake.fetch_sub(1, Ordering::AcqRel);
-        } else if self.awake.fetch_add(1, Ordering::AcqRel) == 0
+        } else if self.awake.fetch_add(1, Ordering::SeqCst) == 0
+            && self.monitor_sleeps.load(Ordering::SeqCst)
             && let Some(monitor) = self.monitor.get()
         {
             monitor.unpark();
         }
+    }
+
+    /// Blocks the monitor's thread until a worker wakes up, or the thread is unparked.
+    pub(crate) fn sleep_of_monitor(&self) {
+        self.monitor_sleeps.store(true, Ordering::SeqCst);
+        if self.awake.load(Ordering::SeqCst) == 0 {
+            std::thread::park();
+        }
+        self.monitor_sleeps.store(false, Ordering::SeqCst);
     }
 
     /// Number of workers that are awake.

@@ -3,7 +3,7 @@
 //! While any worker runs it looks every few milliseconds for one that has been in the same poll all
 //! the time with other fibers queued behind, and wakes a parked or spare worker to take them over,
 //! so that one rank's long computation never stops its neighbours. It also lets the runtime look
-//! for deadlocks. While all workers sleep it sleeps too.
+//! for deadlocks. When all workers have slept for a while it sleeps too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,9 @@ use crate::scheduler::{Observer, Scheduler};
 
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_millis(5);
+/// Looks without any worker awake before the thread sleeps: workers that sleep and wake all the
+/// time should not wake this thread each time.
+const IDLE_LOOKS_MAX: u32 = 20;
 /// A poll that lasts so long holds the worker up.
 const PATIENCE: Duration = Duration::from_millis(9);
 
@@ -25,8 +28,8 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts the thread. `look_for_deadlocks` is called after every look, and once more when all
-    /// workers have gone to sleep.
+    /// Starts the thread. `look_for_deadlocks` is called after every look, so several times when
+    /// all workers have gone to sleep.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -38,12 +41,12 @@ impl Monitor {
         let (ended, watched) = (stop.clone(), scheduler.clone());
         let watch = move || {
             let mut observer = Observer::new(&watched, PATIENCE);
+            let mut idle_looks = 0;
             while !ended.load(Ordering::Acquire) {
-                if watched.awake() == 0 {
-                    look_for_deadlocks();
-                    if watched.awake() == 0 {
-                        std::thread::park();
-                    }
+                idle_looks = if watched.awake() == 0 { idle_looks + 1 } else { 0 };
+                if idle_looks > IDLE_LOOKS_MAX {
+                    watched.sleep_of_monitor();
+                    idle_looks = 0;
                     continue;
                 }
                 std::thread::park_timeout(PERIOD);
