@@ -1,6 +1,6 @@
 /*
  * Goal: one rank traps while the others wait: the job ends with rank, reason and a backtrace that names
- *       `inner` and `outer`.
+ *       `inner` and `outer` (`recurse`, whose frames are too many, for the stack).
  * Sizes: 1 or more ranks; the first argument says how: null, bounds, unreachable, divide, stack, signature.
  *        The second, if there, is the rank that traps (default: the last).
  * Expected: non-zero status.
@@ -17,10 +17,11 @@ static __attribute__((noinline)) int recurse(volatile int *depth)
 {
     volatile char room[1024];
     room[0] = (char)++*depth;
-    return recurse(depth) + room[0];
+    return *depth < 0 ? 0 : recurse(depth) + room[0];
 }
 
 static int takes_one(int x) { return x + 1; }
+static void (*volatile takes_two)(double, double) = (void (*)(double, double))(void (*)(void))takes_one;
 
 static __attribute__((noinline)) void inner(const char *how)
 {
@@ -30,7 +31,7 @@ static __attribute__((noinline)) void inner(const char *how)
     else if (strcmp(how, "unreachable") == 0) __builtin_trap();
     else if (strcmp(how, "divide") == 0) printf("%d\n", 7 / zero);
     else if (strcmp(how, "stack") == 0) printf("%d\n", recurse(&depth));
-    else if (strcmp(how, "signature") == 0) ((void (*volatile)(double, double))(void (*)(void))takes_one)(1, 2);
+    else if (strcmp(how, "signature") == 0) takes_two(1, 2);
     else fprintf(stderr, "trap: unknown way %s\n", how);
 }
 
