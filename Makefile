@@ -24,7 +24,8 @@ demo: build ## compile an MPI program and run it with 64 ranks
 	$(RELEASE)/faasm-run -n $(RANKS) --report $(DEMO)/demo.wasm
 
 test: ## run all tests
-	@.ci/setup rivals
+	@.ci/setup build
+	@bench/rivals.sh
 	@cargo build --workspace --bins
 	@target/debug/faasm-cc --faasm-install
 	@cargo test --workspace --no-fail-fast
@@ -32,7 +33,7 @@ test: ## run all tests
 check: fmt clippy test doc deny ## everything a change must pass
 
 bench: build ## measure beside Open MPI and MPICH; BENCH="--quick --only ring" passes options on
-	@.ci/setup rivals
+	@bench/rivals.sh
 	@cargo build --release --package faasm-bench
 	@$(RELEASE)/faasm-bench $(BENCH)
 

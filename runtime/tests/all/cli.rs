@@ -14,13 +14,17 @@ use rustix::process::Signal;
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, guests_dir, run};
 
 /// The guest that does what its first argument says.
-static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let program = build_dir().join("launcher.wasm");
+static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| guest("faasm/launcher.c"));
+
+/// Compiles a guest for one test.
+fn guest(source: &str) -> PathBuf {
+    let source = guests_dir().join(source);
+    let name = source.file_stem().expect("a file");
+    let program = build_dir().join(name).with_added_extension("cli.wasm");
     let options = ["-g", "-O1"].map(String::from);
-    compile(&guests_dir().join("faasm/launcher.c"), &options, &program)
-        .unwrap_or_else(|error| panic!("{error}"));
+    compile(&source, &options, &program).unwrap_or_else(|error| panic!("{error}"));
     program
-});
+}
 
 fn launcher() -> &'static str {
     LAUNCHER.to_str().expect("a UTF-8 path")
@@ -181,6 +185,29 @@ fn signals_end_the_job_within_a_second() {
         assert!(asked.elapsed() < Duration::from_millis(1500), "{mode}: {:?}", asked.elapsed());
         assert_eq!(ran.stdout.lines().count(), 4, "{ran:#?}");
     }
+}
+
+#[test]
+fn a_rank_that_computes_for_ever_does_not_keep_the_others() {
+    let program = guest("apps/endless.c");
+    let program = program.to_str().expect("a UTF-8 path");
+    let ran = run(&["-n", "3", "--timeout", "0.5", program]).expect_status(110);
+    assert_eq!(ran.stdout, "computing\n");
+    ran.expect_stderr("rank 0: running").expect_stderr("rank 1: waits in MPI_Barrier");
+}
+
+#[test]
+fn a_job_that_waits_uses_no_processor_time() {
+    let mut command = faasm_run();
+    command.args(["-n", "64"]).arg(guest("apps/wait_for_input.c"));
+    let running = Running::start_waiting(&mut command);
+    settle();
+    let before = running.processor_time();
+    settle();
+    let used = running.processor_time() - before;
+    running.signal(Signal::INT);
+    running.wait().expect_status(130);
+    assert!(used <= Duration::from_millis(10), "{used:?} of processor time in a second of waiting");
 }
 
 #[test]

@@ -17,9 +17,9 @@ use faasm_workloads::manifest::{Guest, Manifest};
 
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
 
-/// Guests that other tests run: `faasm/launcher.c` by `cli.rs`, `bench/` by the scenarios of the
-/// benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 2] = ["faasm/launcher.c", "bench/"];
+/// Guests that other tests run: `cli.rs`, `wasi.rs`, and for `bench/` the scenarios of the benchmarks.
+const CLAIMED_ELSEWHERE: [&str; 4] =
+    ["faasm/launcher.c", "apps/endless.c", "faasm/wasi.c", "bench/"];
 /// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
 /// one.
 const NATIVE_RANKS_MAX: u32 = 4;
@@ -133,7 +133,7 @@ fn compile_natively(guest: &Guest, program: &Path) -> Result<(), String> {
     let mut command = Command::new(if is_c { "mpicc.mpich" } else { "mpicxx.mpich" });
     command.arg(guests_dir().join(&guest.source)).args(["-O1", "-o"]).arg(program);
     finish(command.args(&guest.options).arg("-lm"))
-        .map_err(|error| format!("{error}\n(`.ci/setup rivals` installs MPICH)"))
+        .map_err(|error| format!("{error}\n(bench/rivals.sh installs MPICH)"))
 }
 
 /// All C and C++ files below `dir`.

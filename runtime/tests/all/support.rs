@@ -1,9 +1,10 @@
 //! Running programs, and compiling guests for them.
 
 use std::{
+    fs,
     io::{Read, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -45,12 +46,24 @@ impl Ran {
 pub(crate) struct Running {
     child: Child,
     started: Instant,
+    stdin: Option<ChildStdin>,
     stdout: JoinHandle<String>,
     stderr: JoinHandle<String>,
 }
 
 impl Running {
+    /// Starts a program that reads `input`.
     pub(crate) fn start(command: &mut Command, input: &str) -> Self {
+        let mut running = Self::start_waiting(command);
+        let mut stdin = running.stdin.take().expect("nobody has taken it");
+        let input = input.to_owned();
+        // A program that does not read its input ends with it unread.
+        thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        running
+    }
+
+    /// Starts a program whose input stays open and empty.
+    pub(crate) fn start_waiting(command: &mut Command) -> Self {
         let started = Instant::now();
         let mut child = command
             .stdin(Stdio::piped())
@@ -58,13 +71,19 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut stdin = child.stdin.take().expect("it is piped");
-        let input = input.to_owned();
-        // A program that does not read its input ends with it unread.
-        thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        let stdin = child.stdin.take();
         let stdout = collect(child.stdout.take().expect("it is piped"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        Self { child, started, stdout, stderr }
+        Self { child, started, stdin, stdout, stderr }
+    }
+
+    /// Processor time used so far, in the kernel's hundredths of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks = |field: usize| fields[field].parse::<u64>().expect("a number of ticks");
+        Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
