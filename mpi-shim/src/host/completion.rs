@@ -412,14 +412,21 @@ async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) ->
     let handle = call.read_i32s("request", request, 1)?[0];
     let mpi = call.mpi();
     known(mpi, handle)?;
-    let entry = mpi.requests.get_mut(handle);
-    if entry.is_some_and(|entry| {
-        entry.freed = true;
-        entry.is_done()
-    }) {
+    give_up(mpi, handle);
+    call.write_i32("request", request, abi::MPI_REQUEST_NULL)
+}
+
+/// Lets a request vanish as soon as it is done.
+fn give_up<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) {
+    let Some(request) = mpi.requests.get_mut(handle) else { return };
+    request.freed = true;
+    let (done, also) = (request.is_done(), request.also);
+    if done {
         mpi.requests.remove(handle);
     }
-    call.write_i32("request", request, abi::MPI_REQUEST_NULL)
+    if let Some(also) = also {
+        give_up(mpi, also);
+    }
 }
 
 /// The status a completion call would give now.

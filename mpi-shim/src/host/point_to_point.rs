@@ -1,6 +1,6 @@
 //! Point-to-point communication (MPI-5.0 chapter 3): starting sends and receives, and probing.
 
-use faasm_mpi_engine::datatype::Predefined;
+use faasm_mpi_engine::datatype::{Datatype, Predefined};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
@@ -198,7 +198,15 @@ async fn sendrecv<T: MpiView>(
     let receive = receive_request(mpi, incoming)?;
     let send = send_request(mpi, SendMode::Standard, outgoing)?;
     let receive = start(mpi, receive)?;
-    let send = start(mpi, send)?;
+    let send = match start(mpi, send) {
+        Ok(send) => send,
+        Err(error) => {
+            // The receive must not write into the buffer after the call has failed.
+            mpi.matching.cancel(receive.cast_unsigned());
+            mpi.requests.remove(receive);
+            return Err(error);
+        }
+    };
     let sent = wait_one(call, send).await;
     finish_receive(call, receive, status).await?;
     sent.error.map_or(Ok(()), Err)
@@ -589,10 +597,18 @@ fn receive_request<P: MpiPort>(mpi: &mut MpiCtx<P>, args: Args) -> Result<Reques
     Ok(new)
 }
 
+/// The typed buffer of the arguments, checked as far as the datatype's layout is not needed.
 #[inline]
 fn buffer<P: MpiPort>(mpi: &MpiCtx<P>, args: Args) -> Result<Buffer> {
     let count = MpiCtx::<P>::count(args.count)?;
-    Ok(Buffer { addr: args.buf.get(), count, datatype: mpi.datatype(args.datatype)? })
+    let datatype = mpi.datatype(args.datatype)?;
+    // MPI_BOTTOM is for types with absolute displacements; nothing of C lies at address 0 itself.
+    let is_relative = matches!(datatype, Datatype::Predefined(_));
+    if args.buf.is_null() && is_relative && count > 0 && args.peer != abi::MPI_PROC_NULL {
+        let detail = "the buffer is a null pointer; give the address of the data";
+        return Err(MpiError::argument(ErrorClass::Buffer, "buf", detail));
+    }
+    Ok(Buffer { addr: args.buf.get(), count, datatype })
 }
 
 /// An active request with its other fields empty.
