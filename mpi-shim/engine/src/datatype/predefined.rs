@@ -131,6 +131,7 @@ macro_rules! predefined {
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The datatype with this ABI handle.
+            #[inline]
             pub const fn from_handle(handle: i32) -> Option<Self> {
                 match handle { $($handle => Some(Self::$variant),)* _ => None }
             }
@@ -230,11 +231,13 @@ impl Predefined {
     }
 
     /// Bytes of data in one element, without padding (`MPI_Type_size`).
+    #[inline]
     pub const fn size(self) -> usize {
         self.measures().size as usize
     }
 
     /// Distance between consecutive elements of an array (`MPI_Type_get_extent`).
+    #[inline]
     pub const fn extent(self) -> usize {
         self.measures().extent as usize
     }
@@ -244,6 +247,7 @@ impl Predefined {
         self.measures().alignment as usize
     }
 
+    #[inline]
     const fn measures(self) -> Measures {
         MEASURES[self as usize - HANDLE_MIN]
     }
