@@ -38,12 +38,14 @@ where
         hand_out(site, outputs);
     })
     .await;
-    match (own_error, outcome?) {
-        (Some(error), _) => Err(error),
-        (None, Outcome::Value(value)) => value.downcast().map(|value| *value).map_err(|_| {
+    if let Some(error) = own_error {
+        return Err(error);
+    }
+    match outcome? {
+        Outcome::Value(value) => value.downcast().map(|value| *value).map_err(|_| {
             MpiError::new(ErrorClass::Intern, "a meeting ended with a value of another kind")
         }),
-        (None, _) => {
+        _ => {
             let detail = format!("other members did not call {function} when this one did");
             Err(MpiError::new(ErrorClass::NotSame, detail))
         }
