@@ -246,12 +246,9 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
     }
 
-    /// Lets other ranks run when `dest` has much to receive.
-    #[inline]
-    pub async fn yield_if_congested(&mut self, dest: u32) {
-        if self.mpi().port.is_congested(dest) {
-            yield_now().await;
-        }
+    /// Lets other ranks of this worker run.
+    pub async fn yield_now(&mut self) {
+        yield_now().await;
     }
 
     /// Lets other ranks of this worker run when a polling call has failed a few times in a row.
@@ -346,7 +343,8 @@ impl<'a, T: MpiView> Call<'a, T> {
     pub async fn finish(&mut self, result: Result<()>) -> wasmtime::Result<i32> {
         match result {
             Ok(()) => Ok(abi::MPI_SUCCESS),
-            Err(error) => self.raise(error).await,
+            // Boxed, to keep the futures of calls that succeed small.
+            Err(error) => Box::pin(self.raise(error)).await,
         }
     }
 

@@ -196,9 +196,10 @@ impl Site {
         self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members
     }
 
-    /// Number of meetings completed so far; acquires what the last member published.
+    /// Number of meetings completed so far; acquires what the last member published, and is
+    /// sequentially consistent with a waiter's announcement that it suspends.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// Ends the meeting: members that wait may go. Only the last member calls it.
@@ -209,7 +210,7 @@ impl Site {
         }
         let left = self.pending_outcomes.swap(false, Ordering::Relaxed);
         self.has_outcomes.store(left, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Whether the meeting that was released last left outcomes for its members.

@@ -122,12 +122,19 @@ async fn blocking_send<T: MpiView>(
     // Only a send that has to wait needs an entry in the table, for the answer to find.
     if mode != SendMode::Synchronous && request.is_eager() {
         call.mpi().start_send(&request, 0)?;
-        call.yield_if_congested(request.peer).await;
+        if call.mpi().port.is_congested(request.peer) {
+            Box::pin(call.yield_now()).await;
+        }
         return Ok(());
     }
+    Box::pin(send_and_wait(call, request)).await
+}
+
+/// Sends what the receiver has to answer.
+async fn send_and_wait<T: MpiView>(call: &mut Call<'_, T>, request: Request) -> Result<()> {
     let handle = start(call.mpi(), request)?;
-    let status = wait_one(call, handle).await;
-    status.error.map_or(Ok(()), Err)
+    let sent = wait_one(call, handle).await;
+    sent.error.map_or(Ok(()), Err)
 }
 
 async fn recv<T: MpiView>(
@@ -142,8 +149,8 @@ async fn recv<T: MpiView>(
 ) -> Result<()> {
     let request = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
     if peer == abi::MPI_PROC_NULL || call.mpi().matching.posted_len() > 0 {
-        let handle = start(call.mpi(), request)?;
-        return finish_receive(call, handle, status).await;
+        // Boxed, to keep the future of the common case small.
+        return Box::pin(receive_posted(call, request, status)).await;
     }
     let pattern = pattern(request.context, peer, tag);
     let completion = match call.mpi().receive_directly(&pattern, &request.buffer) {
@@ -157,6 +164,16 @@ async fn recv<T: MpiView>(
     call.mpi().error_comm = comm;
     put_status(call, status, &completion.status)?;
     completion.error.map_or(Ok(()), Err)
+}
+
+/// Receives by way of the table of requests, in the order of the other posted receives.
+async fn receive_posted<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: Request,
+    status: GuestAddr,
+) -> Result<()> {
+    let handle = start(call.mpi(), request)?;
+    finish_receive(call, handle, status).await
 }
 
 async fn finish_receive<T: MpiView>(

@@ -29,6 +29,8 @@ pub(crate) struct RankPort {
     reader: Reader,
     spin: Spin,
     suspended: bool,
+    /// What was last told to others about a wait.
+    pending: Option<Pending>,
     fruitless: u32,
 }
 
@@ -36,7 +38,15 @@ impl RankPort {
     /// The port of `rank`; there is one for each rank.
     pub(crate) fn new(job: Arc<JobShared>, rank: u32, spins: bool) -> Self {
         let reader = Reader::default();
-        Self { job, rank, reader, spin: Spin::new(spins), suspended: false, fruitless: 0 }
+        Self {
+            job,
+            rank,
+            reader,
+            spin: Spin::new(spins),
+            suspended: false,
+            pending: None,
+            fruitless: 0,
+        }
     }
 
     fn wake_if_waiting(&self, rank: u32) {
@@ -123,7 +133,13 @@ impl MpiPort for RankPort {
             shared.resume();
             return Poll::Ready(());
         }
-        shared.suspend(pending);
+        // A loop waits in the same way again and again; only news are worth the lock.
+        if self.pending.as_ref() == Some(pending) {
+            shared.suspend_again();
+        } else {
+            self.pending = Some(*pending);
+            shared.suspend(pending);
+        }
         shared.mailbox().set_waiting();
         if self.reader.is_ready(shared.mailbox()) || is_done() {
             shared.mailbox().clear_waiting();

@@ -122,6 +122,12 @@ impl RankShared {
         self.set_doing(WAITING);
     }
 
+    /// The rank suspends in the MPI call it suspended in last time.
+    #[inline]
+    pub(crate) fn suspend_again(&self) {
+        self.set_doing(WAITING);
+    }
+
     /// The rank goes on.
     #[inline]
     pub(crate) fn resume(&self) {

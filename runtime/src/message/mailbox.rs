@@ -6,7 +6,7 @@
 //! one sender are taken in the order in which they were sent.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use faasm_mpi_shim::port::{Header, Kind, Message, Payload};
 use parking_lot::Mutex;
@@ -55,7 +55,7 @@ impl Mailbox {
     pub(crate) fn push_overflow(&self, message: Message) {
         let mut overflow = self.overflow.lock();
         overflow.push_back(message);
-        self.overflow_len.store(overflow.len(), Ordering::Release);
+        self.overflow_len.store(overflow.len(), Ordering::SeqCst);
     }
 
     /// Whether so much is queued that a sender should let the receiver run.
@@ -64,9 +64,11 @@ impl Mailbox {
     }
 
     /// Declares that the receiver is about to suspend. It must look for messages once more.
+    ///
+    /// The flag, the publication of a message (or of a site's epoch) and both looks at them are
+    /// sequentially consistent: so either the receiver sees the message or the sender the flag.
     pub(crate) fn set_waiting(&self) {
-        self.waiting.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.waiting.store(true, Ordering::SeqCst);
     }
 
     /// Whether the receiver is suspended and nothing has woken it yet.
@@ -79,13 +81,16 @@ impl Mailbox {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the receiver was waiting; only one caller is told so for each time it waits.
+    /// Whether the receiver was waiting. Two callers at once may both be told so; waking twice is harmless.
     ///
     /// What the receiver shall see was published before.
     #[inline]
     pub(crate) fn take_waiting(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::AcqRel)
+        let waiting = self.waiting.load(Ordering::SeqCst);
+        if waiting {
+            self.waiting.store(false, Ordering::Release);
+        }
+        waiting
     }
 }
 
@@ -103,7 +108,7 @@ impl Reader {
     pub(crate) fn is_ready(&self, mailbox: &Mailbox) -> bool {
         mailbox.ring.is_ready(self.position)
             || !self.drained.is_empty()
-            || mailbox.overflow_len.load(Ordering::Relaxed) != 0
+            || mailbox.overflow_len.load(Ordering::SeqCst) != 0
     }
 
     /// Takes the next message.

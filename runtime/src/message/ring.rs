@@ -78,7 +78,8 @@ impl Ring {
         line.words[2].store(route, Ordering::Relaxed);
         line.words[3].store(names, Ordering::Relaxed);
         store(&line.words[4..], small);
-        line.words[0].store(position + 1, Ordering::Release);
+        // Sequentially consistent against the receiver's flag: see `Mailbox::set_waiting`.
+        line.words[0].store(position + 1, Ordering::SeqCst);
         true
     }
 
@@ -113,7 +114,7 @@ impl Ring {
     /// Whether a message lies at `position`.
     #[inline]
     pub(super) fn is_ready(&self, position: u64) -> bool {
-        self.line(position).words[0].load(Ordering::Relaxed) == position + 1
+        self.line(position).words[0].load(Ordering::SeqCst) == position + 1
     }
 
     /// Position behind the last line that any sender has claimed.

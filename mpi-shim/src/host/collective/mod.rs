@@ -8,6 +8,6 @@ mod execution;
 mod functions;
 mod meeting;
 
-pub(super) use functions::{FUNCTIONS, add_to_linker};
 pub(crate) use execution::mismatch;
+pub(super) use functions::{FUNCTIONS, add_to_linker};
 pub(crate) use meeting::{barrier, meet};
