@@ -20,6 +20,9 @@ use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests
 /// Guests that other tests run: `cli.rs`, `wasi.rs`, and for `bench/` the scenarios of the benchmarks.
 const CLAIMED_ELSEWHERE: [&str; 4] =
     ["faasm/launcher.c", "apps/endless.c", "faasm/wasi.c", "bench/"];
+/// Erroneous programs whose members call different functions: the standard leaves open what
+/// happens; we report an error where MPICH waits for ever.
+const NOT_PORTABLE: [&str; 1] = ["communicator_misuse"];
 /// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
 /// one.
 const NATIVE_RANKS_MAX: u32 = 4;
@@ -50,6 +53,7 @@ fn a_native_mpi_agrees() {
         .into_iter()
         .filter(|guest| guest.exit == 0 && guest.expect_stderr.is_empty())
         .filter(|guest| guest.source.starts_with("mpi"))
+        .filter(|guest| !NOT_PORTABLE.contains(&&*guest.name))
         .collect();
     assert!(!portable.is_empty(), "no guest could be compared");
     check_all(&portable, |guest| {
