@@ -144,7 +144,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let mut comm_world =
             Communicator::new(CONTEXT_WORLD, everyone, rank, world.world_site().clone(), fatal);
         "MPI_COMM_WORLD".clone_into(&mut comm_world.name);
-        let alone = std::sync::Arc::new(Site::new(1));
+        let alone = std::sync::Arc::new(Site::new(std::iter::once(0)));
         let mut comm_self = Communicator::new(CONTEXT_SELF, only(rank), 0, alone, fatal);
         "MPI_COMM_SELF".clone_into(&mut comm_self.name);
         Self {

@@ -19,6 +19,8 @@ pub struct World {
     size: u32,
     /// For each rank, the index of its program on the command line (`MPI_APPNUM`).
     app_numbers: Box<[u32]>,
+    /// For each rank, the worker it was placed on.
+    lanes: Box<[u32]>,
     next_context: AtomicU32,
     world_site: Arc<Site>,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
@@ -36,14 +38,16 @@ struct Gathering {
 }
 
 impl World {
-    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`.
-    pub fn new(app_numbers: Vec<u32>) -> Arc<Self> {
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]` on worker `lanes[i]`.
+    pub fn new(app_numbers: Vec<u32>, lanes: Vec<u32>) -> Arc<Self> {
+        assert_eq!(app_numbers.len(), lanes.len(), "every rank has a program and a worker");
         let size = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
         Arc::new(Self {
             size,
             app_numbers: app_numbers.into(),
             next_context: AtomicU32::new(CONTEXT_WORLD + 1),
-            world_site: Arc::new(Site::new(size)),
+            world_site: Arc::new(Site::new(lanes.iter().copied())),
+            lanes: lanes.into(),
             gatherings: Mutex::default(),
         })
     }
@@ -61,6 +65,12 @@ impl World {
     /// Where the members of `MPI_COMM_WORLD` meet.
     pub const fn world_site(&self) -> &Arc<Site> {
         &self.world_site
+    }
+
+    /// A site for these members, given by world rank.
+    pub fn new_site(&self, members: impl Iterator<Item = u32>) -> Arc<Site> {
+        let lane = |rank: u32| self.lanes.get(rank as usize).copied().unwrap_or(0);
+        Arc::new(Site::new(members.map(lane)))
     }
 
     /// A context no communicator of this job has had.
@@ -87,7 +97,7 @@ impl World {
             None => {
                 queue.push_back(Gathering {
                     context: self.new_context(),
-                    site: Arc::new(Site::new(size)),
+                    site: self.new_site(members.iter().copied()),
                     has_joined: vec![false; size as usize].into(),
                 });
                 queue.len() - 1
@@ -137,7 +147,9 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Site {
     members: u32,
-    arrived: AtomicU32,
+    lanes: Box<[Lane]>,
+    /// Lanes whose members have all arrived.
+    full_lanes: AtomicU32,
     /// Some member of the meeting under way is not at a barrier.
     has_arrivals: AtomicBool,
     /// Number of completed meetings.
@@ -149,9 +161,18 @@ pub struct Site {
     slots: Box<[Slot]>,
 }
 
+/// The members of one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
+struct Lane {
+    members: u32,
+    arrived: AtomicU32,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
 struct Slot {
+    lane: u32,
     content: Mutex<SlotContent>,
 }
 
@@ -162,16 +183,30 @@ struct SlotContent {
 }
 
 impl Site {
-    /// A site for this many members.
-    pub fn new(members: u32) -> Self {
+    /// A site for as many members as `workers` has items: for each the worker it was placed on.
+    pub fn new(workers: impl Iterator<Item = u32>) -> Self {
+        let mut seen: Vec<u32> = Vec::new();
+        let mut lanes: Vec<Lane> = Vec::new();
+        let slots: Box<[Slot]> = workers
+            .map(|worker| {
+                let lane = seen.iter().rposition(|other| *other == worker).unwrap_or_else(|| {
+                    seen.push(worker);
+                    lanes.push(Lane::default());
+                    lanes.len() - 1
+                });
+                lanes[lane].members += 1;
+                Slot { lane: lane as u32, content: Mutex::default() }
+            })
+            .collect();
         Self {
-            members,
-            arrived: AtomicU32::new(0),
+            members: u32::try_from(slots.len()).expect("ranks are counted in 32 bits"),
+            lanes: lanes.into(),
+            full_lanes: AtomicU32::new(0),
             has_arrivals: AtomicBool::new(false),
             epoch: AtomicU64::new(0),
             pending_outcomes: AtomicBool::new(false),
             has_outcomes: AtomicBool::new(false),
-            slots: (0..members).map(|_| Slot::default()).collect(),
+            slots,
         }
     }
 
@@ -193,7 +228,11 @@ impl Site {
                 self.has_arrivals.store(true, Ordering::Relaxed);
             }
         }
-        self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members
+        // Members of one worker count themselves in their lane; only its last one touches the line
+        // that workers share.
+        let lane = &self.lanes[self.slots[member as usize].lane as usize];
+        lane.arrived.fetch_add(1, Ordering::AcqRel) + 1 == lane.members
+            && self.full_lanes.fetch_add(1, Ordering::AcqRel) + 1 == self.lanes.len() as u32
     }
 
     /// Number of meetings completed so far; acquires what the last member published, and is
@@ -204,7 +243,8 @@ impl Site {
 
     /// Ends the meeting: members that wait may go. Only the last member calls it.
     pub fn release(&self) {
-        self.arrived.store(0, Ordering::Relaxed);
+        self.full_lanes.store(0, Ordering::Relaxed);
+        self.lanes.iter().for_each(|lane| lane.arrived.store(0, Ordering::Relaxed));
         if self.has_arrivals.load(Ordering::Relaxed) {
             self.has_arrivals.store(false, Ordering::Relaxed);
         }

@@ -11,7 +11,7 @@ use wasmtime::Linker;
 
 use crate::error::Error;
 use crate::faaslet::{FaasletState, Start, run};
-use crate::job::{End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor};
+use crate::job::{End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor, block};
 use crate::launch::Launch;
 use crate::module::{Module, ModuleLoader, Progress};
 use crate::scheduler::{Scheduler, Task};
@@ -189,11 +189,6 @@ impl Runtime {
     }
 }
 
-/// Worker of `rank`: ranks are placed in contiguous blocks, so that neighbours share a worker.
-const fn block(rank: u32, ranks: u32, workers: u32) -> u32 {
-    (rank as u64 * workers as u64 / ranks as u64) as u32
-}
-
 /// Ends every job whose ranks all wait for each other, and forgets the jobs that have ended.
 fn end_deadlocks(jobs: &Jobs) {
     let mut jobs = jobs.lock();
@@ -205,18 +200,5 @@ fn end_deadlocks(jobs: &Jobs) {
         {
             supervisor.do_send(End { outcome: Outcome::Deadlock { states } });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::block;
-
-    #[test]
-    fn blocks_are_contiguous_and_balanced() {
-        let blocks: Vec<_> = (0..7).map(|rank| block(rank, 7, 3)).collect();
-        assert_eq!(blocks, [0, 0, 0, 1, 1, 2, 2]);
-        assert_eq!((0..2).map(|rank| block(rank, 2, 2)).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(block(29_999, 30_000, 64), 63);
     }
 }

@@ -21,6 +21,11 @@ const POLLS_BEFORE_YIELD: u32 = 3;
 /// Groups up to this size are woken rank by rank.
 const DIRECT_WAKES_MAX: usize = 8;
 
+/// Looks at the mailbox between two looks at the worker's queues, and how often both are done
+/// between two looks at the clock.
+const LOOKS_BETWEEN_PAUSES: u32 = 6;
+const LOOKS_BETWEEN_CLOCKS: u32 = 16;
+
 /// Rank `rank` of a job.
 #[derive(Debug)]
 pub(crate) struct RankPort {
@@ -107,14 +112,20 @@ impl MpiPort for RankPort {
         let mailbox = self.job.rank(self.rank).mailbox();
         let started = Instant::now();
         loop {
-            for _ in 0..32 {
-                if self.reader.is_ready(mailbox) || is_done() {
-                    self.spin.learn(true);
-                    return true;
+            for _ in 0..LOOKS_BETWEEN_CLOCKS {
+                // A pause lasts as long as several looks, so there are several looks a pause.
+                for _ in 0..LOOKS_BETWEEN_PAUSES {
+                    if self.reader.is_ready(mailbox) || is_done() {
+                        self.spin.learn(true);
+                        return true;
+                    }
+                }
+                if !LocalQueue::is_worker_idle() {
+                    return false;
                 }
                 spin_loop();
             }
-            if !LocalQueue::is_worker_idle() || started.elapsed() >= limit {
+            if started.elapsed() >= limit {
                 self.spin.learn(false);
                 return false;
             }

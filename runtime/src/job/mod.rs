@@ -9,7 +9,7 @@ mod supervisor;
 
 pub use handle::{JobHandle, RankEvent};
 pub use report::{JobReport, Outcome, RankState, RankStatus};
-pub(crate) use shared::{JobShared, OutsideWaits};
+pub(crate) use shared::{JobShared, OutsideWaits, block};
 pub(crate) use spec::MAX_RANKS;
 pub use spec::{AppSpec, JobBuilder, JobSpec, StdinPolicy};
 pub(crate) use supervisor::{End, RankExited, Supervisor};

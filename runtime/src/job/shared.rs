@@ -187,10 +187,12 @@ impl JobShared {
     /// The shared state of a job whose rank `i` runs program `app_numbers[i]`.
     pub(crate) fn new(app_numbers: Vec<u32>, scheduler: Arc<Scheduler>) -> Arc<Self> {
         let lines = ring_lines(app_numbers.len());
+        let ranks = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
+        let lanes = (0..ranks).map(|rank| block(rank, ranks, scheduler.regular())).collect();
         let uname = rustix::system::uname();
         Arc::new(Self {
             ranks: (0..app_numbers.len()).map(|_| RankShared::new(lines)).collect(),
-            world: World::new(app_numbers),
+            world: World::new(app_numbers, lanes),
             scheduler,
             started: Instant::now(),
             processor_name: uname.nodename().to_string_lossy().into_owned(),
@@ -273,6 +275,11 @@ impl JobShared {
     }
 }
 
+/// Worker of `rank`: ranks are placed in contiguous blocks, so that neighbours share a worker.
+pub(crate) const fn block(rank: u32, ranks: u32, workers: u32) -> u32 {
+    (rank as u64 * workers as u64 / ranks as u64) as u32
+}
+
 /// Cache lines of each rank's ring: more for few ranks, less where thousands share the memory.
 const fn ring_lines(ranks: usize) -> usize {
     match ranks {
@@ -298,5 +305,18 @@ impl WasiHooks for OutsideWaits {
 
     fn wait_ends(&self) {
         self.job.rank(self.rank).set_doing(RUNNING);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::block;
+
+    #[test]
+    fn blocks_are_contiguous_and_balanced() {
+        let blocks: Vec<_> = (0..7).map(|rank| block(rank, 7, 3)).collect();
+        assert_eq!(blocks, [0, 0, 0, 1, 1, 2, 2]);
+        assert_eq!((0..2).map(|rank| block(rank, 2, 2)).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(block(29_999, 30_000, 64), 63);
     }
 }

@@ -28,8 +28,7 @@ pub(crate) type Color = (Option<i32>, i32);
 impl Made {
     /// A new communicator of `group`, seen by its rank 0.
     pub(crate) fn new(world: &World, group: Group) -> Self {
-        let size = u32::try_from(group.len()).expect("a group is no larger than the world");
-        let (context, site) = (world.new_context(), Arc::new(Site::new(size)));
+        let (context, site) = (world.new_context(), world.new_site(group.iter()));
         Self { context, group, rank: 0, site }
     }
 
