@@ -11,10 +11,9 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
     sync::{
-        Arc, OnceLock,
+        Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -61,7 +60,7 @@ pub enum OutputFailure {
 /// Writes the output of all ranks to our standard output and error, lines whole.
 pub struct Multiplexer {
     shared: Arc<Shared>,
-    ticker: OnceLock<JoinHandle<()>>,
+    clock_thread: Once,
 }
 
 struct Shared {
@@ -138,7 +137,7 @@ impl Multiplexer {
             clock: Mutex::default(),
             clock_changed: Condvar::new(),
         };
-        Ok(Self { shared: Arc::new(shared), ticker: OnceLock::new() })
+        Ok(Self { shared: Arc::new(shared), clock_thread: Once::new() })
     }
 
     /// Prints lines of the launcher itself on standard error, between those of the ranks. Gives up
@@ -156,10 +155,11 @@ impl Multiplexer {
         }
     }
 
-    /// Writes what is still kept, after the last rank has ended.
+    /// Writes what is still kept, after the last rank has ended. A stream on which a rank that was
+    /// left behind is stuck is left alone.
     pub fn finish(&self) {
         for port in &self.shared.ports {
-            let mut state = port.state.lock();
+            let Some(mut state) = port.state.try_lock_for(MESSAGE_PATIENCE) else { continue };
             let PortState { merger, out, .. } = &mut *state;
             merger.finish(out);
             self.shared.flush(port, &mut state);
@@ -170,12 +170,12 @@ impl Multiplexer {
     fn arm_clock(&self) {
         self.shared.clock.lock().armed = true;
         self.shared.clock_changed.notify_one();
-        self.ticker.get_or_init(|| {
+        self.clock_thread.call_once(|| {
             let shared = Arc::clone(&self.shared);
             std::thread::Builder::new()
                 .name("faasm-prompt".to_owned())
                 .spawn(move || shared.run_clock())
-                .expect("a process that runs a job can start one more thread")
+                .expect("a process that runs a job can start one more thread");
         });
     }
 }
@@ -221,10 +221,6 @@ impl Drop for Multiplexer {
         self.finish();
         self.shared.clock.lock().stop = true;
         self.shared.clock_changed.notify_one();
-        if let Some(ticker) = self.ticker.take() {
-            // A panic of that thread has been reported by the panic hook.
-            let _ = ticker.join();
-        }
     }
 }
 

@@ -211,6 +211,20 @@ fn a_job_that_waits_uses_no_processor_time() {
 }
 
 #[test]
+fn a_job_whose_output_nobody_reads_can_be_ended() {
+    let mut command = faasm_run();
+    command.args(["-n", "2", launcher(), "flood"]).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("faasm-run starts");
+    settle();
+    let asked = Instant::now();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, Signal::INT).expect("it still runs");
+    let status = child.wait().expect("it is our child");
+    assert_eq!(status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+}
+
+#[test]
 fn a_signal_shows_the_state_of_all_ranks() {
     let running = start(&["-n", "3"], &["sleep"]);
     settle();

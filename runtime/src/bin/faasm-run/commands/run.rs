@@ -82,17 +82,8 @@ fn supervise(
     output: &Multiplexer,
     events: &flume::Receiver<Event>,
 ) -> Arc<JobReport> {
-    let mut give_up = None;
     loop {
-        let event = match give_up {
-            None => {
-                events.recv().expect("this thread holds a sender through the watcher of signals")
-            }
-            Some((at, status)) => match events.recv_deadline(at) {
-                Ok(event) => event,
-                Err(_) => signals::leave(status),
-            },
-        };
+        let event = events.recv().expect("the watcher of signals holds a sender");
         let status = match event {
             Event::Ended(report) => return report,
             Event::Signal(signals::SHOW_STATES) => {
@@ -106,8 +97,8 @@ fn supervise(
                 1
             }
         };
+        signals::leave_after(PATIENCE, status);
         handle.kill(status);
-        give_up.get_or_insert((Instant::now() + PATIENCE, status));
     }
 }
 
@@ -228,7 +219,7 @@ const fn exit_status(code: i32) -> i32 {
     }
 }
 
-/// How long a job that was told to end may take to do so.
+/// How long a job that was told to end may take to do so, its last output included.
 const PATIENCE: Duration = Duration::from_millis(900);
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Signals: the first SIGINT or SIGTERM asks the job to end, the second ends this process at once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -52,7 +55,20 @@ impl Signals {
     }
 }
 
+/// Ends this process in a while whatever it is doing then, for example waiting for who does not read
+/// its output.
+pub(super) fn leave_after(patience: Duration, status: i32) {
+    let leave = move || {
+        std::thread::sleep(patience);
+        leave(status)
+    };
+    if std::thread::Builder::new().name("faasm-leave".to_owned()).spawn(leave).is_err() {
+        // Without a thread to watch the end there is no orderly one.
+        self::leave(status);
+    }
+}
+
 /// Ends this process without waiting for anything.
-pub(super) fn leave(status: i32) -> ! {
+fn leave(status: i32) -> ! {
     signal_hook::low_level::exit(status)
 }
