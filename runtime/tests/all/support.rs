@@ -123,7 +123,10 @@ fn text(collected: JoinHandle<String>) -> String {
 
 /// `faasm-run` as it was built for these tests.
 pub(crate) fn faasm_run() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_faasm-run"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faasm-run"));
+    // The place of a panic is enough; the way there is hundreds of lines long.
+    command.env("RUST_BACKTRACE", "0");
+    command
 }
 
 /// Runs `faasm-run` with these arguments.
