@@ -87,7 +87,6 @@ impl World {
         &self,
         (context, tag, members): (u32, i32, &[u32]),
         member: u32,
-        size: u32,
     ) -> (u32, Arc<Site>) {
         let mut gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (context, tag, members.to_vec());
@@ -98,7 +97,7 @@ impl World {
                 queue.push_back(Gathering {
                     context: self.new_context(),
                     site: self.new_site(members.iter().copied()),
-                    has_joined: vec![false; size as usize].into(),
+                    has_joined: vec![false; members.len()].into(),
                 });
                 queue.len() - 1
             }
@@ -287,17 +286,17 @@ mod tests {
 
     #[test]
     fn the_nth_call_of_each_member_belongs_together() {
-        let world = World::new(vec![0; 3]);
+        let world = World::new(vec![0; 3], vec![0, 0, 1]);
         let key = (7, 1, &[0, 2][..]);
-        let early = [world.gather(key, 0, 2), world.gather(key, 0, 2)];
-        let late = [world.gather(key, 1, 2), world.gather(key, 1, 2)];
+        let early = [world.gather(key, 0), world.gather(key, 0)];
+        let late = [world.gather(key, 1), world.gather(key, 1)];
         assert_ne!(early[0].0, early[1].0);
         for (mine, theirs) in early.iter().zip(&late) {
             assert_eq!(mine.0, theirs.0);
             assert!(Arc::ptr_eq(&mine.1, &theirs.1));
         }
         assert!(world.gatherings.lock().expect("no panic").is_empty());
-        let other = world.gather((7, 2, &[0, 2]), 0, 2);
+        let other = world.gather((7, 2, &[0, 2]), 0);
         assert_ne!(other.0, world.gather((7, 1, &[0, 1]), 0, 2).0);
     }
 }

@@ -82,6 +82,12 @@ impl RankExit {
         !matches!(self, Self::Completed { code: 0 } | Self::Killed)
     }
 
+    /// Whether the others are to be ended too, for they could wait for this rank for ever. One that
+    /// returned a code in order has finalized MPI or never started it.
+    pub(crate) const fn dooms_job(&self) -> bool {
+        self.is_failure() && !matches!(self, Self::Completed { .. })
+    }
+
     /// What happened, for a report; `None` where there is nothing to say.
     pub fn reason(&self) -> Option<String> {
         match self {

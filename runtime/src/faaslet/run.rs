@@ -88,7 +88,11 @@ impl Drop for Farewell {
         if let Some(output) = &self.output {
             output.close(self.rank);
         }
-        let exit = std::mem::replace(&mut self.exit, RankExit::Killed);
+        let mut exit = std::mem::replace(&mut self.exit, RankExit::Killed);
+        if std::thread::panicking() {
+            let reason = "a bug of the runtime ended this rank; its message stands above";
+            exit = RankExit::Failed { reason: reason.to_owned() };
+        }
         self.supervisor.do_send(RankExited { rank: self.rank, exit });
     }
 }

@@ -1,7 +1,7 @@
 //! The supervisor of a job: an actor to which its ranks are linked.
 //!
-//! Each rank's end is a message. The first failure ends all other ranks, as mpirun does; the last
-//! end completes the report.
+//! Each rank's end is a message. The first failure ends all other ranks, as mpirun does, unless the
+//! rank had left MPI in order, so that nobody can wait for it; the last end completes the report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +45,8 @@ pub(crate) struct Supervisor {
     exits: Vec<Option<RankExit>>,
     running: usize,
     outcome: Option<Outcome>,
+    /// A rank that ended in order but with an exit code that is not zero.
+    first_failed: Option<u32>,
     events: flume::Sender<RankEvent>,
     report: flume::Sender<Arc<JobReport>>,
     reported: bool,
@@ -65,6 +67,7 @@ impl Supervisor {
             exits: vec![None; running],
             running,
             outcome: None,
+            first_failed: None,
             events,
             report,
             reported: false,
@@ -115,7 +118,10 @@ impl Supervisor {
         let (messages, bytes) = self.shared.traffic();
         let ranks = self.exits.iter().map(|exit| exit.clone().unwrap_or(RankExit::Killed));
         let report = JobReport {
-            outcome: self.outcome.take().unwrap_or(Outcome::Success),
+            outcome: self.outcome.take().unwrap_or(match self.first_failed {
+                Some(rank) => Outcome::RankFailed { rank },
+                None => Outcome::Success,
+            }),
             ranks: ranks.collect(),
             wall: self.started.elapsed(),
             messages,
@@ -145,10 +151,12 @@ impl Handler<RankExited> for Supervisor {
 
     fn handle(&mut self, message: RankExited, context: &mut Self::Context) {
         let RankExited { rank, exit } = message;
-        let failed = exit.is_failure();
+        let (failed, dooms) = (exit.is_failure(), exit.dooms_job());
         self.ended(rank, exit);
-        if failed {
+        if dooms {
             self.end(Outcome::RankFailed { rank }, context);
+        } else if failed {
+            self.first_failed.get_or_insert(rank);
         }
         self.finish_if_done();
     }

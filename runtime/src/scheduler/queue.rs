@@ -125,35 +125,28 @@ impl WorkerQueue {
     ///
     /// The caller must look at its queues once more afterwards.
     pub(crate) fn park(&self, waker: &Waker) {
+        self.set_waker(waker);
+        self.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Sets what wakes the parked thread.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
         let mut slot = self.waker.lock();
         match slot.as_mut() {
             Some(held) => held.clone_from(waker),
             None => *slot = Some(waker.clone()),
         }
-        drop(slot);
-        self.parked.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
     }
 
-    /// The thread runs again.
-    pub(crate) fn unparked(&self) {
-        self.parked.store(false, Ordering::Relaxed);
+    /// Ends the parking; `false` when it was ended already.
+    fn end_parking(&self) -> bool {
+        self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the thread sleeps or is about to.
     pub(crate) fn is_parked(&self) -> bool {
         self.parked.load(Ordering::SeqCst)
-    }
-
-    /// Wakes the thread if it is parked. What it shall see was published before.
-    pub(crate) fn unpark(&self) {
-        fence(Ordering::SeqCst);
-        if self.parked.load(Ordering::Relaxed)
-            && self.parked.swap(false, Ordering::AcqRel)
-            && let Some(waker) = self.waker.lock().as_ref()
-        {
-            waker.wake_by_ref();
-        }
     }
 }
 
@@ -206,6 +199,28 @@ impl Scheduler {
         &self.workers[index as usize]
     }
 
+    /// Wakes worker `index` if it is parked. What it shall see was published before.
+    ///
+    /// It counts as awake from now on, although its thread needs a while: a worker that has just
+    /// handed it work should expect an answer and not fall asleep itself.
+    pub(crate) fn unpark(&self, index: u32) {
+        fence(Ordering::SeqCst);
+        if self.unparked(index)
+            && let Some(waker) = self.worker(index).waker.lock().as_ref()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Worker `index` is not parked any more; `false` when it was not.
+    pub(crate) fn unparked(&self, index: u32) -> bool {
+        let ended = self.worker(index).end_parking();
+        if ended {
+            self.count_awake(true);
+        }
+        ended
+    }
+
     /// A worker's thread begins or stops to run.
     pub(crate) fn count_awake(&self, awake: bool) {
         if !awake {
@@ -242,7 +257,7 @@ impl Scheduler {
                 local.deque.push(task);
                 // An event of this thread's own event loop while the run loop sleeps.
                 if self.worker(home).parked.load(Ordering::Relaxed) {
-                    self.worker(home).unpark();
+                    self.unpark(home);
                 }
                 None
             }
@@ -251,7 +266,7 @@ impl Scheduler {
         if let Some(task) = remote {
             let worker = self.worker(home);
             worker.inbox.push(Errand::Poll(task));
-            worker.unpark();
+            self.unpark(home);
         }
     }
 
@@ -268,7 +283,7 @@ impl Scheduler {
         }
         let worker = self.worker(index);
         worker.inbox.push(Errand::Call(call));
-        worker.unpark();
+        self.unpark(index);
     }
 
     /// Polls `task` on worker `index`, whose thread this is.
@@ -317,7 +332,7 @@ impl Scheduler {
     pub(crate) fn unpark_any(&self) {
         let parked = (0..self.len()).find(|index| self.worker(*index).is_parked());
         if let Some(index) = parked {
-            self.worker(index).unpark();
+            self.unpark(index);
         }
     }
 }

@@ -23,6 +23,16 @@ impl Spin {
         if self.enabled { Duration::from_nanos(self.limit_ns) } else { Duration::ZERO }
     }
 
+    /// Learns that work came `after` this time, when spinning had been given up already.
+    ///
+    /// Without this a bound that has become short could never find out that longer would pay.
+    pub(crate) fn learn_of_sleep(&mut self, after: Duration) {
+        let needed_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        if needed_ns < LIMIT_MAX_NS {
+            self.limit_ns = self.limit_ns.max(needed_ns.saturating_mul(2)).min(LIMIT_MAX_NS);
+        }
+    }
+
     /// Learns from one round of spinning.
     pub(crate) fn learn(&mut self, paid_off: bool) {
         let next = if paid_off { self.limit_ns.saturating_mul(2) } else { self.limit_ns / 2 };
@@ -41,6 +51,11 @@ mod tests {
         assert_eq!(spin.limit(), Duration::from_nanos(LIMIT_MIN_NS));
         (0..20).for_each(|_| spin.learn(true));
         assert_eq!(spin.limit(), Duration::from_nanos(LIMIT_MAX_NS));
+        (0..20).for_each(|_| spin.learn(false));
+        spin.learn_of_sleep(Duration::from_secs(1));
+        assert_eq!(spin.limit(), Duration::from_nanos(LIMIT_MIN_NS));
+        spin.learn_of_sleep(Duration::from_micros(40));
+        assert_eq!(spin.limit(), Duration::from_micros(80));
         assert_eq!(Spin::new(false).limit(), Duration::ZERO);
     }
 }

@@ -56,7 +56,11 @@ impl RunLoop {
         while !self.stop.load(Ordering::Acquire) {
             match self.burst() {
                 Burst::Over => tokio::task::yield_now().await,
-                Burst::Idle => self.park().await,
+                Burst::Idle => {
+                    let asleep = Instant::now();
+                    self.park().await;
+                    self.spin.learn_of_sleep(asleep.elapsed());
+                }
             }
         }
         self.scheduler.count_awake(false);
@@ -115,26 +119,25 @@ impl RunLoop {
     /// Leaves the thread to its event loop until a task is queued.
     async fn park(&self) {
         let queue = self.scheduler.worker(self.index);
-        let mut parked = false;
+        let mut counted = false;
         poll_fn(|cx| {
-            if parked && !queue.is_parked() {
-                self.scheduler.count_awake(true);
-                return Poll::Ready(());
-            }
-            queue.park(cx.waker());
-            if !parked {
+            if std::mem::replace(&mut counted, true) {
+                queue.set_waker(cx.waker());
+                if !queue.is_parked() {
+                    return Poll::Ready(());
+                }
+            } else {
+                queue.park(cx.waker());
                 self.scheduler.count_awake(false);
-                parked = true;
             }
             // A wake-up of a task by this thread's own event loop goes to the local queue.
-            if queue.is_inbox_empty()
+            let stays = queue.is_inbox_empty()
                 && LocalQueue::is_empty()
-                && !self.stop.load(Ordering::Acquire)
-            {
+                && !self.stop.load(Ordering::Acquire);
+            if stays {
                 return Poll::Pending;
             }
-            queue.unparked();
-            self.scheduler.count_awake(true);
+            self.scheduler.unparked(self.index);
             Poll::Ready(())
         })
         .await;

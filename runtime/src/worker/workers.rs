@@ -108,7 +108,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         for index in 0..self.scheduler.len() {
-            self.scheduler.worker(index).unpark();
+            self.scheduler.unpark(index);
         }
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();

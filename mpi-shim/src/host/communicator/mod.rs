@@ -238,11 +238,12 @@ async fn idup<T: MpiView>(
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
     let parent = call.mpi().comm(comm)?;
-    let (parent_context, rank, size) = (parent.context, parent.rank, parent.size());
+    let (parent_context, rank) = (parent.context, parent.rank);
     let group = parent.group.clone();
     // Joining comes first: a member whose callback fails must not shift its later calls.
-    let key = (parent_context, IDUP_TAG, &[][..]);
-    let (context, site) = call.mpi().port.world().gather(key, rank, size);
+    let members: Vec<_> = group.iter().collect();
+    let key = (parent_context, IDUP_TAG, members.as_slice());
+    let (context, site) = call.mpi().port.world().gather(key, rank);
     let inherited = Inherited::prepare(call, comm, info).await?;
     inherited.install(call, comm, Made { context, group, rank, site }, newcomm)?;
     let handle = insert_complete(call.mpi(), comm)?;
@@ -280,9 +281,9 @@ async fn comm_create_group<T: MpiView>(
     }
     let made = group.rank_of(mpi.port.rank()).map(|rank| {
         let members: Vec<_> = group.iter().collect();
-        let (rank, size) = (rank as u32, members.len() as u32);
+        let rank = rank as u32;
         let key = (parent_context, tag, members.as_slice());
-        let (context, site) = mpi.port.world().gather(key, rank, size);
+        let (context, site) = mpi.port.world().gather(key, rank);
         Made { context, group, rank, site }
     });
     put_made(call, comm, made, newcomm)
