@@ -14,6 +14,7 @@ mod info;
 mod op;
 mod pack;
 mod point_to_point;
+mod probe;
 mod status;
 mod topology;
 
@@ -35,6 +36,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     op::FUNCTIONS,
     pack::FUNCTIONS,
     point_to_point::FUNCTIONS,
+    probe::FUNCTIONS,
     status::FUNCTIONS,
     topology::FUNCTIONS,
 ];
@@ -53,6 +55,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> was
     op::add_to_linker(linker)?;
     pack::add_to_linker(linker)?;
     point_to_point::add_to_linker(linker)?;
+    probe::add_to_linker(linker)?;
     status::add_to_linker(linker)?;
     topology::add_to_linker(linker)?;
     Ok(())

@@ -1,12 +1,12 @@
-//! Point-to-point communication (MPI-5.0 chapter 3): starting sends and receives, and probing.
+//! Point-to-point communication (MPI-5.0 chapter 3): starting sends and receives.
 
 use faasm_mpi_engine::datatype::{Datatype, Predefined};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use crate::abi::{self, Status};
+use crate::abi;
 use crate::call::{Call, MpiView};
-use crate::ctx::{MpiCtx, OtherEntry, bad_handle};
+use crate::ctx::{MpiCtx, bad_handle};
 use crate::host::buffer::check_room;
 use crate::host::completion::{put_status, wait_one};
 use crate::port::{MpiPort, Pending};
@@ -57,18 +57,6 @@ host_functions! {
     call fn MPI_Start(request: GuestAddr) = start_persistent;
     /// Starts several persistent requests. Section 3.9.
     call fn MPI_Startall(count: i32, requests: GuestAddr) = start_all;
-    /// Waits for a matching message without receiving it. Section 3.8.1.
-    call fn MPI_Probe(source: i32, tag: i32, comm: i32, status: GuestAddr) = probe;
-    /// Looks for a matching message. Section 3.8.1.
-    call fn MPI_Iprobe(source: i32, tag: i32, comm: i32, flag: GuestAddr, status: GuestAddr) = iprobe;
-    /// Waits for a matching message and extracts it. Section 3.8.2.
-    call fn MPI_Mprobe(source: i32, tag: i32, comm: i32, message: GuestAddr, status: GuestAddr) = mprobe;
-    /// Looks for a matching message and extracts it. Section 3.8.2.
-    call fn MPI_Improbe(source: i32, tag: i32, comm: i32, flag: GuestAddr, message: GuestAddr, status: GuestAddr) = improbe;
-    /// Receives an extracted message. Section 3.8.3.
-    call fn MPI_Mrecv(buf: GuestAddr, count: i32, datatype: i32, message: GuestAddr, status: GuestAddr) = mrecv;
-    /// Starts to receive an extracted message. Section 3.8.3.
-    call fn MPI_Imrecv(buf: GuestAddr, count: i32, datatype: i32, message: GuestAddr, request: GuestAddr) = imrecv;
 }
 
 /// The arguments that most calls share.
@@ -176,7 +164,7 @@ async fn receive_posted<T: MpiView>(
     finish_receive(call, handle, status).await
 }
 
-async fn finish_receive<T: MpiView>(
+pub(super) async fn finish_receive<T: MpiView>(
     call: &mut Call<'_, T>,
     handle: i32,
     status: GuestAddr,
@@ -385,189 +373,7 @@ fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     begin(mpi, handle)
 }
 
-async fn probe<T: MpiView>(
-    call: &mut Call<'_, T>,
-    source: i32,
-    tag: i32,
-    comm: i32,
-    status: GuestAddr,
-) -> Result<()> {
-    let (context, found) = probe_target(call.mpi(), source, tag, comm)?;
-    let found = match found {
-        Some(found) => found,
-        None => {
-            let pattern = pattern(context, source, tag);
-            let pending = pending(call.function, source, tag, context);
-            call.wait(&pending, &|| false, move |mpi| mpi.probe(&pattern)).await
-        }
-    };
-    put_status(call, status, &found)
-}
-
-async fn iprobe<T: MpiView>(
-    call: &mut Call<'_, T>,
-    source: i32,
-    tag: i32,
-    comm: i32,
-    flag: GuestAddr,
-    status: GuestAddr,
-) -> Result<()> {
-    let (context, found) = probe_target(call.mpi(), source, tag, comm)?;
-    let found = found.or_else(|| call.mpi().probe(&pattern(context, source, tag)));
-    call.write_i32("flag", flag, i32::from(found.is_some()))?;
-    match found {
-        Some(found) => put_status(call, status, &found),
-        None => {
-            call.yield_if_due().await;
-            Ok(())
-        }
-    }
-}
-
-async fn mprobe<T: MpiView>(
-    call: &mut Call<'_, T>,
-    source: i32,
-    tag: i32,
-    comm: i32,
-    message: GuestAddr,
-    status: GuestAddr,
-) -> Result<()> {
-    let (context, found) = probe_target(call.mpi(), source, tag, comm)?;
-    if let Some(found) = found {
-        call.write_i32("message", message, abi::MPI_MESSAGE_NO_PROC)?;
-        return put_status(call, status, &found);
-    }
-    let pattern = pattern(context, source, tag);
-    let pending = pending(call.function, source, tag, context);
-    call.wait(&pending, &|| false, move |mpi| mpi.probe(&pattern)).await;
-    extract(call, source, tag, comm, message, status).map(|_| ())
-}
-
-async fn improbe<T: MpiView>(
-    call: &mut Call<'_, T>,
-    source: i32,
-    tag: i32,
-    comm: i32,
-    flag: GuestAddr,
-    message: GuestAddr,
-    status: GuestAddr,
-) -> Result<()> {
-    let (_, found) = probe_target(call.mpi(), source, tag, comm)?;
-    let done = match found {
-        Some(found) => {
-            call.write_i32("message", message, abi::MPI_MESSAGE_NO_PROC)?;
-            put_status(call, status, &found)?;
-            true
-        }
-        None => {
-            call.mpi().progress();
-            extract(call, source, tag, comm, message, status)?
-        }
-    };
-    call.write_i32("flag", flag, i32::from(done))?;
-    if !done {
-        call.yield_if_due().await;
-    }
-    Ok(())
-}
-
-/// Takes a matching message out of the unexpected queue; returns whether there was one.
-fn extract<T: MpiView>(
-    call: &mut Call<'_, T>,
-    source: i32,
-    tag: i32,
-    comm: i32,
-    message: GuestAddr,
-    status: GuestAddr,
-) -> Result<bool> {
-    let mpi = call.mpi();
-    let context = mpi.comm(comm)?.context;
-    let Some((envelope, arrived)) = mpi.matching.extract(&pattern(context, source, tag)) else {
-        return Ok(false);
-    };
-    let found = Status {
-        source: envelope.source,
-        tag: envelope.tag,
-        count_bytes: arrived.payload.len().cast_signed(),
-        ..Status::EMPTY
-    };
-    let handle = mpi.others.insert(OtherEntry::Message(arrived, comm)).ok_or_else(too_many)?;
-    call.write_i32("message", message, handle)?;
-    put_status(call, status, &found)?;
-    Ok(true)
-}
-
-async fn mrecv<T: MpiView>(
-    call: &mut Call<'_, T>,
-    buf: GuestAddr,
-    count: i32,
-    datatype: i32,
-    message: GuestAddr,
-    status: GuestAddr,
-) -> Result<()> {
-    let handle = matched_receive(call, buf, count, datatype, message)?;
-    finish_receive(call, handle, status).await
-}
-
-async fn imrecv<T: MpiView>(
-    call: &mut Call<'_, T>,
-    buf: GuestAddr,
-    count: i32,
-    datatype: i32,
-    message: GuestAddr,
-    request: GuestAddr,
-) -> Result<()> {
-    let handle = matched_receive(call, buf, count, datatype, message)?;
-    call.write_i32("request", request, handle)
-}
-
-/// Receives an extracted message; the request is complete.
-fn matched_receive<T: MpiView>(
-    call: &mut Call<'_, T>,
-    buf: GuestAddr,
-    count: i32,
-    datatype: i32,
-    message: GuestAddr,
-) -> Result<i32> {
-    let handle = call.read_i32s("message", message, 1)?[0];
-    let mpi = call.mpi();
-    let count = MpiCtx::<T::Port>::count(count)?;
-    let buffer = Buffer { addr: buf.get(), count, datatype: mpi.datatype(datatype)? };
-    let no_process = handle == abi::MPI_MESSAGE_NO_PROC;
-    if !no_process && !matches!(mpi.others.get(handle), Some(OtherEntry::Message(..))) {
-        return Err(bad_handle(ErrorClass::Request, "message", handle, abi::MPI_MESSAGE_NULL));
-    }
-    let source = if no_process { abi::MPI_PROC_NULL } else { abi::MPI_ANY_SOURCE };
-    let mut request = request(Operation::Receive { source }, buffer, abi::MPI_COMM_SELF);
-    let message_entry = mpi.others.remove(handle);
-    if let Some(OtherEntry::Message(_, comm)) = &message_entry {
-        request.comm = *comm;
-        mpi.error_comm = *comm;
-    }
-    let name = insert(mpi, request)?;
-    match message_entry {
-        Some(OtherEntry::Message(arrived, _)) => mpi.deliver(name, &arrived),
-        _ => mpi.complete(name, Completion { status: Status::PROC_NULL, error: None }),
-    }
-    call.write_i32("message", message, abi::MPI_MESSAGE_NULL)?;
-    Ok(name)
-}
-
-/// Checks a probe's arguments; gives the context, and the status where the source is `MPI_PROC_NULL`.
-fn probe_target<P: MpiPort>(
-    mpi: &mut MpiCtx<P>,
-    source: i32,
-    tag: i32,
-    comm: i32,
-) -> Result<(u32, Option<Status>)> {
-    let communicator = mpi.comm(comm)?;
-    let context = communicator.context;
-    check_tag(tag, true)?;
-    check_rank("source", source, communicator.size(), true)?;
-    Ok((context, (source == abi::MPI_PROC_NULL).then_some(Status::PROC_NULL)))
-}
-
-const fn pending(function: &'static str, peer: i32, tag: i32, context: u32) -> Pending {
+pub(super) const fn pending(function: &'static str, peer: i32, tag: i32, context: u32) -> Pending {
     Pending { function, peer: Some(peer), tag: Some(tag), context }
 }
 
@@ -629,7 +435,7 @@ fn buffer<P: MpiPort>(mpi: &MpiCtx<P>, args: Args) -> Result<Buffer> {
 }
 
 /// An active request with its other fields empty.
-const fn request(operation: Operation, buffer: Buffer, comm: i32) -> Request {
+pub(super) const fn request(operation: Operation, buffer: Buffer, comm: i32) -> Request {
     Request {
         operation,
         buffer,
@@ -657,7 +463,7 @@ fn start<P: MpiPort>(mpi: &mut MpiCtx<P>, request: Request) -> Result<i32> {
     }
 }
 
-fn insert<P: MpiPort>(mpi: &mut MpiCtx<P>, request: Request) -> Result<i32> {
+pub(super) fn insert<P: MpiPort>(mpi: &mut MpiCtx<P>, request: Request) -> Result<i32> {
     mpi.requests.insert(request).ok_or_else(too_many)
 }
 
@@ -685,12 +491,12 @@ pub(crate) fn insert_complete<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Res
     insert(mpi, new)
 }
 
-fn too_many() -> MpiError {
+pub(super) fn too_many() -> MpiError {
     MpiError::new(ErrorClass::NoMem, "a million requests or messages are alive already")
 }
 
 #[inline]
-fn check_tag(tag: i32, any: bool) -> Result<()> {
+pub(super) fn check_tag(tag: i32, any: bool) -> Result<()> {
     if tag >= 0 || (any && tag == abi::MPI_ANY_TAG) {
         return Ok(());
     }
@@ -699,7 +505,7 @@ fn check_tag(tag: i32, any: bool) -> Result<()> {
 }
 
 #[inline]
-fn check_rank(argument: &'static str, rank: i32, size: u32, any: bool) -> Result<()> {
+pub(super) fn check_rank(argument: &'static str, rank: i32, size: u32, any: bool) -> Result<()> {
     let is_sentinel = rank == abi::MPI_PROC_NULL || (any && rank == abi::MPI_ANY_SOURCE);
     if is_sentinel || (rank >= 0 && rank.cast_unsigned() < size) {
         return Ok(());
