@@ -297,6 +297,6 @@ mod tests {
         }
         assert!(world.gatherings.lock().expect("no panic").is_empty());
         let other = world.gather((7, 2, &[0, 2]), 0);
-        assert_ne!(other.0, world.gather((7, 1, &[0, 1]), 0, 2).0);
+        assert_ne!(other.0, world.gather((7, 1, &[0, 1]), 0).0);
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn worlds(size: usize) -> (Arc<World>, Group) {
-        (World::new(vec![0; size]), Group::world(size))
+        (World::new(vec![0; size], vec![0; size]), Group::world(size))
     }
 
     fn listed(made: &Option<Made>) -> Option<(Vec<u32>, u32)> {
