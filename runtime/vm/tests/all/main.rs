@@ -1,6 +1,7 @@
 //! Tests of faasm-vm through its public interface, one module a subject.
 
 mod artifact;
+mod engine;
 mod rewrite;
 
 /// Assembles a module from text.
