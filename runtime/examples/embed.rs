@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faasm_runtime::{Multiplexer, MultiplexerOptions, Runtime};
+use faasm_runtime::{Multiplexer, MultiplexerOptions, Outcome, Runtime};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -15,6 +15,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let job = runtime.job(&module).ranks(ranks).args(args).output(output.clone()).spawn()?;
     let report = job.wait();
     output.finish();
+    if let Outcome::Deadlock { states } = &report.outcome {
+        eprintln!("deadlock: the ranks wait for each other");
+        states.iter().for_each(|state| eprintln!("  {state}"));
+    }
     for (rank, exit) in report.ranks.iter().enumerate() {
         if let Some(reason) = exit.reason() {
             eprintln!("rank {rank} {reason}");
