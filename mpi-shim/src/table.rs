@@ -1,4 +1,4 @@
-//! The list of host functions, declared once per chapter by [`host_functions!`].
+//! The list of host functions, declared once per chapter by `host_functions!`.
 //!
 //! From one declaration come the registration under `MPI_x` and `PMPI_x`, the name in reports, and
 //! the list that tests compare with `mpi.h`.
