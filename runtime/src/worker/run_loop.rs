@@ -15,6 +15,8 @@ use crate::scheduler::{LocalQueue, Observer, Scheduler, Spin, Task};
 const BURST: Duration = Duration::from_millis(1);
 /// Polls between two looks at the clock, and at the inbox.
 const POLLS_BETWEEN_LOOKS: u32 = 64;
+/// Looks at the inbox between two looks at the clock and at other workers.
+const LOOKS_BETWEEN_CLOCKS: u32 = 64;
 /// A fiber that computes for so long has its neighbours taken over by idle workers.
 const STEAL_AFTER: Duration = Duration::from_micros(200);
 
@@ -99,7 +101,7 @@ impl RunLoop {
         }
         let (started, limit) = (Instant::now(), self.spin.limit());
         while started.elapsed() < limit {
-            for _ in 0..16 {
+            for _ in 0..LOOKS_BETWEEN_CLOCKS {
                 if let Some(task) = self.scheduler.worker(self.index).pop_inbox() {
                     self.spin.learn(true);
                     return Some(task);

@@ -113,6 +113,7 @@ fn run<T: MpiView>(call: &mut Call<'_, T>, comm: i32, contributions: &[Contribut
     match large(contributions) {
         None => execute(contributions, &members).err().unwrap_or_default(),
         Some(Err(failures)) => failures,
+        Some(Ok(plan)) if plan.parts() < 2 => plan.run(&members).err().unwrap_or_default(),
         Some(Ok(plan)) => {
             let failures = std::sync::Mutex::new(Failures::default());
             mpi.port.in_parallel(plan.parts(), &|part| {
@@ -127,17 +128,28 @@ fn run<T: MpiView>(call: &mut Call<'_, T>, comm: i32, contributions: &[Contribut
     }
 }
 
-/// The plan of an operation that is worth several threads.
+/// The plan of an operation that may be worth several threads.
 fn large(contributions: &[Contribution]) -> Option<std::result::Result<Plan<'_>, Failures>> {
-    let largest = |side: &Side| side.bytes(contributions.len());
-    let bytes = |one: &Contribution| largest(&one.send).max(largest(&one.recv));
+    let bytes = |one: &Contribution| {
+        side_bytes(&one.send, contributions.len()).max(side_bytes(&one.recv, contributions.len()))
+    };
     let total = contributions.iter().map(bytes).fold(0, u64::saturating_add);
     if total < PARALLEL_BYTES_MIN {
         return None;
     }
-    match Plan::new(contributions) {
-        Ok(plan) if plan.parts() < 2 => None,
-        result => Some(result),
+    Some(Plan::new(contributions))
+}
+
+/// About how many bytes a side has for or from `peers` peers, without looking at each block where
+/// all are equal.
+fn side_bytes(side: &Side, peers: usize) -> u64 {
+    match side {
+        Side::Absent | Side::InPlace => 0,
+        Side::Buffer(buffer) => {
+            let block = buffer.datatype.bytes(buffer.count).unwrap_or(u64::MAX);
+            block.saturating_mul(peers as u64)
+        }
+        Side::Vector(_) | Side::Typed(_) => side.bytes(peers),
     }
 }
 

@@ -7,6 +7,10 @@ mod commands;
 
 use std::{io::Write as _, time::Instant};
 
+/// Each MPI call allocates and frees a small future; this allocator does it in half the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let begun = Instant::now();
     let status = match args::parse(std::env::args_os().skip(1)) {
