@@ -19,7 +19,10 @@ pub struct Communicator {
     /// This process's rank in it.
     pub rank: u32,
     /// Where its members meet for collectives.
-    pub site: Arc<Site>,
+    ///
+    /// The outer count is this rank's own: taking part in a meeting does not touch a cache line of
+    /// all members.
+    pub site: Arc<Arc<Site>>,
     /// Number of collectives this rank has entered here.
     pub meetings: u64,
     /// Handle of its error handler.
@@ -43,7 +46,7 @@ impl Communicator {
             context,
             group,
             rank,
-            site,
+            site: Arc::new(site),
             meetings: 0,
             errhandler,
             topology: None,

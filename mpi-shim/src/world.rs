@@ -143,29 +143,36 @@ pub enum Outcome {
 ///
 /// A member's slot is written by the member before it counts itself in, by the last member while
 /// all others wait, and by the member again only after its release; so its lock is never contended.
+///
+/// Nothing is reset between meetings: counters go on counting, and a member knows the number of its
+/// meeting. What members on different workers write lies on different cache lines.
 #[derive(Debug)]
 pub struct Site {
     members: u32,
     lanes: Box<[Lane]>,
-    /// Lanes whose members have all arrived.
-    full_lanes: AtomicU32,
+    /// Lanes filled so far, over all meetings.
+    filled: Padded<AtomicU64>,
     /// Some member of the meeting under way is not at a barrier.
     has_arrivals: AtomicBool,
-    /// Number of completed meetings.
-    epoch: AtomicU64,
     /// The meeting under way will leave outcomes.
-    pending_outcomes: AtomicBool,
-    /// The last meeting has left outcomes.
-    has_outcomes: AtomicBool,
+    will_leave: AtomicBool,
+    /// Twice the number of completed meetings, plus 1 if the last one has left outcomes.
+    epoch: Padded<AtomicU64>,
     slots: Box<[Slot]>,
 }
+
+/// A value that shares its cache line, and the one fetched with it, with nothing else.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
 
 /// The members of one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Lane {
     members: u32,
-    arrived: AtomicU32,
+    /// Arrivals so far, over all meetings.
+    arrived: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -200,11 +207,10 @@ impl Site {
         Self {
             members: u32::try_from(slots.len()).expect("ranks are counted in 32 bits"),
             lanes: lanes.into(),
-            full_lanes: AtomicU32::new(0),
+            filled: Padded::default(),
             has_arrivals: AtomicBool::new(false),
-            epoch: AtomicU64::new(0),
-            pending_outcomes: AtomicBool::new(false),
-            has_outcomes: AtomicBool::new(false),
+            will_leave: AtomicBool::new(false),
+            epoch: Padded::default(),
             slots,
         }
     }
@@ -219,8 +225,9 @@ impl Site {
         self.has_arrivals.load(Ordering::Relaxed)
     }
 
-    /// Brings `arrival` for `member`; returns whether all have arrived, so that the caller does the work.
-    pub fn arrive(&self, member: u32, arrival: Arrival) -> bool {
+    /// Brings `arrival` for `member` to its meeting `number`, counted from 1; returns whether all
+    /// have arrived, so that the caller does the work.
+    pub fn arrive(&self, member: u32, number: u64, arrival: Arrival) -> bool {
         if !matches!(arrival, Arrival::Barrier) {
             self.content(member).arrival = arrival;
             if !self.has_arrivals.load(Ordering::Relaxed) {
@@ -230,33 +237,35 @@ impl Site {
         // Members of one worker count themselves in their lane; only its last one touches the line
         // that workers share.
         let lane = &self.lanes[self.slots[member as usize].lane as usize];
-        lane.arrived.fetch_add(1, Ordering::AcqRel) + 1 == lane.members
-            && self.full_lanes.fetch_add(1, Ordering::AcqRel) + 1 == self.lanes.len() as u32
+        let full = number * u64::from(lane.members);
+        lane.arrived.fetch_add(1, Ordering::AcqRel) + 1 == full
+            && self.filled.0.fetch_add(1, Ordering::AcqRel) + 1 == number * self.lanes.len() as u64
     }
 
-    /// Number of meetings completed so far; acquires what the last member published, and is
+    /// Whether meeting `number` is over; acquires what the last member published, and is
     /// sequentially consistent with a waiter's announcement that it suspends.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+    #[inline]
+    pub fn is_over(&self, number: u64) -> bool {
+        self.epoch.0.load(Ordering::SeqCst) >= 2 * number
     }
 
-    /// Ends the meeting: members that wait may go. Only the last member calls it.
-    pub fn release(&self) {
-        self.full_lanes.store(0, Ordering::Relaxed);
-        self.lanes.iter().for_each(|lane| lane.arrived.store(0, Ordering::Relaxed));
+    /// Ends meeting `number`: members that wait may go. Only the last member calls it.
+    pub fn release(&self, number: u64) {
         if self.has_arrivals.load(Ordering::Relaxed) {
             self.has_arrivals.store(false, Ordering::Relaxed);
         }
-        let left = self.pending_outcomes.swap(false, Ordering::Relaxed);
-        self.has_outcomes.store(left, Ordering::Relaxed);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
+        let leaves = self.will_leave.load(Ordering::Relaxed);
+        if leaves {
+            self.will_leave.store(false, Ordering::Relaxed);
+        }
+        self.epoch.0.store(2 * number + u64::from(leaves), Ordering::SeqCst);
     }
 
     /// Whether the meeting that was released last left outcomes for its members.
     ///
     /// The next meeting cannot end before every member has asked, for all have to arrive first.
     pub fn has_outcomes(&self) -> bool {
-        self.has_outcomes.load(Ordering::Relaxed)
+        self.epoch.0.load(Ordering::Relaxed) % 2 == 1
     }
 
     /// Takes what `member` brought. Only the last member calls it.
@@ -267,7 +276,7 @@ impl Site {
     /// Leaves `outcome` for `member`. Only the last member calls it.
     pub fn set_outcome(&self, member: u32, outcome: Outcome) {
         self.content(member).outcome = outcome;
-        self.pending_outcomes.store(true, Ordering::Relaxed);
+        self.will_leave.store(true, Ordering::Relaxed);
     }
 
     /// Takes the outcome of the meeting that `member` was released from.

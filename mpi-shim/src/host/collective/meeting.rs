@@ -11,11 +11,11 @@ use crate::world::{Arrival, Outcome, Site};
 /// One member's part in a meeting.
 #[derive(Clone, Debug)]
 pub(super) struct Meeting {
-    pub(super) site: Arc<Site>,
+    pub(super) site: Arc<Arc<Site>>,
     comm: i32,
     member: u32,
     context: u32,
-    /// Epoch of the site once this meeting is over.
+    /// Number of the meeting at its site.
     number: u64,
     /// All others have arrived before.
     pub(super) is_last: bool,
@@ -33,7 +33,7 @@ impl Meeting {
         let (number, member, context) =
             (communicator.meetings, communicator.rank, communicator.context);
         let site = communicator.site.clone();
-        let is_last = site.arrive(member, arrival);
+        let is_last = site.arrive(member, number, arrival);
         Ok(Self { site, comm, member, context, number, is_last })
     }
 
@@ -41,13 +41,13 @@ impl Meeting {
     pub(super) async fn wait<T: MpiView>(&self, call: &mut Call<'_, T>) {
         let pending =
             Pending { function: call.function, peer: None, tag: None, context: self.context };
-        let is_done = || self.site.epoch() >= self.number;
+        let is_done = || self.site.is_over(self.number);
         call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
     }
 
     /// Releases the others. Only the last member calls it.
     pub(super) fn release<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
-        self.site.release();
+        self.site.release(self.number);
         let mpi = call.mpi();
         let group = mpi.comm(self.comm)?.group.clone();
         mpi.port.wake_group(&group);
