@@ -225,15 +225,18 @@ impl Site {
         self.has_arrivals.load(Ordering::Relaxed)
     }
 
-    /// Brings `arrival` for `member` to its meeting `number`, counted from 1; returns whether all
-    /// have arrived, so that the caller does the work.
-    pub fn arrive(&self, member: u32, number: u64, arrival: Arrival) -> bool {
-        if !matches!(arrival, Arrival::Barrier) {
-            self.content(member).arrival = arrival;
-            if !self.has_arrivals.load(Ordering::Relaxed) {
-                self.has_arrivals.store(true, Ordering::Relaxed);
-            }
+    /// Leaves what `member` brings to its next meeting; a member of a barrier brings nothing.
+    pub fn bring(&self, member: u32, arrival: Arrival) {
+        self.content(member).arrival = arrival;
+        if !self.has_arrivals.load(Ordering::Relaxed) {
+            self.has_arrivals.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Counts `member` in at its meeting `number`, counted from 1; returns whether all have arrived,
+    /// so that the caller does the work.
+    #[inline]
+    pub fn arrive(&self, member: u32, number: u64) -> bool {
         // Members of one worker count themselves in their lane; only its last one touches the line
         // that workers share.
         let lane = &self.lanes[self.slots[member as usize].lane as usize];

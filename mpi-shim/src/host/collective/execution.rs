@@ -28,7 +28,8 @@ pub(super) async fn collective<T: MpiView>(
     contribution: Contribution,
     user: Option<UserOperator>,
 ) -> wasmtime::Result<Result<()>> {
-    let meeting = match Meeting::enter(call, comm, Arrival::Collective(contribution)) {
+    let bring = |site: &Site, member| site.bring(member, Arrival::Collective(contribution));
+    let meeting = match Meeting::enter(call, comm, bring) {
         Ok(meeting) => meeting,
         Err(error) => return Ok(Err(error)),
     };
@@ -39,7 +40,8 @@ pub(super) async fn collective<T: MpiView>(
     let failures = match arrivals(call.function, &meeting.site) {
         Err(failures) => failures,
         Ok(contributions) => match user {
-            Some(user) => fold(call, comm, &contributions, user).await?,
+            // Boxed, to keep the future of the common case small.
+            Some(user) => Box::pin(fold(call, comm, &contributions, user)).await?,
             None => run(call, comm, &contributions),
         },
     };

@@ -22,18 +22,20 @@ pub(super) struct Meeting {
 }
 
 impl Meeting {
-    /// Arrives at the site of `comm`.
+    /// Arrives at the site of `comm`, where `bring` may leave something for its member first.
+    #[inline]
     pub(super) fn enter<T: MpiView>(
         call: &mut Call<'_, T>,
         comm: i32,
-        arrival: Arrival,
+        bring: impl FnOnce(&Site, u32),
     ) -> Result<Self> {
         let communicator = call.mpi().comm_mut(comm)?;
         communicator.meetings += 1;
         let (number, member, context) =
             (communicator.meetings, communicator.rank, communicator.context);
         let site = communicator.site.clone();
-        let is_last = site.arrive(member, number, arrival);
+        bring(&site, member);
+        let is_last = site.arrive(member, number);
         Ok(Self { site, comm, member, context, number, is_last })
     }
 
@@ -68,11 +70,14 @@ impl Meeting {
 
 /// Waits for all members of `comm`.
 pub(crate) async fn barrier<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<()> {
-    meet(call, comm, Arrival::Barrier, |call, site| {
-        super::execution::check_barrier(call.function, site);
-    })
-    .await
-    .map(|_| ())
+    let meeting = Meeting::enter(call, comm, |_, _| {})?;
+    if meeting.is_last {
+        super::execution::check_barrier(call.function, &meeting.site);
+        meeting.release(call)?;
+    } else {
+        meeting.wait(call).await;
+    }
+    meeting.outcome().map(|_| ())
 }
 
 /// Brings `arrival` to the communicator's site. The last member runs `execute` for all.
@@ -82,7 +87,7 @@ pub(crate) async fn meet<T: MpiView>(
     arrival: Arrival,
     execute: impl FnOnce(&mut Call<'_, T>, &Site),
 ) -> Result<Outcome> {
-    let meeting = Meeting::enter(call, comm, arrival)?;
+    let meeting = Meeting::enter(call, comm, |site, member| site.bring(member, arrival))?;
     if meeting.is_last {
         execute(call, &meeting.site);
         meeting.release(call)?;
