@@ -207,7 +207,10 @@ fn start_log(verbosity: u8) {
         1 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    let timed = level > tracing::Level::WARN;
+    let output = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let output = output.with_ansi(false).with_target(timed);
+    if timed { output.init() } else { output.without_time().init() }
 }
 
 /// The operating system keeps eight bits of an exit status; a failure must not become a success by
