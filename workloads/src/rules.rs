@@ -88,6 +88,8 @@ const OPTIONS: &[(&str, Treatment)] = &[
     ("-march=*", Drop),
     ("-mtune=*", Drop),
     ("-mcmodel=*", Drop),
+    // Removed from gcc long ago, still in makefiles.
+    ("-ftree-vectorizer-verbose*", Drop),
     ("-m64", Note("guests are wasm32: pointers and long have 32 bits")),
     ("-m32", Drop),
     ("-mlong-double-*", Drop),
