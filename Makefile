@@ -26,7 +26,8 @@ demo: build ## compile an MPI program and run it with 64 ranks
 test: ## run all tests
 	@.ci/setup build
 	@bench/rivals.sh
-	@cargo build --workspace --bins
+# This builds the binaries too; `cargo build` would compile wasmtime once more, with fewer features.
+	@cargo test --workspace --no-run
 	@target/debug/faasm-cc --faasm-install
 	@cargo test --workspace --no-fail-fast
 
