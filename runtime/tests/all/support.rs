@@ -154,7 +154,7 @@ pub(crate) fn compile(source: &Path, options: &[String], output: &Path) -> Resul
     });
     assert!(
         driver.is_file(),
-        "{} is missing: build it with `cargo build --workspace --bins`, as `make test` does",
+        "{} is missing: build it with `cargo build -p faasm-workloads`",
         driver.display()
     );
     let mut command = Command::new(driver);
