@@ -1,5 +1,6 @@
 //! A communicator as one rank holds it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use faasm_mpi_engine::attribute::Attributes;
@@ -19,10 +20,7 @@ pub struct Communicator {
     /// This process's rank in it.
     pub rank: u32,
     /// Where its members meet for collectives.
-    ///
-    /// The outer count is this rank's own: taking part in a meeting does not touch a cache line of
-    /// all members.
-    pub site: Arc<Arc<Site>>,
+    pub site: Arc<Seat>,
     /// Number of collectives this rank has entered here.
     pub meetings: u64,
     /// Handle of its error handler.
@@ -39,6 +37,22 @@ pub struct Communicator {
     pub info: Info,
 }
 
+/// One member's own access to a site.
+///
+/// It is counted apart from the site: taking part in a meeting does not touch a cache line of all
+/// members.
+#[derive(Debug)]
+pub struct Seat(Arc<Site>);
+
+impl Deref for Seat {
+    type Target = Site;
+
+    #[inline]
+    fn deref(&self) -> &Site {
+        &self.0
+    }
+}
+
 impl Communicator {
     /// A communicator without attributes, topology or name.
     pub fn new(context: u32, group: Group, rank: u32, site: Arc<Site>, errhandler: i32) -> Self {
@@ -46,7 +60,7 @@ impl Communicator {
             context,
             group,
             rank,
-            site: Arc::new(site),
+            site: Arc::new(Seat(site)),
             meetings: 0,
             errhandler,
             topology: None,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use faasm_mpi_engine::error::Result;
 
 use crate::call::{Call, MpiView};
+use crate::communicator::Seat;
 use crate::port::{MpiPort, Pending};
 use crate::world::{Arrival, Outcome, Site};
 
 /// One member's part in a meeting.
 #[derive(Clone, Debug)]
 pub(super) struct Meeting {
-    pub(super) site: Arc<Arc<Site>>,
+    pub(super) site: Arc<Seat>,
     comm: i32,
     member: u32,
     context: u32,
