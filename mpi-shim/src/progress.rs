@@ -14,6 +14,10 @@ use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 /// are until the receiver copies them.
 pub(crate) const EAGER_BYTES_MAX: u64 = 8 * 1024;
 
+/// Contiguous messages up to this size are handed over as borrowed bytes; longer ones are read into
+/// a payload of their own at once.
+const STAGED_BYTES_MAX: u64 = 928;
+
 impl<P: MpiPort> MpiCtx<P> {
     /// Handles every message that has arrived.
     #[inline]
@@ -127,6 +131,12 @@ impl<P: MpiPort> MpiCtx<P> {
             let memory = self.memory()?;
             memory.read(GuestAddr::new(addr), small).map_err(crate::ctx::fault("buf"))?;
             self.port.send(peer, header, small);
+            return Ok(());
+        }
+        if let (Some(addr), true) = (run, bytes > STAGED_BYTES_MAX) {
+            let data = self.memory()?.read_vec(GuestAddr::new(addr), bytes);
+            let data = data.map_err(crate::ctx::fault("buf"))?;
+            self.port.send_payload(peer, header, Payload::Owned(data.into()));
             return Ok(());
         }
         let mut staging = std::mem::take(&mut self.staging);

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crossbeam_utils::CachePadded;
 use faasm_mpi_shim::port::{Header, Kind, Message, Payload};
 use parking_lot::Mutex;
 
@@ -21,9 +22,10 @@ const CONGESTED_MESSAGES: usize = 256;
 pub(crate) struct Mailbox {
     ring: Ring,
     overflow: Mutex<VecDeque<Message>>,
-    overflow_len: AtomicUsize,
+    /// On a line of its own: the receiver looks at it all the time, while senders take the lock.
+    overflow_len: CachePadded<AtomicUsize>,
     /// The receiver is suspended, or about to be, until something arrives.
-    waiting: AtomicBool,
+    waiting: CachePadded<AtomicBool>,
 }
 
 impl Mailbox {
@@ -32,8 +34,8 @@ impl Mailbox {
         Self {
             ring: Ring::new(lines),
             overflow: Mutex::default(),
-            overflow_len: AtomicUsize::new(0),
-            waiting: AtomicBool::new(false),
+            overflow_len: CachePadded::new(AtomicUsize::new(0)),
+            waiting: CachePadded::new(AtomicBool::new(false)),
         }
     }
 

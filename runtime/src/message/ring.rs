@@ -18,6 +18,9 @@ use faasm_mpi_shim::port::{Header, Kind, Payload, SMALL_BYTES_MAX};
 
 /// Payload bytes of each line after the first.
 const NEXT_BYTES: usize = 56;
+/// Further lines of the longest message. Word by word a line costs more than a copy of its bytes, so
+/// that beyond a few lines a message of its own on the heap is quicker.
+const NEXT_LINES_MAX: usize = 16;
 const SMALL_WORDS: usize = SMALL_BYTES_MAX / 8;
 
 #[derive(Debug, Default)]
@@ -56,8 +59,8 @@ impl Ring {
     }
 
     /// Longest payload that [`Ring::push`] accepts.
-    pub(super) const fn payload_bytes_max(&self) -> usize {
-        SMALL_BYTES_MAX + NEXT_BYTES * (self.lines.len() / 4)
+    pub(super) fn payload_bytes_max(&self) -> usize {
+        SMALL_BYTES_MAX + NEXT_BYTES * NEXT_LINES_MAX.min(self.lines.len() / 4)
     }
 
     /// Appends a message; `false` when there is no room now.
