@@ -39,7 +39,8 @@ impl LocalQueue {
 
     /// Forgets this thread's queue, with whatever is left in it.
     pub(crate) fn uninstall() {
-        LOCAL.with_borrow_mut(|slot| *slot = None);
+        // Dropped outside the borrow: what the tasks hold may look for this queue.
+        drop(LOCAL.with_borrow_mut(Option::take));
     }
 
     /// Takes the next task of this thread.
