@@ -98,8 +98,7 @@ impl RuntimeBuilder {
         let mut linker = Linker::new(engine.engine());
         faasm_mpi_shim::add_to_linker(&mut linker).map_err(Error::Engine)?;
         crate::host::wasi::add_to_linker(&mut linker).map_err(Error::Engine)?;
-        // One spare for each core: enough to keep all of them busy if every worker is held up.
-        let (scheduler, deques) = Scheduler::new(regular, cores);
+        let (scheduler, deques) = Scheduler::new(regular, cores + SPARES_MORE);
         let spins = regular <= cores && cores > 1;
         let workers = Workers::start(&scheduler, deques, spins)?;
         let jobs = Jobs::default();
@@ -188,6 +187,10 @@ impl Runtime {
         Ok(JobHandle { shared, supervisor, events: received, report })
     }
 }
+
+/// Spare workers beyond one for each core. Each rank that computes for long occupies a worker, and the
+/// others need one that is left; the kernel shares the cores among them. Asleep a spare costs a thread.
+const SPARES_MORE: u32 = 6;
 
 /// Ends every job whose ranks all wait for each other, and forgets the jobs that have ended.
 fn end_deadlocks(jobs: &Jobs) {
