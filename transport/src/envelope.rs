@@ -1,0 +1,69 @@
+//! What every message between nodes says about itself, before its payload.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Which part of the receiving node a message is for.
+#[derive(Copy, Clone, Debug, Eq, Hash, PartialEq)]
+#[repr(u16)]
+pub enum Service {
+    /// The node's control: jobs, output, states. The payload is a control message.
+    Control = 0,
+    /// A rank's mailbox: an MPI message, its payload following.
+    Message = 1,
+    /// A sending rank's node is asked for `len` bytes at `addr` of rank `to`'s memory.
+    PullRequest = 2,
+    /// Bytes that were asked for.
+    PullData = 3,
+    /// A node's part of a collective operation.
+    Part = 4,
+    /// A question that the receiving node answers by itself.
+    Call = 5,
+    /// The answer to a question.
+    Reply = 6,
+}
+
+impl Service {
+    /// The service with this number.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        Some(match number {
+            0 => Self::Control,
+            1 => Self::Message,
+            2 => Self::PullRequest,
+            3 => Self::PullData,
+            4 => Self::Part,
+            5 => Self::Call,
+            6 => Self::Reply,
+            _ => return None,
+        })
+    }
+}
+
+/// The header of a message between nodes: 56 bytes in front of the payload.
+///
+/// What `kind` and the numbers after it mean is up to the service.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Default, Eq, PartialEq)]
+#[rkyv(derive(Debug))]
+pub struct Envelope {
+    /// Job that the message belongs to; 0 for none.
+    pub job: u32,
+    /// A [`Service`].
+    pub service: u16,
+    /// Kind of message within the service.
+    pub kind: u16,
+    /// World rank that is meant.
+    pub to: u32,
+    /// World rank that sent it.
+    pub from: u32,
+    /// Context of the communicator.
+    pub context: u32,
+    /// Sender's rank in the communicator.
+    pub source: i32,
+    /// Tag.
+    pub tag: i32,
+    /// Name of a request or a question, echoed by the answer.
+    pub request: u32,
+    /// An address, or the number of a meeting.
+    pub addr: u64,
+    /// A length in bytes.
+    pub len: u64,
+}
