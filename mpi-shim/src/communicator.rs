@@ -8,7 +8,7 @@ use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::topology::Cartesian;
 
-use crate::world::Site;
+use crate::site::Site;
 
 /// A communicator: who is in it and what is attached to it.
 #[derive(Clone, Debug)]

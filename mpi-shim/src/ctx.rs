@@ -15,7 +15,8 @@ use crate::communicator::{AttachedBuffer, Communicator};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, MpiPort, Payload};
 use crate::request::Request;
-use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Site};
+use crate::site::Site;
+use crate::world::{CONTEXT_SELF, CONTEXT_WORLD};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]

@@ -3,9 +3,10 @@
 //! A guest imports `mpi.MPI_Send` and its siblings. [`add_to_linker`] registers them all for a
 //! store whose data implements [`MpiView`]; what a rank needs of its surroundings is the trait
 //! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
-//! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `world` (what ranks
-//! share), `port`, `communicator`, `request`, `alloc`, `ctx` (one rank's state), `progress`
-//! (messages), `call` (one host call), `table` (declarations), `host` (one file per chapter).
+//! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `site` (where members
+//! meet), `world` (what ranks share), `port`, `communicator`, `request`, `alloc`, `ctx` (one rank's
+//! state), `progress` (messages), `call` (one host call), `table` (declarations), `host` (one file
+//! per chapter).
 
 pub mod abi;
 mod alloc;
@@ -17,6 +18,7 @@ pub mod host;
 pub mod port;
 mod progress;
 mod request;
+pub mod site;
 pub mod table;
 pub mod world;
 

@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 3] = [
         &[
             "abi",
             "handle",
+            "site",
             "world",
             "port",
             "communicator",

@@ -13,7 +13,7 @@ use super::meeting::Meeting;
 use crate::call::{Call, MpiView};
 use crate::ctx::engine_fault;
 use crate::port::MpiPort;
-use crate::world::{Arrival, Outcome, Site};
+use crate::site::{Arrival, Outcome, Site};
 
 /// Operations that move more bytes than this are spread over the cores.
 const PARALLEL_BYTES_MIN: u64 = 1 << 20;

@@ -7,7 +7,7 @@ use faasm_mpi_engine::error::Result;
 use crate::call::{Call, MpiView};
 use crate::communicator::Seat;
 use crate::port::{MpiPort, Pending};
-use crate::world::{Arrival, Outcome, Site};
+use crate::site::{Arrival, Outcome, Site};
 
 /// One member's part in a meeting.
 #[derive(Clone, Debug)]

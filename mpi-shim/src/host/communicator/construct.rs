@@ -11,7 +11,8 @@ use crate::communicator::Communicator;
 use crate::ctx::MpiCtx;
 use crate::host::error;
 use crate::port::MpiPort;
-use crate::world::{Site, World};
+use crate::site::Site;
+use crate::world::World;
 
 /// One member's part of a new communicator.
 #[derive(Clone, Debug)]

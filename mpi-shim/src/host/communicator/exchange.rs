@@ -8,7 +8,8 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use crate::call::{Call, MpiView};
 use crate::host::collective::{meet, mismatch};
 use crate::port::MpiPort;
-use crate::world::{Arrival, Outcome, Site, World};
+use crate::site::{Arrival, Outcome, Site};
+use crate::world::World;
 
 /// Meets the other members of `comm`, who all call this function.
 ///

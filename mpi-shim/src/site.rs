@@ -1,0 +1,186 @@
+//! Where the members of one communicator that run on this node meet for collectives.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use faasm_mpi_engine::collective::Contribution;
+use faasm_mpi_engine::error::MpiError;
+
+/// What a member brings to a meeting.
+#[derive(Debug, Default)]
+pub enum Arrival {
+    /// Nothing: a barrier.
+    #[default]
+    Barrier,
+    /// A collective that the engine executes.
+    Collective(Contribution),
+    /// Anything else: the function's name and a value that the last member combines with the others'.
+    Exchange(&'static str, Box<dyn Any + Send>),
+}
+
+/// What a member takes away from a meeting.
+#[derive(Debug, Default)]
+pub enum Outcome {
+    /// The operation is complete.
+    #[default]
+    Done,
+    /// The operation is complete and gave this member a value.
+    Value(Box<dyn Any + Send>),
+    /// The operation failed for this member.
+    Failed(MpiError),
+}
+
+/// Where the members of one communicator meet: each arrives with what it brings, the last one to
+/// arrive does the work of all, and the advanced epoch releases the others.
+///
+/// A member's slot is written by the member before it counts itself in, by the last member while
+/// all others wait, and by the member again only after its release; so its lock is never contended.
+///
+/// Nothing is reset between meetings: counters go on counting, and a member knows the number of its
+/// meeting. What members on different workers write lies on different cache lines.
+#[derive(Debug)]
+pub struct Site {
+    members: u32,
+    lanes: Box<[Lane]>,
+    /// Lanes filled so far, over all meetings.
+    filled: Padded<AtomicU64>,
+    /// Some member of the meeting under way is not at a barrier.
+    has_arrivals: AtomicBool,
+    /// The meeting under way will leave outcomes.
+    will_leave: AtomicBool,
+    /// Twice the number of completed meetings, plus 1 if the last one has left outcomes.
+    epoch: Padded<AtomicU64>,
+    slots: Box<[Slot]>,
+}
+
+/// A value that shares its cache line, and the one fetched with it, with nothing else.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// The members of one worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane {
+    members: u32,
+    /// Arrivals so far, over all meetings.
+    arrived: AtomicU64,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct Slot {
+    lane: u32,
+    content: Mutex<SlotContent>,
+}
+
+#[derive(Debug, Default)]
+struct SlotContent {
+    arrival: Arrival,
+    outcome: Outcome,
+}
+
+impl Site {
+    /// A site for as many members as `workers` has items: for each the worker it was placed on.
+    pub fn new(workers: impl Iterator<Item = u32>) -> Self {
+        let mut seen: Vec<u32> = Vec::new();
+        let mut lanes: Vec<Lane> = Vec::new();
+        let slots: Box<[Slot]> = workers
+            .map(|worker| {
+                let lane = seen.iter().rposition(|other| *other == worker).unwrap_or_else(|| {
+                    seen.push(worker);
+                    lanes.push(Lane::default());
+                    lanes.len() - 1
+                });
+                lanes[lane].members += 1;
+                Slot { lane: lane as u32, content: Mutex::default() }
+            })
+            .collect();
+        Self {
+            members: u32::try_from(slots.len()).expect("ranks are counted in 32 bits"),
+            lanes: lanes.into(),
+            filled: Padded::default(),
+            has_arrivals: AtomicBool::new(false),
+            will_leave: AtomicBool::new(false),
+            epoch: Padded::default(),
+            slots,
+        }
+    }
+
+    /// Number of members.
+    pub const fn members(&self) -> u32 {
+        self.members
+    }
+
+    /// Whether any member of the meeting under way brought something.
+    pub fn has_arrivals(&self) -> bool {
+        self.has_arrivals.load(Ordering::Relaxed)
+    }
+
+    /// Leaves what `member` brings to its next meeting; a member of a barrier brings nothing.
+    pub fn bring(&self, member: u32, arrival: Arrival) {
+        self.content(member).arrival = arrival;
+        if !self.has_arrivals.load(Ordering::Relaxed) {
+            self.has_arrivals.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts `member` in at its meeting `number`, counted from 1; returns whether all have arrived,
+    /// so that the caller does the work.
+    #[inline]
+    pub fn arrive(&self, member: u32, number: u64) -> bool {
+        // Members of one worker count themselves in their lane; only its last one touches the line
+        // that workers share.
+        let lane = &self.lanes[self.slots[member as usize].lane as usize];
+        let full = number * u64::from(lane.members);
+        lane.arrived.fetch_add(1, Ordering::AcqRel) + 1 == full
+            && self.filled.0.fetch_add(1, Ordering::AcqRel) + 1 == number * self.lanes.len() as u64
+    }
+
+    /// Whether meeting `number` is over; acquires what the last member published, and is
+    /// sequentially consistent with a waiter's announcement that it suspends.
+    #[inline]
+    pub fn is_over(&self, number: u64) -> bool {
+        self.epoch.0.load(Ordering::SeqCst) >= 2 * number
+    }
+
+    /// Ends meeting `number`: members that wait may go. Only the last member calls it.
+    pub fn release(&self, number: u64) {
+        if self.has_arrivals.load(Ordering::Relaxed) {
+            self.has_arrivals.store(false, Ordering::Relaxed);
+        }
+        let leaves = self.will_leave.load(Ordering::Relaxed);
+        if leaves {
+            self.will_leave.store(false, Ordering::Relaxed);
+        }
+        self.epoch.0.store(2 * number + u64::from(leaves), Ordering::SeqCst);
+    }
+
+    /// Whether the meeting that was released last left outcomes for its members.
+    ///
+    /// The next meeting cannot end before every member has asked, for all have to arrive first.
+    pub fn has_outcomes(&self) -> bool {
+        self.epoch.0.load(Ordering::Relaxed) % 2 == 1
+    }
+
+    /// Takes what `member` brought. Only the last member calls it.
+    pub fn take_arrival(&self, member: u32) -> Arrival {
+        std::mem::take(&mut self.content(member).arrival)
+    }
+
+    /// Leaves `outcome` for `member`. Only the last member calls it.
+    pub fn set_outcome(&self, member: u32, outcome: Outcome) {
+        self.content(member).outcome = outcome;
+        self.will_leave.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the outcome of the meeting that `member` was released from.
+    pub fn take_outcome(&self, member: u32) -> Outcome {
+        std::mem::take(&mut self.content(member).outcome)
+    }
+
+    fn content(&self, member: u32) -> std::sync::MutexGuard<'_, SlotContent> {
+        self.slots[member as usize].content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
