@@ -7,17 +7,35 @@ use std::{
 };
 
 /// The crates with the crates of ours that each may depend on (tests may use more).
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("runtime/vm", &[]),
     ("mpi-shim/engine", &[]),
     ("mpi-shim", &["faasm-mpi-engine", "faasm-vm"]),
-    ("runtime", &["faasm-mpi-engine", "faasm-mpi-shim", "faasm-vm"]),
+    ("transport", &[]),
+    ("runtime", &["faasm-mpi-engine", "faasm-mpi-shim", "faasm-transport", "faasm-vm"]),
     ("workloads", &[]),
     ("bench", &["faasm-runtime", "faasm-workloads"]),
 ];
 /// The modules of the crates in layers: each may import only those before it.
-const LAYERS: [(&str, &[&str]); 3] = [
+const LAYERS: [(&str, &[&str]); 4] = [
     ("runtime/vm", &["sys", "page", "guest", "pool", "engine", "rewrite", "artifact"]),
+    (
+        "transport",
+        &[
+            "id",
+            "config",
+            "error",
+            "envelope",
+            "frame",
+            "lane",
+            "membership",
+            "bootstrap",
+            "tls",
+            "handler",
+            "link",
+            "endpoint",
+        ],
+    ),
     (
         "mpi-shim",
         &[

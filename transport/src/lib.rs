@@ -1,10 +1,20 @@
 //! Messages between nodes.
 //!
-//! An [`Endpoint`](endpoint) is one node's end of its links to all others. Pure cores decide
+//! An [`Endpoint`] is one node's end of its links to all others. Pure cores decide
 //! (`frame`, `lane`, `membership`, `bootstrap`), thin drivers carry out (`link`, `endpoint`).
 
+pub mod config;
+pub mod endpoint;
 pub mod envelope;
+pub mod error;
+pub mod handler;
 pub mod id;
+mod link;
 
+pub use config::EndpointConfig;
+pub use endpoint::Endpoint;
 pub use envelope::{Envelope, Service};
+pub use error::Error;
+pub use handler::{Event, Handler, LostReason, Payload};
 pub use id::{Lane, NodeId};
+pub use link::local::LocalNetwork;

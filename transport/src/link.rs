@@ -1,0 +1,3 @@
+//! The ways between nodes: thin drivers of the cores.
+
+pub(crate) mod local;
