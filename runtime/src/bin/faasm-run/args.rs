@@ -7,6 +7,8 @@
 
 mod flag;
 mod help;
+mod nodes;
+mod subcommand;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,12 +17,18 @@ mod values;
 use std::{ffi::OsString, num::NonZeroUsize, time::Duration};
 
 use flag::{Action, Flag};
+pub(crate) use nodes::{ClusterAddress, Display, LauncherKind, Mapping, NodeOptions, Numbering};
+pub(crate) use subcommand::{ClusterAction, ClusterArgs, NodeArgs, TokenSource};
 
 /// What the user asks `faasm-run` to do.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     /// Run a job.
     Run(Box<Invocation>),
+    /// Be a node of a cluster.
+    Node(Box<NodeArgs>),
+    /// Begin, look at or change a cluster.
+    Cluster(Box<ClusterArgs>),
     /// Print the help text.
     Help(String),
     /// Print the version.
@@ -32,6 +40,8 @@ pub(crate) enum Request {
 pub(crate) struct Invocation {
     /// The programs, in rank order; more than one for an MPMD job.
     pub(crate) apps: Vec<App>,
+    /// On which machines the ranks run, and where each of them.
+    pub(crate) nodes: NodeOptions,
     /// Which variables of our own environment the ranks see before `env` is applied.
     pub(crate) env_base: EnvBase,
     /// Changes to the environment of all ranks, in the order given.
@@ -63,8 +73,10 @@ pub(crate) struct Invocation {
 /// One program of the job with its ranks.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct App {
-    /// Number of ranks; one for each core when absent.
+    /// Number of ranks; if absent `ranks_per_node` on each node, or one for each slot or core.
     pub(crate) ranks: Option<u32>,
+    /// Most ranks on a node (`--npernode`).
+    pub(crate) ranks_per_node: Option<u32>,
     /// The program as typed.
     pub(crate) program: String,
     /// The program's arguments.
@@ -171,6 +183,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         })
         .collect::<Result<Vec<_>, _>>()?
         .into_iter();
+    match words.as_slice().first().map(String::as_str) {
+        Some("node") => return subcommand::node(words.skip(1).collect()),
+        Some("cluster") => return subcommand::cluster(words.skip(1).collect()),
+        _ => {}
+    }
     let mut draft = Draft::default();
     while let Some(word) = words.next() {
         if word == ":" {
@@ -179,8 +196,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
             draft.app.args.push(word);
         } else if word == "--" {
             draft.program(words.next().ok_or_else(missing_program)?);
-        } else if let Some(request) = option_or_program(&mut draft, word, &mut words)? {
-            return Ok(request);
+        } else if !is_option(&word) {
+            draft.program(word);
+        } else {
+            match apply(table::FLAGS, &mut draft, word, &mut words)? {
+                Applied::Set => {}
+                Applied::Note(note) => draft.note(note),
+                Applied::Help => return Ok(Request::Help(help::text())),
+                Applied::Version => return Ok(Request::Version),
+            }
         }
     }
     draft.finish()
@@ -191,8 +215,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
 struct Draft {
     job: Invocation,
     app: App,
-    /// Ranks asked for by an option that counts them for each node (`--npernode`).
-    app_ranks_per_node: Option<u32>,
     has_program: bool,
 }
 
@@ -213,23 +235,22 @@ impl Draft {
         if !std::mem::take(&mut self.has_program) {
             return Err(missing_program());
         }
-        let mut app = std::mem::take(&mut self.app);
-        let per_node = self.app_ranks_per_node.take();
-        app.ranks = app.ranks.or(per_node);
-        self.job.apps.push(app);
+        self.job.apps.push(std::mem::take(&mut self.app));
         Ok(())
     }
 
     fn finish(mut self) -> Result<Request, UsageError> {
         self.finish_app()?;
         let several = self.job.apps.len() > 1;
-        if let Some(app) = self.job.apps.iter().find(|app| several && app.ranks.is_none()) {
+        let uncounted = |app: &&App| app.ranks.or(app.ranks_per_node).is_none();
+        if let Some(app) = self.job.apps.iter().find(|app| several && uncounted(app)) {
             return Err(Problem::new(
                 "This program has no number of ranks, and with several there is no default.",
                 "Give each part its own, as in `faasm-run -n 1 a.wasm : -n 3 b.wasm`.",
             )
             .at(&app.program));
         }
+        self.job.nodes.check()?;
         self.check_total()?;
         self.check_stdin()?;
         Ok(Request::Run(Box::new(self.job)))
@@ -260,40 +281,59 @@ impl Draft {
     }
 }
 
-/// Understands one word that stands before the program. Some options are requests of their own.
-fn option_or_program(
-    draft: &mut Draft,
+/// `-` alone names a program, as it does for other commands a file.
+fn is_option(word: &str) -> bool {
+    word.len() > 1 && word.starts_with('-')
+}
+
+/// What an option led to.
+enum Applied {
+    Set,
+    Note(String),
+    Help,
+    Version,
+}
+
+/// Carries out one option, which takes its values from `words`.
+fn apply<T>(
+    table: &'static [Flag<T>],
+    target: &mut T,
     word: String,
     words: &mut std::vec::IntoIter<String>,
-) -> Result<Option<Request>, UsageError> {
-    let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) else {
-        draft.program(word);
-        return Ok(None);
-    };
+) -> Result<Applied, UsageError> {
+    let name = word.strip_prefix('-').unwrap_or(&word);
     let name = name.strip_prefix('-').unwrap_or(name);
     let (name, inline) = match name.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (name, None),
     };
-    let flag = table::find(name).ok_or_else(|| flag::unknown(&word))?;
+    let flag = table
+        .iter()
+        .find(|flag| flag.names.contains(&name))
+        .ok_or_else(|| flag::unknown(&word, table))?;
+    if let Action::SetOptional(set) = flag.action {
+        let outcome = set(target, inline.as_deref());
+        return outcome.map(|()| Applied::Set).map_err(|problem| problem.at(word));
+    }
     let values = take_values(flag, &word, inline, words)?;
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    let typed = || [word.as_str()].into_iter().chain(values.iter().copied()).collect::<Vec<_>>();
+    let typed = [word.as_str()].into_iter().chain(values.iter().copied()).collect::<Vec<_>>();
+    let typed = typed.join(" ");
     match flag.action {
-        Action::Set(set) => set(draft, &values).map_err(|problem| problem.at(typed().join(" ")))?,
-        Action::Note(reason) => draft.note(format!("{}: {reason}", typed().join(" "))),
-        Action::Refuse { cause, remedy } => {
-            return Err(Problem::new(cause, remedy).at(typed().join(" ")));
+        Action::Set(set) => {
+            set(target, &values).map(|()| Applied::Set).map_err(|problem| problem.at(typed))
         }
-        Action::Help => return Ok(Some(Request::Help(help::text()))),
-        Action::Version => return Ok(Some(Request::Version)),
+        Action::Note(reason) => Ok(Applied::Note(format!("{typed}: {reason}"))),
+        Action::Refuse { cause, remedy } => Err(Problem::new(cause, remedy).at(typed)),
+        Action::Help => Ok(Applied::Help),
+        Action::Version => Ok(Applied::Version),
+        Action::SetOptional(_) => unreachable!("carried out above"),
     }
-    Ok(None)
 }
 
 /// Takes as many words as the option has values.
-fn take_values(
-    flag: &Flag,
+fn take_values<T>(
+    flag: &Flag<T>,
     word: &str,
     inline: Option<String>,
     words: &mut std::vec::IntoIter<String>,

@@ -1,11 +1,11 @@
 //! What an option is: one row of the table from which parsing, help and the suggestion for a
 //! misspelt one come.
 
-use super::{Draft, Problem, UsageError, table::FLAGS};
+use super::{Draft, Problem, UsageError};
 
-/// One option.
+/// One option; parsing it changes a `T`.
 #[derive(Debug)]
-pub(super) struct Flag {
+pub(super) struct Flag<T: 'static = Draft> {
     /// Spellings without dashes, the one shown first in the help first. mpirun accepts long names
     /// behind one dash as well as behind two, so the number of dashes tells nothing.
     pub(super) names: &'static [&'static str],
@@ -16,14 +16,16 @@ pub(super) struct Flag {
     /// What it does, in one or two sentences.
     pub(super) help: &'static str,
     /// What parsing it does.
-    pub(super) action: Action,
+    pub(super) action: Action<T>,
 }
 
 /// What parsing an option does.
 #[derive(Debug)]
-pub(super) enum Action {
+pub(super) enum Action<T: 'static = Draft> {
     /// Changes the job or the current program.
-    Set(fn(&mut Draft, &[&str]) -> Result<(), Problem>),
+    Set(fn(&mut T, &[&str]) -> Result<(), Problem>),
+    /// The same for an option whose value may be left out, and therefore stands behind `=`.
+    SetOptional(fn(&mut T, Option<&str>) -> Result<(), Problem>),
     /// Nothing but a note that says why nothing is needed.
     Note(&'static str),
     /// Ends with an error: ignoring the option would run something else than what was asked for.
@@ -44,6 +46,8 @@ pub(super) enum Action {
 pub(super) enum Section {
     /// How many ranks of what.
     Ranks,
+    /// On which machines they run.
+    Nodes,
     /// Environment variables and directories.
     Environment,
     /// Standard input and output.
@@ -54,13 +58,16 @@ pub(super) enum Section {
     Mpirun,
 }
 
-impl Flag {
+impl<T> Flag<T> {
     /// The option with its dashes and values, as in the help text.
     pub(super) fn usage(&self) -> String {
         let names: Vec<String> = self.names.iter().map(|name| dashed(name)).collect();
-        [&[names.join(", ")], &*self.values.iter().map(|v| format!("<{v}>")).collect::<Vec<_>>()]
-            .concat()
-            .join(" ")
+        let names = names.join(", ");
+        if matches!(self.action, Action::SetOptional(_)) {
+            return format!("{names}[=<{}>]", self.values.concat());
+        }
+        let values: Vec<String> = self.values.iter().map(|v| format!("<{v}>")).collect();
+        [&[names], &*values].concat().join(" ")
     }
 }
 
@@ -72,14 +79,15 @@ pub(super) fn dashed(name: &str) -> String {
 }
 
 /// The error for an option that is not in the table, with the nearest one that is.
-pub(super) fn unknown(word: &str) -> UsageError {
+pub(super) fn unknown<T>(word: &str, table: &'static [Flag<T>]) -> UsageError {
     let cause = "There is no such option.";
     let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
-    let remedy = match attached_number(name).or_else(|| nearest(name).map(dashed)) {
-        Some(nearest) => format!("Did you mean `{nearest}`? `faasm-run --help` lists all options."),
-        None => "`faasm-run --help` lists all options.".to_owned(),
+    let remedy = match attached_number(name).or_else(|| nearest(name, table).map(dashed)) {
+        Some(nearest) => format!("Did you mean `{nearest}`? `--help` lists all options."),
+        None => {
+            "`--help` lists all options. Those of the program come after the program.".to_owned()
+        }
     };
-    let remedy = format!("{remedy} The program's own options come after the program.");
     Problem::new(cause, remedy).at(word)
 }
 
@@ -91,9 +99,9 @@ fn attached_number(name: &str) -> Option<String> {
     (is_ranks && number.bytes().all(|b| b.is_ascii_digit())).then(|| format!("-{letters} {number}"))
 }
 
-fn nearest(name: &str) -> Option<&'static str> {
+fn nearest<T>(name: &str, table: &'static [Flag<T>]) -> Option<&'static str> {
     let edits_max = 1 + name.len() / 4;
-    FLAGS
+    table
         .iter()
         .flat_map(|flag| flag.names)
         .filter(|known| known.len() > 2)
@@ -125,7 +133,7 @@ fn edits(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::table::FLAGS, *};
 
     #[test]
     fn counts_edits() {
@@ -144,8 +152,9 @@ mod tests {
             ("-n4", "`-n 4`"),
             ("-np16", "`-np 16`"),
         ] {
-            assert!(unknown(typed).to_string().contains(expected), "{}", unknown(typed));
+            let error = unknown(typed, FLAGS).to_string();
+            assert!(error.contains(expected), "{error}");
         }
-        assert!(!unknown("--frobnicate").to_string().contains("Did you mean"));
+        assert!(!unknown("--frobnicate", FLAGS).to_string().contains("Did you mean"));
     }
 }

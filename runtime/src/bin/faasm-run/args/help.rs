@@ -9,10 +9,12 @@ use super::{
 
 const OPENING: &str = "\
 Run an MPI program that was compiled to WebAssembly; its ranks are sandboxed Faaslets of one
-process.
+process, or of one process on each of several machines.
 
 Usage: faasm-run [OPTIONS] PROGRAM [ARGUMENTS]
        faasm-run [OPTIONS] A [ARGUMENTS] : [OPTIONS] B [ARGUMENTS]
+       faasm-run node --join HOST:PORT [OPTIONS]
+       faasm-run cluster init|token|status|drain|leave [OPTIONS]
 
 PROGRAM is what faasm-cc or faasm-c++ made, or a C or C++ source file, which is compiled first.
 Long options may have one dash or two, and their value after a blank or after `=`.
@@ -25,9 +27,28 @@ Examples:
   faasm-run -n 1 lead.wasm : -n 7 work.wasm eight ranks of two programs
   faasm-run -n 4 -x OMP_NUM_THREADS=2 --dir /data::/in:ro app.wasm
   faasm-run -n 8 --tag-output --timeout 60 --report app.wasm
+  faasm-run -n 64 --hostfile hosts app.wasm on the machines of a file, started with ssh
+  faasm-run -n 64 --local-nodes 4 app.wasm  on four node processes of this machine
 
 Exit status: that of the lowest rank with a non-zero one; 1 for a wrong command line; 110 after
 --timeout; 128 + n after signal n. SIGUSR1 prints what every rank is doing.
+";
+
+const NODE_OPENING: &str = "\
+Run ranks of the jobs that a coordinator sends. The coordinator is a `faasm-run` that was given
+hosts, or a `faasm-run cluster init`; its token proves that this node may join.
+
+Usage: faasm-run node --join HOST:PORT [OPTIONS]
+";
+
+const CLUSTER_OPENING: &str = "\
+Begin a cluster that serves several jobs, or look at one and change it.
+
+Usage: faasm-run cluster init        become the coordinator and wait for nodes and jobs
+       faasm-run cluster token       print a token with which one node can join
+       faasm-run cluster status      print nodes and jobs
+       faasm-run cluster drain NODE  give a node no further ranks
+       faasm-run cluster leave NODE  have a node leave when its ranks have ended
 ";
 
 /// The whole help text.
@@ -35,6 +56,7 @@ pub(super) fn text() -> String {
     let mut text = OPENING.to_owned();
     for (section, title) in [
         (Section::Ranks, "Ranks"),
+        (Section::Nodes, "Machines"),
         (Section::Environment, "Environment and files"),
         (Section::Streams, "Input and output"),
         (Section::Job, "The job"),
@@ -61,7 +83,25 @@ pub(super) fn text() -> String {
     text
 }
 
-fn push_flag(text: &mut String, flag: &Flag) {
+/// The help text of `faasm-run node`.
+pub(super) fn of_node<T>(flags: &[Flag<T>]) -> String {
+    of_subcommand(NODE_OPENING, flags)
+}
+
+/// The help text of `faasm-run cluster`.
+pub(super) fn of_cluster<T>(flags: &[Flag<T>]) -> String {
+    of_subcommand(CLUSTER_OPENING, flags)
+}
+
+fn of_subcommand<T>(opening: &str, flags: &[Flag<T>]) -> String {
+    let mut text = format!("{opening}\nOptions:\n");
+    for flag in flags {
+        push_flag(&mut text, flag);
+    }
+    text
+}
+
+fn push_flag<T>(text: &mut String, flag: &Flag<T>) {
     let usage = flag.usage();
     let gap = if usage.len() < HELP_COLUMN - 3 {
         " ".repeat(HELP_COLUMN - 2 - usage.len())

@@ -2,13 +2,8 @@
 
 use super::{
     flag::{Action, Flag, Section},
-    values,
+    nodes, values,
 };
-
-/// The option with this name, given without its dashes.
-pub(super) fn find(name: &str) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.names.contains(&name))
-}
 
 const fn set(
     section: Section,
@@ -18,6 +13,16 @@ const fn set(
     help: &'static str,
 ) -> Flag {
     Flag { names, values, section, help, action: Action::Set(apply) }
+}
+
+const fn set_optional(
+    section: Section,
+    names: &'static [&'static str],
+    values: &'static [&'static str],
+    apply: fn(&mut super::Draft, Option<&str>) -> Result<(), super::Problem>,
+    help: &'static str,
+) -> Flag {
+    Flag { names, values, section, help, action: Action::SetOptional(apply) }
 }
 
 const fn note(
@@ -38,12 +43,10 @@ const fn refuse(
     Flag { names, values, section: Section::Mpirun, help: cause, action }
 }
 
-const ONE_MACHINE: &str = "Jobs on several machines are not available yet.";
-const ALL_HERE: &str = "Leave the option out to run all ranks on this machine.";
 const UNLIMITED: &str = "any number of ranks fits on any number of cores";
 const PLACED: &str = "the runtime places ranks on its worker threads itself";
 const NO_MCA: &str = "there are no MCA parameters here";
-const NO_DAEMONS: &str = "no processes are launched";
+const FOUND: &str = "allocations and network addresses are found without it";
 
 /// All options.
 pub(super) static FLAGS: &[Flag] = &[
@@ -62,11 +65,145 @@ pub(super) static FLAGS: &[Flag] = &[
         "Number of ranks on each node; counts when `-n` is absent.",
     ),
     set(
-        Section::Ranks,
+        Section::Nodes,
+        &["hostfile", "machinefile", "default-hostfile", "f"],
+        &["FILE"],
+        nodes::hostfile,
+        "Machines to run on, one a line: `host slots=4 max_slots=8`, `user@host`, or `host:4`.",
+    ),
+    set(
+        Section::Nodes,
         &["host", "hosts", "H"],
-        &["HOSTS"],
-        values::host,
-        "Machines to run on. Only this one is possible yet.",
+        &["HOST[:N],..."],
+        nodes::host,
+        "Machines to run on, each with the number of ranks it may take.",
+    ),
+    set(
+        Section::Nodes,
+        &["local-nodes"],
+        &["K"],
+        nodes::local_nodes,
+        "Run on K node processes of this machine.",
+    ),
+    set_optional(
+        Section::Nodes,
+        &["cluster"],
+        &["ADDRESS"],
+        nodes::cluster,
+        "Run on the nodes of the cluster that `faasm-run cluster init` began; without an address \
+         on that of this machine.",
+    ),
+    set(
+        Section::Nodes,
+        &["map-by"],
+        &["POLICY"],
+        nodes::map_by,
+        "Which rank goes where: `slot` fills node after node (the default), `node` goes round the \
+         nodes, `ppr:N:node` puts N on each, `locality:8x8` keeps neighbours of a grid together \
+         (`:periodic` if it closes), `locality:@FILE` those of a list of edges. `:oversubscribe` \
+         may follow.",
+    ),
+    set(
+        Section::Nodes,
+        &["rank-by"],
+        &["POLICY"],
+        nodes::rank_by,
+        "How ranks are numbered: `slot` node after node, `node` round the nodes.",
+    ),
+    set(Section::Nodes, &["bynode"], &[], nodes::by_node, "Short for `--map-by node`."),
+    set(Section::Nodes, &["byslot"], &[], nodes::by_slot, "Short for `--map-by slot`."),
+    set(
+        Section::Nodes,
+        &["oversubscribe", "o"],
+        &[],
+        nodes::oversubscribe,
+        "Allow more ranks on a machine than it has slots.",
+    ),
+    set(
+        Section::Nodes,
+        &["nooversubscribe"],
+        &[],
+        nodes::no_oversubscribe,
+        "Allow no more ranks on a machine than it has slots, or cores if none are given.",
+    ),
+    set(
+        Section::Nodes,
+        &["display"],
+        &["WHAT"],
+        nodes::display,
+        "Show `map`, `allocation` or `bindings` before the job starts.",
+    ),
+    set(Section::Nodes, &["display-map"], &[], nodes::display_map, "Short for `--display map`."),
+    set(
+        Section::Nodes,
+        &["display-allocation"],
+        &[],
+        nodes::display_allocation,
+        "Short for `--display allocation`.",
+    ),
+    set(
+        Section::Nodes,
+        &["report-bindings"],
+        &[],
+        nodes::report_bindings,
+        "Short for `--display bindings`.",
+    ),
+    set(
+        Section::Nodes,
+        &["launcher"],
+        &["local|ssh|slurm"],
+        nodes::launcher,
+        "How node processes are started. Default: slurm in one of its allocations, else ssh.",
+    ),
+    set(
+        Section::Nodes,
+        &["launcher-exec"],
+        &["PROGRAM"],
+        nodes::launcher_exec,
+        "The program to start them with, instead of ssh or srun.",
+    ),
+    set(
+        Section::Nodes,
+        &["launcher-args"],
+        &["ARGUMENTS"],
+        nodes::launcher_args,
+        "Further arguments for it, as in `--launcher-args \"-p 2222\"`.",
+    ),
+    set(
+        Section::Nodes,
+        &["prefix"],
+        &["DIR"],
+        nodes::prefix,
+        "Where this program is on the other machines: DIR/bin/faasm-run. Default: where it is here.",
+    ),
+    set(
+        Section::Nodes,
+        &["await-nodes"],
+        &["K"],
+        nodes::await_nodes,
+        "Wait for K nodes that join by themselves, with `--token-file`, beside those started.",
+    ),
+    set(
+        Section::Nodes,
+        &["listen"],
+        &["ADDRESS:PORT"],
+        nodes::listen,
+        "Where nodes find this process. Default: all addresses of the machine, any port.",
+    ),
+    set(
+        Section::Nodes,
+        &["token-file"],
+        &["FILE"],
+        nodes::token_file,
+        "A file, readable by nobody else, with the token that nodes join with. Default: one is \
+         made up for the job.",
+    ),
+    set(
+        Section::Nodes,
+        &["node-timeout"],
+        &["SECONDS"],
+        nodes::node_timeout,
+        "A node from which nothing is heard for this time is lost. Default: 5.",
     ),
     set(
         Section::Environment,
@@ -203,29 +340,21 @@ pub(super) static FLAGS: &[Flag] = &[
         help: "Print the version.",
         action: Action::Version,
     },
-    set(
-        Section::Mpirun,
-        &["map-by"],
-        &["POLICY"],
-        values::map_by,
-        "only `ppr:N:node`, which counts ranks, has an effect",
-    ),
-    note(&["oversubscribe", "o"], &[], UNLIMITED),
-    note(&["nooversubscribe"], &[], UNLIMITED),
     note(&["use-hwthread-cpus", "use-hwthreads-as-cpus"], &[], UNLIMITED),
     note(&["bind-to", "binding"], &["POLICY"], PLACED),
-    note(&["rank-by"], &["POLICY"], PLACED),
     note(&["cpus-per-proc", "cpus-per-rank"], &["N"], PLACED),
-    note(&["bind-to-core", "bynode", "bycore", "byslot"], &[], PLACED),
-    note(&["report-bindings", "display-map", "display-allocation"], &[], PLACED),
-    note(&["display"], &["WHAT"], PLACED),
+    note(&["bind-to-core", "bycore"], &[], PLACED),
     note(&["mca", "gmca", "omca", "prtemca", "pmixmca"], &["KEY", "VALUE"], NO_MCA),
     note(&["allow-run-as-root"], &[], "running as root is nothing special: ranks are sandboxed"),
-    note(&["prefix"], &["DIR"], NO_DAEMONS),
-    note(&["launcher", "rmk", "iface"], &["NAME"], NO_DAEMONS),
-    note(&["disable-hostname-propagation"], &[], NO_DAEMONS),
+    note(&["rmk", "iface"], &["NAME"], FOUND),
+    note(&["disable-hostname-propagation"], &[], "ranks see the name of their node's machine"),
     note(&["report-state-on-timeout"], &[], "this is always done"),
-    refuse(&["hostfile", "machinefile", "default-hostfile", "f"], &["FILE"], ONE_MACHINE, ALL_HERE),
+    refuse(
+        &["rankfile", "rf"],
+        &["FILE"],
+        "Ranks cannot be placed one by one here.",
+        "Say where they go with `--host`, `--map-by` and `--rank-by`.",
+    ),
 ];
 
 #[cfg(test)]

@@ -12,40 +12,7 @@ pub(super) fn ranks(draft: &mut Draft, values: &[&str]) -> Outcome {
 }
 
 pub(super) fn ranks_per_node(draft: &mut Draft, values: &[&str]) -> Outcome {
-    draft.app_ranks_per_node = Some(rank_count(values[0])?);
-    Ok(())
-}
-
-/// `ppr:N:node` says how many ranks there are; every other policy only says where they go, which
-/// the runtime decides.
-pub(super) fn map_by(draft: &mut Draft, values: &[&str]) -> Outcome {
-    match values[0].split(':').collect::<Vec<_>>()[..] {
-        ["ppr", count, "node", ..] => return ranks_per_node(draft, &[count]),
-        ["ppr", ..] => {
-            return Err(Problem::new(
-                "Ranks are not counted by socket or core here.",
-                "Say how many there are with `-n N`, or `--map-by ppr:N:node`.",
-            ));
-        }
-        _ => draft.note(format!(
-            "--map-by {}: ranks are placed in contiguous blocks on the workers",
-            values[0]
-        )),
-    }
-    Ok(())
-}
-
-pub(super) fn host(draft: &mut Draft, values: &[&str]) -> Outcome {
-    let elsewhere = values[0].split(',').find(|host| !is_this_machine(host));
-    if let Some(host) = elsewhere {
-        return Err(Problem::new(
-            format!(
-                "{host} is not this machine, and jobs on several machines are not available yet."
-            ),
-            "Leave the option out to run all ranks here.",
-        ));
-    }
-    draft.note(format!("--host {}: all ranks run on this machine", values[0]));
+    draft.app.ranks_per_node = Some(rank_count(values[0])?);
     Ok(())
 }
 
@@ -167,14 +134,7 @@ pub(super) fn output(draft: &mut Draft, values: &[&str]) -> Outcome {
 }
 
 pub(super) fn timeout(draft: &mut Draft, values: &[&str]) -> Outcome {
-    let seconds = values[0].parse::<f64>().ok().filter(|s| *s > 0.0);
-    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    draft.job.timeout = Some(timeout.ok_or_else(|| {
-        Problem::new(
-            format!("\"{}\" is not a time.", values[0]),
-            "Give seconds, more than 0, as in `--timeout 60`.",
-        )
-    })?);
+    draft.job.timeout = Some(seconds(values[0], "--timeout 60")?);
     Ok(())
 }
 
@@ -184,19 +144,16 @@ pub(super) fn report(draft: &mut Draft, _: &[&str]) -> Outcome {
 }
 
 pub(super) fn workers(draft: &mut Draft, values: &[&str]) -> Outcome {
-    let workers =
-        values[0].parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
-    draft.job.workers = Some(workers.ok_or_else(|| {
-        Problem::new(
-            format!("\"{}\" is not a number of worker threads.", values[0]),
-            format!("Give a whole number from 1 to {WORKERS_MAX}; the default is one a core."),
-        )
-    })?);
+    draft.job.workers = Some(worker_count(values[0])?);
     Ok(())
 }
 
 pub(super) fn verbose(draft: &mut Draft, _: &[&str]) -> Outcome {
-    draft.job.verbosity = draft.job.verbosity.saturating_add(1);
+    louder(&mut draft.job.verbosity)
+}
+
+pub(super) fn louder(verbosity: &mut u8) -> Outcome {
+    *verbosity = verbosity.saturating_add(1);
     Ok(())
 }
 
@@ -205,11 +162,32 @@ pub(super) fn quiet(draft: &mut Draft, _: &[&str]) -> Outcome {
     Ok(())
 }
 
-fn rank_count(text: &str) -> Result<u32, Problem> {
+pub(super) fn rank_count(text: &str) -> Result<u32, Problem> {
     text.parse().ok().filter(|ranks| (1..=RANKS_MAX).contains(ranks)).ok_or_else(|| {
         Problem::new(
             format!("\"{text}\" is not a number of ranks."),
             format!("Give a whole number from 1 to {RANKS_MAX}, as in `faasm-run -n 4 prog.wasm`."),
+        )
+    })
+}
+
+/// A time in seconds; `example` shows how it is written.
+pub(super) fn seconds(text: &str, example: &str) -> Result<Duration, Problem> {
+    let seconds = text.parse::<f64>().ok().filter(|s| *s > 0.0);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| {
+        Problem::new(
+            format!("\"{text}\" is not a time."),
+            format!("Give seconds, more than 0, as in `{example}`."),
+        )
+    })
+}
+
+pub(super) fn worker_count(text: &str) -> Result<NonZeroUsize, Problem> {
+    let workers = text.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
+    workers.ok_or_else(|| {
+        Problem::new(
+            format!("\"{text}\" is not a number of worker threads."),
+            format!("Give a whole number from 1 to {WORKERS_MAX}; the default is one a core."),
         )
     })
 }
@@ -224,19 +202,11 @@ fn variable(name: &str) -> Result<String, Problem> {
     Ok(name.to_owned())
 }
 
-fn path(text: &str) -> Result<String, Problem> {
+pub(super) fn path(text: &str) -> Result<String, Problem> {
     if text.is_empty() {
         return Err(Problem::new("A path is empty.", "Name a directory, `.` for the current one."));
     }
     Ok(text.to_owned())
-}
-
-/// Whether a `host` or `host:slots` of a host list is the machine we run on.
-fn is_this_machine(host: &str) -> bool {
-    let name = host.split(':').next().unwrap_or_default();
-    let uname = rustix::system::uname();
-    let own = uname.nodename().to_string_lossy();
-    matches!(name, "localhost" | "127.0.0.1") || name == own || own.split('.').next() == Some(name)
 }
 
 /// Far more than any machine has cores, far fewer than a process may have threads.

@@ -31,6 +31,12 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
         }
     }
     start_log(job.verbosity);
+    if job.nodes.names_nodes() {
+        eprintln!(
+            "faasm-run: --host, --hostfile: jobs on several machines are not available yet; leave the option out"
+        );
+        return 1;
+    }
     match run_job(job, begun) {
         Ok(status) => exit_status(status),
         Err(error) => {
@@ -129,7 +135,7 @@ fn apps(job: &Invocation, runtime: &Runtime) -> anyhow::Result<Vec<AppSpec>> {
     job.apps
         .iter()
         .map(|app| {
-            let ranks = app.ranks.unwrap_or(default_ranks);
+            let ranks = app.ranks.or(app.ranks_per_node).unwrap_or(default_ranks);
             let mut spec = AppSpec::new(programs.load(&app.program)?, ranks);
             spec.args.clone_from(&app.args);
             spec.env = Environment::ours().apply(&app.env, job.quiet).into_iter().collect();

@@ -86,7 +86,16 @@ mod tests {
 
     fn report(outcome: Outcome, ranks: Vec<RankExit>) -> JobReport {
         let wall = Duration::from_micros(1_234_567);
-        JobReport { outcome, ranks, wall, messages: 12_345, bytes: 2048, left_running: 0 }
+        JobReport {
+            outcome,
+            ranks,
+            wall,
+            messages: 12_345,
+            bytes: 2048,
+            left_running: 0,
+            nodes: 1,
+            hosts: Vec::new(),
+        }
     }
 
     #[test]
