@@ -39,7 +39,7 @@ impl<'a> Reduction<'a> {
         for rank in 1..contributions.len() {
             let other = input(contributions, rank)?;
             op.reduction(other.datatype)?;
-            if other.datatype.predefined().map(|p| p.kind()) != Some(predefined.kind()) {
+            if other.datatype.operand().map(|p| p.kind()) != Some(predefined.kind()) {
                 return Err(different_types(first.datatype, other.datatype, rank));
             }
             same_count(first.count, other.count, rank)?;

@@ -30,7 +30,19 @@ pub enum Combiner {
     HindexedBlock = 109,
     Struct = 110,
     Subarray = 111,
+    Darray = 112,
+    F90Real = 113,
+    F90Complex = 114,
+    F90Integer = 115,
     Resized = 116,
+    ValueIndex = 117,
+}
+
+impl Combiner {
+    /// Whether it makes one of Fortran's parametric types.
+    pub(crate) const fn is_parametric(self) -> bool {
+        matches!(self, Self::F90Real | Self::F90Complex | Self::F90Integer)
+    }
 }
 
 /// Order of the dimensions of a subarray; the discriminant is the ABI's `MPI_ORDER_*`.
@@ -57,11 +69,12 @@ pub struct Contents {
 }
 
 /// `count` elements of `old` placed at `offset`.
-struct Block {
-    offset: i64,
-    layout: Layout,
-    signature: Signature,
-    bounds: Bounds,
+#[derive(Clone)]
+pub(super) struct Block {
+    pub(super) offset: i64,
+    pub(super) layout: Layout,
+    pub(super) signature: Signature,
+    pub(super) bounds: Bounds,
 }
 
 impl Datatype {
@@ -255,7 +268,7 @@ fn check_subarray(sizes: &[i64], subsizes: &[i64], starts: &[i64]) -> Result<()>
 }
 
 /// `count` adjacent elements of `old` at `offset`.
-fn block(offset: i64, count: i64, old: &Datatype) -> Result<Block> {
+pub(super) fn block(offset: i64, count: i64, old: &Datatype) -> Result<Block> {
     let one =
         Block { offset: 0, layout: old.layout(), signature: old.signature(), bounds: old.bounds() };
     let block = repeat(one, count, old.extent()).ok_or_else(|| too_large("count"))?;
@@ -270,7 +283,7 @@ fn strided(count: i64, blocklength: i64, stride: i64, old: &Datatype) -> Result<
 }
 
 /// Copies of a block at offset 0; `None` when sizes or addresses overflow.
-fn repeat(block: Block, count: i64, stride: i64) -> Option<Block> {
+pub(super) fn repeat(block: Block, count: i64, stride: i64) -> Option<Block> {
     let copies = u64::try_from(count).ok()?;
     let size = block.layout.size().checked_mul(copies)?;
     i64::try_from(size).ok()?;
@@ -310,7 +323,7 @@ fn blocks<'a>(
     Ok(Block { offset: 0, layout, signature, bounds })
 }
 
-fn finish(
+pub(super) fn finish(
     combiner: Combiner,
     integers: Vec<i64>,
     addresses: Vec<i64>,
@@ -337,7 +350,7 @@ fn in_bytes(displacements: &[i64], old: &Datatype) -> Result<Vec<i64>> {
 }
 
 /// The number of entries followed by all entries of all arrays.
-fn counted(arrays: &[&[i64]]) -> Vec<i64> {
+pub(super) fn counted(arrays: &[&[i64]]) -> Vec<i64> {
     let mut integers = vec![arrays[0].len() as i64];
     for array in arrays {
         integers.extend_from_slice(array);
@@ -360,10 +373,10 @@ fn same_length(blocklengths: &[i64], displacements: &[i64]) -> Result<()> {
     Err(argument("array_of_displacements", "its length differs from count"))
 }
 
-fn too_large(name: &'static str) -> MpiError {
+pub(super) fn too_large(name: &'static str) -> MpiError {
     argument(name, "the datatype would span more than the address space")
 }
 
-fn argument(name: &'static str, detail: impl Into<String>) -> MpiError {
+pub(super) fn argument(name: &'static str, detail: impl Into<String>) -> MpiError {
     MpiError::argument(ErrorClass::Arg, name, detail)
 }

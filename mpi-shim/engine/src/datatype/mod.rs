@@ -3,12 +3,13 @@
 //! A [`Datatype`] is an immutable value that is cheap to clone. Counts and displacements are `i64`
 //! throughout; every product and sum is checked when a type is made, so that walking it cannot
 //! overflow. The walk itself is lazy: `MPI_Type_vector` of a billion blocks takes a few words.
-//!
-//! Not here: `MPI_Type_create_darray` and the Fortran parametric types (sections 5.1.4 and 19.1.5).
 
 mod bounds;
 mod construct;
+mod darray;
+mod external;
 mod layout;
+mod parametric;
 mod predefined;
 mod signature;
 #[cfg(test)]
@@ -20,6 +21,8 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use construct::{Combiner, Contents, Order};
+pub use darray::{DISTRIBUTE_DFLT_DARG, DistributedArray, Distribution};
+pub use external::{external_bytes, pack_external, unpack_external};
 pub use predefined::{BasicKind, Predefined, Scalar};
 pub use transfer::{Fault, Memory, pack, pack_window, unpack, unpack_window};
 pub(crate) use transfer::{address, total_bytes};

@@ -73,6 +73,19 @@ impl Signature {
         }
     }
 
+    /// Calls `f` with each predefined type of one element and how many of it follow each other.
+    pub(crate) fn visit(&self, f: &mut impl FnMut(Predefined, u64)) {
+        match &self.shape {
+            Shape::Basic(datatype) => f(*datatype, self.bytes / datatype.size() as u64),
+            Shape::Repeat(child) => {
+                for _ in 0..self.bytes / child.bytes {
+                    child.visit(f);
+                }
+            }
+            Shape::Parts(parts) => parts.iter().for_each(|part| part.visit(f)),
+        }
+    }
+
     /// Basic elements in the first `bytes` of the packed data, which may repeat the signature;
     /// `None` when the last one is incomplete.
     pub(crate) fn elements_in(&self, bytes: u64) -> Option<u64> {

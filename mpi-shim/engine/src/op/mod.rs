@@ -97,7 +97,7 @@ impl Op {
     /// `MPI_ERR_OP` when the operator is not defined on the type, which includes every derived
     /// datatype, or is for accumulate calls only.
     pub fn reduction(self, datatype: &Datatype) -> Result<(Predefined, Kernel)> {
-        let Some(predefined) = datatype.predefined() else {
+        let Some(predefined) = datatype.operand() else {
             let detail = format!("{} is not defined on derived datatypes", self.name());
             return Err(MpiError::argument(ErrorClass::Op, "op", detail));
         };
