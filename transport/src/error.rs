@@ -1,6 +1,6 @@
 //! Why an endpoint could not be made.
 
-use std::io;
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::id::NodeId;
 
@@ -19,4 +19,57 @@ pub enum Error {
     /// Two endpoints of one network want the same name.
     #[error("{0} is already on this network: each node needs a number of its own")]
     NodeTaken(NodeId),
+    /// A certificate cannot be used.
+    #[error("this node's certificate cannot be used: {reason}")]
+    Certificate {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A file does not hold a cluster's authority, or does not keep it secret.
+    #[error("{}: {reason}", path.display())]
+    AuthorityFile {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    NoRandomness,
+    /// A text is no token.
+    #[error("this is not a token of a cluster: {reason}")]
+    BadToken {
+        /// What is wrong with it; never the text itself.
+        reason: &'static str,
+    },
+    /// No more tokens can be made at the moment.
+    #[error("{max} tokens are open: wait until some are used or expire")]
+    TooManyTokens {
+        /// Tokens that may be open at once.
+        max: usize,
+    },
+    /// No more nodes can become members.
+    #[error("the cluster has had {max} nodes: start a new one")]
+    TooManyNodes {
+        /// Nodes that a cluster can have in its life.
+        max: usize,
+    },
+    /// The coordinator did not admit this machine.
+    #[error("the coordinator refused this machine: {reason}")]
+    Refused {
+        /// What it said.
+        reason: String,
+    },
+    /// No coordinator could be reached.
+    #[error("no coordinator could be reached at {}: {reason}", list(addrs))]
+    NotReached {
+        /// Where it was looked for.
+        addrs: Vec<SocketAddr>,
+        /// What happened at the last of them.
+        reason: String,
+    },
+}
+
+fn list(addrs: &[SocketAddr]) -> String {
+    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,7 @@
 //! An [`Endpoint`] is one node's end of its links to all others. Pure cores decide
 //! (`frame`, `lane`, `membership`, `bootstrap`), thin drivers carry out (`link`, `endpoint`).
 
+pub mod bootstrap;
 pub mod config;
 pub mod endpoint;
 pub mod envelope;
@@ -10,7 +11,9 @@ pub mod error;
 pub mod handler;
 pub mod id;
 mod link;
+pub mod tls;
 
+pub use bootstrap::{Admission, Build, Joined, Token};
 pub use config::EndpointConfig;
 pub use endpoint::Endpoint;
 pub use envelope::{Envelope, Service};
@@ -18,3 +21,4 @@ pub use error::Error;
 pub use handler::{Event, Handler, LostReason, Payload};
 pub use id::{Lane, NodeId};
 pub use link::local::LocalNetwork;
+pub use tls::{Authority, ClusterId};

@@ -1,0 +1,120 @@
+//! What a machine needs to know to join.
+
+use std::{fmt, str::FromStr};
+
+use crate::{error::Error, tls};
+
+/// Prefix that names the format.
+const PREFIX: &str = "faasm1.";
+const FINGERPRINT_BYTES: usize = 32;
+const NAME_BYTES: usize = 8;
+const SECRET_BYTES: usize = 32;
+const CHECK_BYTES: usize = 4;
+const BODY_BYTES: usize = FINGERPRINT_BYTES + NAME_BYTES + SECRET_BYTES;
+
+/// A one-time password to a cluster, with what the cluster is recognised by.
+///
+/// Its text form is a secret: it belongs into a file or a pipe, never on a command line or into a
+/// log, and `Debug` does not print it.
+///
+/// ```text
+/// faasm1.<hex of: authority's fingerprint 32 | name 8 | secret 32 | check 4>
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Token {
+    pub(super) authority: [u8; FINGERPRINT_BYTES],
+    pub(super) name: TokenName,
+    secret: [u8; SECRET_BYTES],
+}
+
+/// What the coordinator finds a token by; not secret.
+pub(super) type TokenName = [u8; NAME_BYTES];
+
+/// What both sides derive from a token's secret.
+#[derive(Clone)]
+pub(super) struct ProofKey([u8; 32]);
+
+impl Token {
+    pub(super) fn new(authority: [u8; FINGERPRINT_BYTES]) -> Result<Self, Error> {
+        Ok(Self { authority, name: tls::random()?, secret: tls::random()? })
+    }
+
+    /// The text to hand to the machine that joins. Keep it secret.
+    pub fn reveal(&self) -> String {
+        let mut body = Vec::with_capacity(BODY_BYTES + CHECK_BYTES);
+        body.extend_from_slice(&self.authority);
+        body.extend_from_slice(&self.name);
+        body.extend_from_slice(&self.secret);
+        body.extend_from_slice(&check(&body));
+        let mut text = String::from(PREFIX);
+        for byte in body {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        text
+    }
+
+    pub(super) fn proof_key(&self) -> ProofKey {
+        ProofKey(blake3::derive_key("faasm 2026 join token proof key", &self.secret))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+impl FromStr for Token {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text.trim()).map_err(|reason| Error::BadToken { reason })
+    }
+}
+
+impl ProofKey {
+    /// The proof of `role` over all that makes this exchange unlike any other.
+    pub(super) fn proof(&self, role: &[u8], parts: &[&[u8]]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        for part in std::iter::once(&role).chain(parts) {
+            // With its length in front no part can pass for the end of another.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.finalize()
+    }
+}
+
+fn parse(text: &str) -> Result<Token, &'static str> {
+    let digits = text.strip_prefix(PREFIX).ok_or("it does not begin with `faasm1.`")?;
+    if digits.len() != 2 * (BODY_BYTES + CHECK_BYTES) {
+        return Err("it is too short or too long: part of it is missing");
+    }
+    let mut bytes = [0; BODY_BYTES + CHECK_BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = hex(pair[0])? << 4 | hex(pair[1])?;
+    }
+    let (body, sum) = bytes.split_at(BODY_BYTES);
+    if check(body) != sum {
+        return Err("a character of it was changed: copy it again");
+    }
+    let (authority, rest) = body.split_at(FINGERPRINT_BYTES);
+    let (name, secret) = rest.split_at(NAME_BYTES);
+    let wrong = |_| "it has the wrong length";
+    Ok(Token {
+        authority: authority.try_into().map_err(wrong)?,
+        name: name.try_into().map_err(wrong)?,
+        secret: secret.try_into().map_err(wrong)?,
+    })
+}
+
+fn hex(digit: u8) -> Result<u8, &'static str> {
+    let value = char::from(digit).to_digit(16).ok_or("it has a character that is no digit")?;
+    u8::try_from(value).map_err(|_| "it has a character that is no digit")
+}
+
+/// Finds mistakes in copying; no protection.
+fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
+    let [a, b, c, d, ..] = *blake3::hash(body).as_bytes();
+    [a, b, c, d]
+}
