@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestMemory;
 
-use crate::world::World;
+use crate::world::{PartHeader, World};
 
 /// Longest payload carried inside a message's first cache line.
 pub const SMALL_BYTES_MAX: usize = 32;
@@ -175,6 +176,13 @@ pub trait MpiPort: Send + Sync + 'static {
 
     /// Wakes those members of `group` that are suspended.
     fn wake_group(&self, group: &Group);
+
+    /// Sends a part of a collective to `node`, which finds it under `part` with this node as its
+    /// sender. Longer parts travel in pieces; parts may overtake each other.
+    fn send_part(&mut self, node: u32, part: PartHeader, data: Bytes);
+
+    /// Takes the part of a collective that another node sent, if it has come.
+    fn take_part(&mut self, part: PartHeader) -> Option<Bytes>;
 
     /// Calls `run` for each part in `0..parts`, on several threads where that helps.
     fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync));

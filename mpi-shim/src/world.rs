@@ -1,10 +1,21 @@
-//! What the ranks of one job share: contexts and the sites where co-located collectives meet.
+//! What the ranks of one job share on this node: contexts, the sites where co-located collectives
+//! meet, and what other nodes sent for collectives.
+
+mod parts;
+mod placement;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+use faasm_mpi_engine::error::Result;
+
 use crate::site::Site;
+use parts::Parts;
+use placement::Contexts;
+
+pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
+pub use placement::Placement;
 
 /// Context of `MPI_COMM_SELF`; the same number in every rank, for it never leaves one.
 pub const CONTEXT_SELF: u32 = 0;
@@ -19,7 +30,11 @@ pub struct World {
     app_numbers: Box<[u32]>,
     /// For each rank, the worker it was placed on.
     lanes: Box<[u32]>,
-    next_context: AtomicU32,
+    placement: Placement,
+    /// Number of nodes.
+    nodes: u32,
+    contexts: Contexts,
+    parts: Parts,
     world_site: Arc<Site>,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
 }
@@ -36,14 +51,20 @@ struct Gathering {
 }
 
 impl World {
-    /// The shared state of a job whose rank `i` runs program `app_numbers[i]` on worker `lanes[i]`.
-    pub fn new(app_numbers: Vec<u32>, lanes: Vec<u32>) -> Arc<Self> {
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`, if `placement` has it
+    /// here on worker `lanes[i]`.
+    pub fn new(app_numbers: Vec<u32>, lanes: Vec<u32>, placement: Placement) -> Arc<Self> {
         assert_eq!(app_numbers.len(), lanes.len(), "every rank has a program and a worker");
+        assert_eq!(app_numbers.len(), placement.nodes.len(), "every rank has a node");
+        let nodes = placement.node_count();
         let size = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
         Arc::new(Self {
             size,
             app_numbers: app_numbers.into(),
-            next_context: AtomicU32::new(CONTEXT_WORLD + 1),
+            nodes,
+            contexts: Contexts::new(nodes, placement.this_node, CONTEXT_WORLD + 1),
+            parts: Parts::default(),
+            placement,
             world_site: Arc::new(Site::new(lanes.iter().copied())),
             lanes: lanes.into(),
             gatherings: Mutex::default(),
@@ -71,9 +92,87 @@ impl World {
         Arc::new(Site::new(members.map(lane)))
     }
 
-    /// A context no communicator of this job has had.
-    pub fn new_context(&self) -> u32 {
-        self.next_context.fetch_add(1, Ordering::Relaxed)
+    /// Number of the node that `rank` runs on. The nodes of a job are numbered from 0.
+    #[inline]
+    pub fn node(&self, rank: u32) -> u32 {
+        self.placement.nodes.get(rank as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether `rank` runs on this node.
+    #[inline]
+    pub fn is_local(&self, rank: u32) -> bool {
+        !self.is_spread() || self.node(rank) == self.this_node()
+    }
+
+    /// Number of this node.
+    pub const fn this_node(&self) -> u32 {
+        self.placement.this_node
+    }
+
+    /// Number of nodes of the job.
+    pub const fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
+    /// Whether the job runs on more nodes than this one.
+    #[inline]
+    pub const fn is_spread(&self) -> bool {
+        self.nodes > 1
+    }
+
+    /// A context that no communicator of this job has had, on no node.
+    ///
+    /// # Errors
+    /// `MPI_ERR_NO_MEM` when there is none left.
+    pub fn new_context(&self) -> Result<u32> {
+        self.contexts.next()
+    }
+
+    /// Makes `rank` the one that is woken for the parts of a meeting; until [`World::end_parts`].
+    pub fn await_parts(&self, context: u32, meeting: u64, rank: u32) -> Arrivals {
+        self.parts.lead(context, meeting, rank)
+    }
+
+    /// The meeting is over on this node.
+    pub fn end_parts(&self, context: u32, meeting: u64) {
+        self.parts.end(context, meeting);
+    }
+
+    /// Keeps a part that another node sent; gives the rank to wake for it. For the runtime.
+    ///
+    /// # Errors
+    /// When the sender does not keep the rules.
+    pub fn put_part(
+        &self,
+        header: PartHeader,
+        data: Bytes,
+    ) -> std::result::Result<Option<u32>, PartRefused> {
+        self.parts.put(header, data)
+    }
+
+    /// Takes a part if it has come; with it how many bytes its sender is to be told as taken, now
+    /// and then. For the runtime: the shim takes parts through its port.
+    pub fn take_part(&self, header: PartHeader) -> Option<(Bytes, Option<u64>)> {
+        self.parts.take(header)
+    }
+
+    /// Counts a part of `len` bytes that was sent to `node`. For the runtime.
+    pub fn count_part(&self, context: u32, node: u32, len: usize) {
+        self.parts.sent(context, node, len);
+    }
+
+    /// `node` has taken `bytes` of what was sent to it in `context`; gives the rank to wake for it.
+    /// For the runtime.
+    pub fn report_parts(&self, context: u32, node: u32, bytes: u64) -> Option<u32> {
+        self.parts.reported(context, node, bytes)
+    }
+
+    /// Whether this node may begin a further operation in `context` that sends to other nodes: at
+    /// most [`PARTS_AHEAD_BYTES_MAX`] of what it has sent to any node there were not taken yet.
+    ///
+    /// If it may not, `rank` is woken when that may have changed.
+    pub fn has_part_room(&self, context: u32, rank: u32) -> bool {
+        self.parts.has_room(context, 0..self.nodes, rank)
     }
 
     /// Context and site of the communicator that `member` makes with the others who give the same
@@ -81,11 +180,14 @@ impl World {
     ///
     /// The first to come makes both. The n-th call of one member belongs with the n-th call of
     /// every other; the last one to join removes the entry.
+    ///
+    /// # Errors
+    /// `MPI_ERR_NO_MEM` when no context is left.
     pub fn gather(
         &self,
         (context, tag, members): (u32, i32, &[u32]),
         member: u32,
-    ) -> (u32, Arc<Site>) {
+    ) -> Result<(u32, Arc<Site>)> {
         let mut gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (context, tag, members.to_vec());
         let queue = gatherings.entry(key.clone()).or_default();
@@ -93,7 +195,7 @@ impl World {
             Some(index) => index,
             None => {
                 queue.push_back(Gathering {
-                    context: self.new_context(),
+                    context: self.new_context()?,
                     site: self.new_site(members.iter().copied()),
                     has_joined: vec![false; members.len()].into(),
                 });
@@ -108,7 +210,7 @@ impl World {
                 gatherings.remove(&key);
             }
         }
-        made
+        Ok(made)
     }
 }
 
@@ -118,17 +220,18 @@ mod tests {
 
     #[test]
     fn the_nth_call_of_each_member_belongs_together() {
-        let world = World::new(vec![0; 3], vec![0, 0, 1]);
+        let world = World::new(vec![0; 3], vec![0, 0, 1], Placement::one_node(3));
+        let gather = |key, member| world.gather(key, member).expect("contexts are left");
         let key = (7, 1, &[0, 2][..]);
-        let early = [world.gather(key, 0), world.gather(key, 0)];
-        let late = [world.gather(key, 1), world.gather(key, 1)];
+        let early = [gather(key, 0), gather(key, 0)];
+        let late = [gather(key, 1), gather(key, 1)];
         assert_ne!(early[0].0, early[1].0);
         for (mine, theirs) in early.iter().zip(&late) {
             assert_eq!(mine.0, theirs.0);
             assert!(Arc::ptr_eq(&mine.1, &theirs.1));
         }
         assert!(world.gatherings.lock().expect("no panic").is_empty());
-        let other = world.gather((7, 2, &[0, 2]), 0);
-        assert_ne!(other.0, world.gather((7, 1, &[0, 1]), 0).0);
+        let other = gather((7, 2, &[0, 2]), 0);
+        assert_ne!(other.0, gather((7, 1, &[0, 1]), 0).0);
     }
 }

@@ -166,7 +166,7 @@ fn place(
         return Err(MpiError::argument(ErrorClass::NotSame, "dims", detail));
     }
     let size = grid.size();
-    let made = Made::new(world, Group::new(parent.iter().take(size).collect())?);
+    let made = Made::new(world, Group::new(parent.iter().take(size).collect())?)?;
     let member = |rank: usize| (rank < size).then(|| made.at(rank as u32));
     Ok((0..grids.len()).map(|rank| (member(rank), grid.clone())).collect())
 }
@@ -247,7 +247,7 @@ async fn cart_sub<T: MpiView>(
         Ok((_, color)) => Ok(*color),
         Err(error) => Err(error.clone()),
     };
-    let combine = |world: &_, colors: Vec<Color>| Ok(split(world, &parent, &colors));
+    let combine = |world: &_, colors: Vec<Color>| split(world, &parent, &colors);
     let made = exchange(call, comm, input, combine).await?;
     let (topology, _) = slice?;
     put_grid(call, comm, made, topology, ("newcomm", newcomm))

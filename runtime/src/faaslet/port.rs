@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending};
-use faasm_mpi_shim::world::World;
+use faasm_mpi_shim::world::{PartHeader, World};
 use faasm_vm::GuestMemory;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
@@ -171,6 +172,14 @@ impl MpiPort for RankPort {
             return;
         }
         self.job.wake_group(group);
+    }
+
+    fn send_part(&mut self, node: u32, part: PartHeader, data: Bytes) {
+        self.job.send_part(node, part, data);
+    }
+
+    fn take_part(&mut self, part: PartHeader) -> Option<Bytes> {
+        self.job.take_part(part)
     }
 
     fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync)) {

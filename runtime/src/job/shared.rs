@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::Pending;
-use faasm_mpi_shim::world::World;
+use faasm_mpi_shim::world::{PartHeader, Placement, World};
 use faasm_vm::GuestMemory;
 use parking_lot::Mutex;
 
 use crate::host::wasi::{WasiHooks, WasiWait};
-use crate::message::Mailbox;
+use crate::message::{JobLinks, Mailbox};
 use crate::scheduler::{Scheduler, Task};
 
 /// Not started yet.
@@ -176,6 +177,10 @@ pub(crate) struct JobShared {
     ranks: Box<[RankShared]>,
     world: Arc<World>,
     scheduler: Arc<Scheduler>,
+    /// For each rank the worker that it is placed on, if it is here.
+    homes: Box<[u32]>,
+    /// The way to the job's other nodes, if it has any.
+    links: Option<JobLinks>,
     started: Instant,
     processor_name: String,
     /// Wake-ups that were handed to another worker and have not been carried out.
@@ -184,21 +189,66 @@ pub(crate) struct JobShared {
 }
 
 impl JobShared {
-    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`.
-    pub(crate) fn new(app_numbers: Vec<u32>, scheduler: Arc<Scheduler>) -> Arc<Self> {
-        let lines = ring_lines(app_numbers.len());
-        let ranks = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
-        let lanes = (0..ranks).map(|rank| block(rank, ranks, scheduler.regular())).collect();
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`: on this node alone, or
+    /// over several nodes with links to them.
+    pub(crate) fn new(
+        app_numbers: Vec<u32>,
+        scheduler: Arc<Scheduler>,
+        spread: Option<(Placement, JobLinks)>,
+    ) -> Arc<Self> {
+        let (placement, links) = match spread {
+            Some((placement, links)) => (placement, Some(links)),
+            None => (Placement::one_node(app_numbers.len()), None),
+        };
+        let homes = homes(&placement, scheduler.regular());
+        let lines = ring_lines(homes.iter().flatten().count());
+        let rank = |home: &Option<u32>| RankShared::new(home.map_or(REMOTE_LINES, |_| lines));
+        let ranks = homes.iter().map(rank).collect();
+        let homes: Box<[u32]> = homes.iter().map(|home| home.unwrap_or_default()).collect();
         let uname = rustix::system::uname();
         Arc::new(Self {
-            ranks: (0..app_numbers.len()).map(|_| RankShared::new(lines)).collect(),
-            world: World::new(app_numbers, lanes),
+            ranks,
+            world: World::new(app_numbers, homes.to_vec(), placement),
             scheduler,
+            homes,
+            links,
             started: Instant::now(),
             processor_name: uname.nodename().to_string_lossy().into_owned(),
             wakes_in_flight: AtomicU64::new(0),
             ending: AtomicBool::new(false),
         })
+    }
+
+    /// The worker on which `rank`, which is of this node, is placed.
+    pub(crate) fn home(&self, rank: u32) -> u32 {
+        self.homes[rank as usize]
+    }
+
+    /// The ranks of this node.
+    pub(crate) fn local_ranks(&self) -> impl Iterator<Item = u32> {
+        (0..self.world.size()).filter(|rank| self.world.is_local(*rank))
+    }
+
+    /// The way to the job's other nodes, if it has any.
+    #[inline]
+    pub(crate) const fn links(&self) -> Option<&JobLinks> {
+        self.links.as_ref()
+    }
+
+    /// Sends a part of a collective to another node.
+    pub(crate) fn send_part(&self, node: u32, part: PartHeader, data: Bytes) {
+        let Some(links) = &self.links else { return };
+        self.world.count_part(part.context, node, data.len());
+        links.send_part(node, PartHeader { from: self.world.this_node(), ..part }, data);
+    }
+
+    /// Takes a part of a collective that another node sent.
+    pub(crate) fn take_part(&self, part: PartHeader) -> Option<Bytes> {
+        let (data, taken) = self.world.take_part(part)?;
+        if let (Some(links), Some(bytes)) = (&self.links, taken) {
+            links.report_parts(part.from, part.context, bytes);
+        }
+        Some(data)
     }
 
     #[inline]
@@ -275,8 +325,22 @@ impl JobShared {
     }
 }
 
-/// Worker of `rank`: ranks are placed in contiguous blocks, so that neighbours share a worker.
-pub(crate) const fn block(rank: u32, ranks: u32, workers: u32) -> u32 {
+/// For each rank the worker it is placed on, if it is of this node.
+fn homes(placement: &Placement, workers: u32) -> Vec<Option<u32>> {
+    let is_here = |node: &&u32| **node == placement.this_node;
+    let here = placement.nodes.iter().filter(is_here).count() as u32;
+    let mut index = 0;
+    let home = |node: &u32| {
+        (*node == placement.this_node).then(|| {
+            index += 1;
+            block(index - 1, here, workers)
+        })
+    };
+    placement.nodes.iter().map(home).collect()
+}
+
+/// Worker of the `rank`th of `ranks` ranks of a node: they are placed in contiguous blocks, so that neighbours share a worker.
+const fn block(rank: u32, ranks: u32, workers: u32) -> u32 {
     (rank as u64 * workers as u64 / ranks as u64) as u32
 }
 
@@ -288,6 +352,9 @@ const fn ring_lines(ranks: usize) -> usize {
         _ => 16,
     }
 }
+
+/// Cache lines of the ring of a rank of another node, which nobody uses.
+const REMOTE_LINES: usize = 1;
 
 /// Tells a rank's shared state when a system call waits for the outside.
 #[derive(Debug)]
@@ -310,7 +377,15 @@ impl WasiHooks for OutsideWaits {
 
 #[cfg(test)]
 mod tests {
-    use super::block;
+    use super::*;
+
+    #[test]
+    fn the_ranks_of_a_node_are_spread_over_its_workers() {
+        let placement = Placement { nodes: [0, 1, 1, 0, 1, 1].into(), this_node: 1 };
+        let expected = [None, Some(0), Some(0), None, Some(1), Some(1)];
+        assert_eq!(homes(&placement, 2), expected);
+        assert_eq!(homes(&Placement::one_node(2), 2), [Some(0), Some(1)]);
+    }
 
     #[test]
     fn blocks_are_contiguous_and_balanced() {

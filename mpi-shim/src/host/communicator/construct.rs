@@ -1,6 +1,7 @@
 //! What the last member of a collective constructor computes: who is in which new communicator.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -28,9 +29,12 @@ pub(crate) type Color = (Option<i32>, i32);
 
 impl Made {
     /// A new communicator of `group`, seen by its rank 0.
-    pub(crate) fn new(world: &World, group: Group) -> Self {
-        let (context, site) = (world.new_context(), world.new_site(group.iter()));
-        Self { context, group, rank: 0, site }
+    ///
+    /// # Errors
+    /// `MPI_ERR_NO_MEM` when no context is left.
+    pub(crate) fn new(world: &World, group: Group) -> Result<Self> {
+        let (context, site) = (world.new_context()?, world.new_site(group.iter()));
+        Ok(Self { context, group, rank: 0, site })
     }
 
     /// The same communicator as the member with `rank` sees it.
@@ -60,15 +64,15 @@ pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Res
 }
 
 /// `MPI_Comm_dup`: everybody in the same order.
-pub(crate) fn duplicate(world: &World, parent: &Group) -> Vec<Made> {
-    let made = Made::new(world, parent.clone());
-    (0..made.site.members()).map(|rank| made.at(rank)).collect()
+pub(crate) fn duplicate(world: &World, parent: &Group) -> Result<Vec<Made>> {
+    let made = Made::new(world, parent.clone())?;
+    Ok((0..made.site.members()).map(|rank| made.at(rank)).collect())
 }
 
 /// `MPI_Comm_split`: one communicator for each colour, in the order of the keys and then ranks.
 ///
 /// Cost: a sort of the members.
-pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Vec<Option<Made>> {
+pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Result<Vec<Option<Made>>> {
     let mut members: BTreeMap<i32, Vec<(i32, usize)>> = BTreeMap::new();
     for (rank, (color, key)) in colors.iter().enumerate() {
         if let Some(color) = color {
@@ -80,12 +84,12 @@ pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Vec<Opti
         chosen.sort_unstable();
         let ranks = chosen.iter().filter_map(|(_, rank)| parent.world_rank(*rank)).collect();
         let group = Group::new(ranks).expect("each member has one colour");
-        let made = Made::new(world, group);
+        let made = Made::new(world, group)?;
         for (new_rank, (_, rank)) in (0..).zip(chosen.iter()) {
             outputs[*rank] = Some(made.at(new_rank));
         }
     }
-    outputs
+    Ok(outputs)
 }
 
 /// `MPI_Comm_create`: one communicator for each of the disjoint groups that members gave.
@@ -98,7 +102,10 @@ pub(crate) fn create(world: &World, parent: &Group, groups: &[Group]) -> Result<
     for (member, group) in groups.iter().enumerate() {
         let own = parent.world_rank(member).and_then(|world_rank| group.rank_of(world_rank));
         let (Some(rank), Some(first)) = (own, group.world_rank(0)) else { continue };
-        let new = made.entry(first).or_insert_with(|| Made::new(world, group.clone()));
+        let new = match made.entry(first) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Made::new(world, group.clone())?),
+        };
         if new.group != *group {
             let detail = format!("rank {member} gave another group than the rest of its group");
             return Err(MpiError::argument(ErrorClass::NotSame, "group", detail));
@@ -135,9 +142,10 @@ pub(crate) fn color(color: i32, key: i32) -> Result<Color> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::Placement;
 
     fn worlds(size: usize) -> (Arc<World>, Group) {
-        (World::new(vec![0; size], vec![0; size]), Group::world(size))
+        (World::new(vec![0; size], vec![0; size], Placement::one_node(size)), Group::world(size))
     }
 
     fn listed(made: &Option<Made>) -> Option<(Vec<u32>, u32)> {
@@ -148,7 +156,7 @@ mod tests {
     fn a_split_orders_by_key_and_then_by_rank() {
         let (world, parent) = worlds(5);
         let colors = [(Some(1), 9), (Some(0), 0), (Some(1), -3), (None, 0), (Some(1), 9)];
-        let made = split(&world, &parent, &colors);
+        let made = split(&world, &parent, &colors).expect("contexts are left");
         let expected = vec![2, 0, 4];
         assert_eq!(listed(&made[0]), Some((expected.clone(), 1)));
         assert_eq!(listed(&made[1]), Some((vec![1], 0)));

@@ -159,7 +159,7 @@ async fn dup<T: MpiView>(
     let input = prepared.as_ref().map(|_| ()).map_err(Clone::clone);
     let made = exchange(call, comm, input, |world, inputs| {
         debug_assert_eq!(inputs.len(), parent.len(), "every member brings an input");
-        Ok(construct::duplicate(world, &parent))
+        construct::duplicate(world, &parent)
     })
     .await;
     match (prepared, made) {
@@ -243,7 +243,7 @@ async fn idup<T: MpiView>(
     // Joining comes first: a member whose callback fails must not shift its later calls.
     let members: Vec<_> = group.iter().collect();
     let key = (parent_context, IDUP_TAG, members.as_slice());
-    let (context, site) = call.mpi().port.world().gather(key, rank);
+    let (context, site) = call.mpi().port.world().gather(key, rank)?;
     let inherited = Inherited::prepare(call, comm, info).await?;
     inherited.install(call, comm, Made { context, group, rank, site }, newcomm)?;
     let handle = insert_complete(call.mpi(), comm)?;
@@ -279,13 +279,16 @@ async fn comm_create_group<T: MpiView>(
         let detail = format!("{tag} is not between 0 and MPI_TAG_UB ({})", i32::MAX);
         return Err(MpiError::argument(ErrorClass::Tag, "tag", detail));
     }
-    let made = group.rank_of(mpi.port.rank()).map(|rank| {
-        let members: Vec<_> = group.iter().collect();
-        let rank = rank as u32;
-        let key = (parent_context, tag, members.as_slice());
-        let (context, site) = mpi.port.world().gather(key, rank);
-        Made { context, group, rank, site }
-    });
+    let made = match group.rank_of(mpi.port.rank()) {
+        Some(rank) => {
+            let members: Vec<_> = group.iter().collect();
+            let rank = rank as u32;
+            let key = (parent_context, tag, members.as_slice());
+            let (context, site) = mpi.port.world().gather(key, rank)?;
+            Some(Made { context, group, rank, site })
+        }
+        None => None,
+    };
     put_made(call, comm, made, newcomm)
 }
 
@@ -311,7 +314,7 @@ async fn comm_split<T: MpiView>(
 ) -> Result<()> {
     let parent = call.mpi().comm(comm)?.group.clone();
     let input = construct::color(color, key);
-    let combine = |world: &_, colors: Vec<Color>| Ok(split(world, &parent, &colors));
+    let combine = |world: &_, colors: Vec<Color>| split(world, &parent, &colors);
     let made = exchange(call, comm, input, combine).await?;
     put_made(call, comm, made, newcomm)
 }
@@ -337,7 +340,7 @@ async fn comm_split_type<T: MpiView>(
             return Err(MpiError::argument(ErrorClass::NotSame, "split_type", detail));
         }
         let colors: Vec<Color> = inputs.into_iter().map(|(_, color)| color).collect();
-        Ok(split(world, &parent, &colors))
+        split(world, &parent, &colors)
     })
     .await?;
     put_made(call, comm, made, newcomm)

@@ -1,0 +1,100 @@
+//! A job's way to its ranks on other nodes.
+
+use bytes::Bytes;
+use faasm_mpi_shim::world::PartHeader;
+use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
+use faasm_transport::{Endpoint, Envelope, Lane, NodeId, Service};
+
+/// Parts of collectives from this size on do not hold up short messages.
+const BULK_BYTES_MIN: usize = 64 * 1024;
+/// Bytes of a part that travel in one message.
+const PIECE_BYTES_MAX: usize = FRAME_PAYLOAD_BYTES_MAX;
+
+/// A piece of a part of a collective.
+pub(crate) const PART_PIECE: u16 = 0;
+/// A node has taken `len` bytes of parts.
+pub(crate) const PARTS_TAKEN: u16 = 1;
+
+/// The links of one job.
+#[derive(Clone, Debug)]
+pub(crate) struct JobLinks {
+    endpoint: Endpoint,
+    /// The job's name at all its nodes.
+    job: u32,
+    /// For each node of the job, by its number there, its name in the cluster.
+    peers: Box<[NodeId]>,
+}
+
+impl JobLinks {
+    /// The links of job `job` over `endpoint`, whose nodes are `peers`.
+    pub(crate) fn new(endpoint: Endpoint, job: u32, peers: Box<[NodeId]>) -> Self {
+        Self { endpoint, job, peers }
+    }
+
+    /// Number in the job of the node with this name in the cluster.
+    pub(crate) fn number(&self, peer: NodeId) -> Option<u32> {
+        self.peers.iter().position(|node| *node == peer).map(|index| index as u32)
+    }
+
+    /// The way to all nodes.
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Sends to a node of the job.
+    pub(crate) fn send(
+        &self,
+        node: u32,
+        lane: Lane,
+        service: Service,
+        about: Envelope,
+        data: &[u8],
+    ) {
+        let envelope = self.addressed(service, about);
+        self.endpoint.send(self.peers[node as usize], lane, &envelope, data);
+    }
+
+    /// As [`JobLinks::send`], without a copy of the data.
+    pub(crate) fn send_bytes(
+        &self,
+        node: u32,
+        lane: Lane,
+        service: Service,
+        about: Envelope,
+        data: Bytes,
+    ) {
+        let envelope = self.addressed(service, about);
+        self.endpoint.send_bytes(self.peers[node as usize], lane, &envelope, data);
+    }
+
+    /// Sends a part of a collective, in pieces where it is long.
+    pub(crate) fn send_part(&self, node: u32, part: PartHeader, mut data: Bytes) {
+        let about = Envelope {
+            kind: PART_PIECE,
+            context: part.context,
+            from: part.from,
+            request: part.step,
+            addr: part.meeting,
+            len: data.len() as u64,
+            ..Envelope::default()
+        };
+        let lane = if data.len() < BULK_BYTES_MIN { Lane::Message } else { Lane::Bulk };
+        loop {
+            let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
+            self.send_bytes(node, lane, Service::Part, about, piece);
+            if data.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Tells a node how many bytes of its parts were taken.
+    pub(crate) fn report_parts(&self, node: u32, context: u32, bytes: u64) {
+        let about = Envelope { kind: PARTS_TAKEN, context, len: bytes, ..Envelope::default() };
+        self.send(node, Lane::Message, Service::Part, about, &[]);
+    }
+
+    fn addressed(&self, service: Service, about: Envelope) -> Envelope {
+        Envelope { job: self.job, service: service as u16, ..about }
+    }
+}
