@@ -26,6 +26,8 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "config",
             "error",
             "envelope",
+            "payload",
+            "random",
             "frame",
             "lane",
             "membership",

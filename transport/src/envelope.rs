@@ -1,6 +1,14 @@
 //! What every message between nodes says about itself, before its payload.
 
-use rkyv::{Archive, Deserialize, Serialize};
+use std::mem::{offset_of, size_of};
+
+use rkyv::{
+    Archive, Deserialize, Serialize, api::low, rancor::Failure, ser::allocator::SubAllocator,
+    ser::writer::Buffer, util::Align,
+};
+
+/// Length of an envelope between nodes.
+pub const ENVELOPE_BYTES: usize = 48;
 
 /// Which part of the receiving node a message is for.
 #[derive(Copy, Clone, Debug, Eq, Hash, PartialEq)]
@@ -38,7 +46,7 @@ impl Service {
     }
 }
 
-/// The header of a message between nodes: 56 bytes in front of the payload.
+/// The header of a message between nodes: 48 bytes in front of the payload.
 ///
 /// What `kind` and the numbers after it mean is up to the service.
 #[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Default, Eq, PartialEq)]
@@ -67,3 +75,32 @@ pub struct Envelope {
     /// A length in bytes.
     pub len: u64,
 }
+
+impl Envelope {
+    /// The envelope as it travels.
+    pub fn to_bytes(&self) -> [u8; ENVELOPE_BYTES] {
+        let mut bytes = [0; ENVELOPE_BYTES];
+        let (writer, scratch) = (Buffer::from(&mut bytes), SubAllocator::new(&mut []));
+        low::to_bytes_in_with_alloc::<_, _, Failure>(self, writer, scratch)
+            .expect("an envelope has a fixed size and needs no scratch memory");
+        bytes
+    }
+
+    /// The envelope that travelled as `bytes`; none if they are no envelope.
+    pub fn from_bytes(bytes: [u8; ENVELOPE_BYTES]) -> Option<Self> {
+        let aligned = Align(bytes);
+        let archived = low::access::<ArchivedEnvelope, Failure>(&*aligned).ok()?;
+        low::deserialize::<Self, Failure>(archived).ok()
+    }
+}
+
+// Both sides lay envelopes out alike: little-endian, in this order, without holes.
+const _: () = {
+    assert!(size_of::<ArchivedEnvelope>() == ENVELOPE_BYTES);
+    assert!(offset_of!(ArchivedEnvelope, service) == 4);
+    assert!(offset_of!(ArchivedEnvelope, to) == 8);
+    assert!(offset_of!(ArchivedEnvelope, context) == 16);
+    assert!(offset_of!(ArchivedEnvelope, request) == 28);
+    assert!(offset_of!(ArchivedEnvelope, addr) == 32);
+    assert!(offset_of!(ArchivedEnvelope, len) == 40);
+};

@@ -1,12 +1,11 @@
 //! What a link calls: the receiver of messages and events.
 
-use std::{fmt, net::SocketAddr, ops::Deref, time::Duration};
-
-use bytes::Bytes;
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use crate::{
     envelope::Envelope,
     id::{Lane, NodeId},
+    payload::Payload,
 };
 
 /// The receiver of what arrives at an [`Endpoint`](crate::Endpoint).
@@ -26,51 +25,6 @@ pub trait Handler: Send + Sync + 'static {
     /// a sender of bulk data may go on.
     fn drained(&self, peer: NodeId, lane: Lane) {
         let _ = (peer, lane);
-    }
-}
-
-/// The bytes of a message after its envelope.
-///
-/// They live in the receive buffer as long as the call; [`Payload::into_bytes`] keeps them,
-/// without a copy where the link allows it.
-#[derive(Clone, Debug)]
-pub struct Payload<'a>(Kind<'a>);
-
-#[derive(Clone, Debug)]
-enum Kind<'a> {
-    Slice(&'a [u8]),
-    Bytes(Bytes),
-}
-
-impl<'a> Payload<'a> {
-    /// A payload in a buffer that will be used again.
-    pub const fn borrowed(bytes: &'a [u8]) -> Self {
-        Self(Kind::Slice(bytes))
-    }
-
-    /// The bytes, to be kept beyond the call.
-    pub fn into_bytes(self) -> Bytes {
-        match self.0 {
-            Kind::Slice(bytes) => Bytes::copy_from_slice(bytes),
-            Kind::Bytes(bytes) => bytes,
-        }
-    }
-}
-
-impl From<Bytes> for Payload<'_> {
-    fn from(bytes: Bytes) -> Self {
-        Self(Kind::Bytes(bytes))
-    }
-}
-
-impl Deref for Payload<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Kind::Slice(bytes) => bytes,
-            Kind::Bytes(bytes) => bytes,
-        }
     }
 }
 
