@@ -1,8 +1,12 @@
 //! Benchmarks beside native MPI: the same programs, compiled natively and to wasm, in alternating runs.
 //!
+//! [`cable`] stands alone: a wire with delay and loss between network namespaces.
+//!
 //! Layers, each importing only those above it: [`Args`], scenario and output (what to measure, what programs
 //! print), stats, rivals (who runs), results, claims, process, machine, build, measure (one run), run (their order),
 //! report.
+
+pub mod cable;
 
 mod args;
 
