@@ -23,8 +23,9 @@
 //!
 //! Modules, lower ones first: `error`, `message` (mailboxes), `module` (loading), `scheduler`
 //! (tasks and queues), `worker` (threads), `host` (WASI), `faaslet` (one rank), `job`, `launch`,
-//! `runtime`.
+//! `runtime`, `cluster` (several nodes).
 
+mod cluster;
 mod error;
 mod faaslet;
 mod host;
@@ -36,6 +37,10 @@ mod runtime;
 mod scheduler;
 mod worker;
 
+pub use cluster::{
+    AppDemand, EdgeError, Host, HostError, HostList, MapBy, NodeSlots, Placement, PlacementError,
+    PlacementRules, PlacementView, RankBy, Topology, place,
+};
 pub use error::Error;
 pub use faaslet::RankExit;
 pub use host::wasi::{OutputSink, Preopen, Stream};

@@ -69,6 +69,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "job",
             "launch",
             "runtime",
+            "cluster",
         ],
     ),
 ];
