@@ -5,6 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use crate::{
     envelope::Envelope,
     id::{Lane, NodeId},
+    membership::Loss,
     payload::Payload,
 };
 
@@ -67,6 +68,15 @@ pub enum LostReason {
     Ended,
     /// It came back as another process, which knows nothing of what was sent before.
     Restarted,
+}
+
+impl From<Loss> for LostReason {
+    fn from(loss: Loss) -> Self {
+        match loss {
+            Loss::Silent(time) => Self::Silent(time),
+            Loss::Unreachable(time) => Self::Unreachable(time),
+        }
+    }
 }
 
 impl fmt::Display for LostReason {
