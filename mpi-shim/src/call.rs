@@ -163,6 +163,25 @@ impl<'a, T: MpiView> Call<'a, T> {
         Ok(bytes.chunks_exact(4).map(word).collect())
     }
 
+    /// Reads `len` 64-bit integers (`MPI_Count`) of the guest.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when they are not inside the guest's memory.
+    pub fn read_i64s(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        len: usize,
+    ) -> Result<Vec<i64>> {
+        check_pointer(argument, addr, len)?;
+        let bytes =
+            self.mpi().memory()?.read_vec(addr, 8 * len as u64).map_err(|fault| {
+                MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
+            })?;
+        let word = |chunk: &[u8; 8]| i64::from_le_bytes(*chunk);
+        Ok(bytes.as_chunks().0.iter().map(word).collect())
+    }
+
     /// Reads a C string of the guest of at most `bytes_max` bytes without its terminator.
     ///
     /// # Errors

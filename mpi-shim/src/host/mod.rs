@@ -29,12 +29,16 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     communicator::FUNCTIONS,
     completion::FUNCTIONS,
     datatype::FUNCTIONS,
+    datatype::array::FUNCTIONS,
+    datatype::large::FUNCTIONS,
+    datatype::lookup::FUNCTIONS,
     environment::FUNCTIONS,
     error::FUNCTIONS,
     group::FUNCTIONS,
     info::FUNCTIONS,
     op::FUNCTIONS,
     pack::FUNCTIONS,
+    pack::external::FUNCTIONS,
     point_to_point::FUNCTIONS,
     probe::FUNCTIONS,
     status::FUNCTIONS,
@@ -48,12 +52,16 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> was
     communicator::add_to_linker(linker)?;
     completion::add_to_linker(linker)?;
     datatype::add_to_linker(linker)?;
+    datatype::array::add_to_linker(linker)?;
+    datatype::large::add_to_linker(linker)?;
+    datatype::lookup::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;
     group::add_to_linker(linker)?;
     info::add_to_linker(linker)?;
     op::add_to_linker(linker)?;
     pack::add_to_linker(linker)?;
+    pack::external::add_to_linker(linker)?;
     point_to_point::add_to_linker(linker)?;
     probe::add_to_linker(linker)?;
     status::add_to_linker(linker)?;

@@ -66,6 +66,35 @@ pub struct Contents {
     pub addresses: Vec<i64>,
     /// Array of datatypes.
     pub datatypes: Vec<Datatype>,
+    /// Whether the constructor took its counts as `MPI_Count`.
+    pub large: bool,
+}
+
+impl Contents {
+    /// Integers, addresses and large counts as `MPI_Type_get_contents_c` returns them.
+    pub fn with_large_counts(&self) -> (Vec<i64>, Vec<i64>, Vec<i64>) {
+        if !self.large {
+            return (self.integers.clone(), self.addresses.clone(), Vec::new());
+        }
+        let all = &self.integers;
+        match self.combiner {
+            // The number of dimensions, three arrays of counts, the order.
+            Combiner::Subarray => {
+                let dims = 3 * all[0] as usize;
+                (vec![all[0], all[dims + 1]], Vec::new(), all[1..=dims].to_vec())
+            }
+            // Processes, rank and dimensions; the global sizes; three arrays of ints, the order.
+            Combiner::Darray => {
+                let end = 3 + all[2] as usize;
+                let integers = all[..3].iter().chain(&all[end..]).copied().collect();
+                (integers, Vec::new(), all[3..end].to_vec())
+            }
+            _ => {
+                let large = all.iter().chain(&self.addresses).copied().collect();
+                (Vec::new(), Vec::new(), large)
+            }
+        }
+    }
 }
 
 /// `count` elements of `old` placed at `offset`.
@@ -334,7 +363,7 @@ pub(super) fn finish(
     let nominal = block.bounds.nominal().filter(|&range| width(range).is_some());
     let nominal = nominal.ok_or_else(|| too_large("displacement"))?;
     Ok(Datatype::Derived(Arc::new(Derived {
-        contents: Contents { combiner, integers, addresses, datatypes },
+        contents: Contents { combiner, integers, addresses, datatypes, large: false },
         layout: Layout::sequence([(block.offset, block.layout)]),
         signature: block.signature,
         bounds: block.bounds,

@@ -154,6 +154,23 @@ impl Datatype {
         }
     }
 
+    /// The same new type, made by a constructor with `MPI_Count` arguments. A type that is used
+    /// already stays as it is.
+    #[must_use]
+    pub fn made_with_large_counts(mut self) -> Self {
+        if let Self::Derived(derived) = &mut self
+            && let Some(derived) = Arc::get_mut(derived)
+        {
+            derived.contents.large = true;
+        }
+        self
+    }
+
+    /// Whether it is one of Fortran's parametric types, which count as predefined.
+    pub fn is_parametric(&self) -> bool {
+        self.contents().is_some_and(|made| made.combiner.is_parametric())
+    }
+
     /// Whether both are the same object.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

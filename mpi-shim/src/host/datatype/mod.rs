@@ -4,6 +4,10 @@
 //! and the attributes. A type outlives its handle for as long as an operation or another type uses
 //! it.
 
+pub(super) mod array;
+pub(super) mod large;
+pub(super) mod lookup;
+
 use faasm_mpi_engine::datatype::{Datatype, Predefined};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
@@ -60,8 +64,6 @@ host_functions! {
     call fn MPI_Type_set_name(datatype: i32, type_name: GuestAddr) = set_name;
     /// The name of a type. Section 7.8.
     call fn MPI_Type_get_name(datatype: i32, type_name: GuestAddr, resultlen: GuestAddr) = get_name;
-    /// The predefined type of a class and a size. Section 19.1.5.
-    call fn MPI_Type_match_size(typeclass: i32, size: i32, datatype: GuestAddr) = match_size;
 }
 
 /// Enters a new type into the table and gives the guest its handle.
@@ -263,6 +265,10 @@ async fn give_up<T: MpiView>(
         let detail = format!("{} is predefined and cannot be freed", predefined.name());
         return Err(MpiError::argument(ErrorClass::Type, "datatype", detail).into());
     }
+    if call.mpi().any_datatype(handle)?.is_parametric() {
+        let detail = "a type of MPI_Type_create_f90_* counts as predefined and cannot be freed";
+        return Err(MpiError::argument(ErrorClass::Type, "datatype", detail).into());
+    }
     attribute::delete_all(call, Object::Datatype(handle)).await?;
     call.mpi().datatypes.remove(handle);
     call.write_i32("datatype", datatype, abi::MPI_DATATYPE_NULL)?;
@@ -368,9 +374,9 @@ async fn contents<T: MpiView>(
         let detail = "a predefined datatype has no contents; ask MPI_Type_get_envelope first";
         return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
     };
-    check_room("max_integers", max_integers, made.integers.len())?;
-    check_room("max_addresses", max_addresses, made.addresses.len())?;
-    check_room("max_datatypes", max_datatypes, made.datatypes.len())?;
+    check_room("max_integers", max_integers.into(), made.integers.len())?;
+    check_room("max_addresses", max_addresses.into(), made.addresses.len())?;
+    check_room("max_datatypes", max_datatypes.into(), made.datatypes.len())?;
     call.write("array_of_integers", array_of_integers, &words(&made.integers))?;
     call.write("array_of_addresses", array_of_addresses, &words(&made.addresses))?;
     let mpi = call.mpi();
@@ -379,11 +385,11 @@ async fn contents<T: MpiView>(
     call.write("array_of_datatypes", array_of_datatypes, &words(&handles?))
 }
 
-fn check_room(argument: &'static str, room: i32, needed: usize) -> Result<()> {
+fn check_room(argument: &'static str, room: i64, needed: usize) -> Result<()> {
     if usize::try_from(room).is_ok_and(|room| room >= needed) {
         return Ok(());
     }
-    let detail = format!("{room} is less than the {needed} that MPI_Type_get_envelope reports");
+    let detail = format!("{room} is less than the {needed} that the envelope reports");
     Err(MpiError::argument(ErrorClass::Arg, argument, detail))
 }
 
@@ -430,33 +436,4 @@ async fn get_name<T: MpiView>(
     let room = abi::MPI_MAX_OBJECT_NAME as usize;
     let len = call.write_string("type_name", type_name, &name, room)?;
     call.write_i32("resultlen", resultlen, len as i32)
-}
-
-async fn match_size<T: MpiView>(
-    call: &mut Call<'_, T>,
-    typeclass: i32,
-    size: i32,
-    datatype: GuestAddr,
-) -> Result<()> {
-    use Predefined as P;
-    let candidates: &[P] = match typeclass {
-        abi::MPI_TYPECLASS_INTEGER => {
-            &[P::Integer1, P::Integer2, P::Integer4, P::Integer8, P::Integer16]
-        }
-        abi::MPI_TYPECLASS_REAL => &[P::Real2, P::Real4, P::Real8, P::Real16],
-        abi::MPI_TYPECLASS_COMPLEX => &[P::Complex4, P::Complex8, P::Complex16, P::Complex32],
-        abi::MPIX_TYPECLASS_LOGICAL => {
-            &[P::Logical1, P::Logical2, P::Logical4, P::Logical8, P::Logical16]
-        }
-        _ => {
-            let detail = format!("{typeclass} is no MPI_TYPECLASS constant");
-            return Err(MpiError::argument(ErrorClass::Arg, "typeclass", detail));
-        }
-    };
-    let matches = |candidate: &&P| i32::try_from(candidate.size()) == Ok(size);
-    let Some(found) = candidates.iter().find(matches) else {
-        let detail = format!("no type of this class has {size} bytes");
-        return Err(MpiError::argument(ErrorClass::Arg, "size", detail));
-    };
-    call.write_i32("datatype", datatype, found.handle())
 }
