@@ -8,10 +8,10 @@ RELEASE := target/release
 DEMO := target/demo
 RANKS ?= 64
 
-.PHONY: help build demo test check bench fmt clippy doc deny
+.PHONY: help build demo test check bench bench-cluster fmt clippy doc deny
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 build: ## build faasm-run, faasm-cc and faasm-c++ into target/release
 	@.ci/setup build
@@ -25,6 +25,7 @@ demo: build ## compile an MPI program and run it with 64 ranks
 
 test: ## run all tests
 	@.ci/setup build
+	@.ci/setup network
 	@bench/rivals.sh
 # This builds the binaries too; `cargo build` would compile wasmtime once more, with fewer features.
 	@cargo test --workspace --no-run
@@ -37,6 +38,12 @@ bench: build ## measure beside Open MPI and MPICH; BENCH="--quick --only ring" p
 	@bench/rivals.sh
 	@cargo build --release --package faasm-bench
 	@$(RELEASE)/faasm-bench $(BENCH)
+
+bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH="--parres DIR --hpcg DIR" as well
+	@.ci/setup network
+	@bench/rivals.sh
+	@cargo build --release --package faasm-bench
+	@$(RELEASE)/faasm-bench --cluster $(BENCH)
 
 fmt:
 	@.ci/setup build

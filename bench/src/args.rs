@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 ///   faasm-bench --quick --only ring,pingpong     a look in a minute
 ///   faasm-bench --np 64 --html report.html       one number of ranks, with plots
 ///   faasm-bench --parres ~/Kernels --lulesh ~/LULESH
+///   faasm-bench --cluster --only cluster-latency two hosts, against TCP
 #[derive(Clone, Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 pub struct Args {
@@ -49,6 +50,10 @@ pub struct Args {
     /// Measure faasm-run only
     #[arg(long, conflicts_with = "without_ours")]
     pub without_rivals: bool,
+
+    /// Measure two hosts in network namespaces instead of one machine; needs root
+    #[arg(long)]
+    pub cluster: bool,
 
     /// The faasm-run to measure [default: beside this program]
     #[arg(long, value_name = "PATH")]

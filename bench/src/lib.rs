@@ -3,8 +3,8 @@
 //! [`cable`] stands alone: a wire with delay and loss between network namespaces.
 //!
 //! Layers, each importing only those above it: [`Args`], scenario and output (what to measure, what programs
-//! print), stats, rivals (who runs), results, claims, process, machine, build, measure (one run), run (their order),
-//! report.
+//! print), stats, rivals (who runs), lab (several hosts), cluster (who runs on them), results, claims, process, machine,
+//! build, measure (one run), run (their order), report.
 
 pub mod cable;
 
@@ -17,6 +17,10 @@ mod output;
 mod stats;
 
 mod rivals;
+
+mod lab;
+
+mod cluster;
 
 mod results;
 
@@ -40,6 +44,7 @@ pub use args::{Args, DataSet, Rival};
 
 use build::Workshop;
 use claims::{Outcome, Verdict};
+use lab::Labs;
 use machine::Machine;
 use measure::Bench;
 use report::Report;
@@ -53,8 +58,10 @@ use rivals::{Runner, Toolbox};
 /// # Errors
 /// If something that is needed is missing or a report cannot be written.
 pub fn run(args: &Args) -> Result<bool> {
-    let scenarios = scenario::load(&args.root.join("bench/scenarios"))?;
-    let claims = claims::load(&args.root.join("bench/claims.toml"))?;
+    let mut scenarios = scenario::load(&args.root.join("bench/scenarios"))?;
+    scenarios.retain(|scenario| scenario.network.is_some() == args.cluster);
+    let mut claims = claims::load(&args.root.join("bench/claims.toml"))?;
+    claims.retain(|claim| scenarios.iter().any(|scenario| scenario.name == claim.scenario));
     check_names(args, &scenarios)?;
     if args.list {
         print!("{}", report::table::scenarios(&scenarios));
@@ -63,7 +70,9 @@ pub fn run(args: &Args) -> Result<bool> {
     let tools = Toolbox::find(args)?;
     let workshop = Workshop::open(args, &tools)?;
     let machine = Machine::look(&tools);
-    let bench = Bench { tools: &tools, workshop: &workshop, seconds: args.seconds_each() };
+    let labs = Labs::new(&args.root);
+    let bench =
+        Bench { tools: &tools, workshop: &workshop, labs: &labs, seconds: args.seconds_each() };
     let points = run::all(args, &bench, &scenarios)?;
     anyhow::ensure!(!points.is_empty(), "--only and --np select nothing: see --list");
     let verdicts: Vec<Verdict> = claims.iter().map(|claim| claim.judge(&points)).collect();

@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 
 use crate::build::{Kernel, Workshop};
+use crate::cluster;
+use crate::lab::Labs;
 use crate::output;
 use crate::process::{self, Finished};
 use crate::results::size_label;
@@ -46,6 +48,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) tools: &'a Toolbox,
     /// Where programs come from.
     pub(crate) workshop: &'a Workshop<'a>,
+    /// The hosts of scenarios that need several.
+    pub(crate) labs: &'a Labs,
     /// Seconds a guest repeats each operation.
     pub(crate) seconds: f64,
 }
@@ -95,7 +99,12 @@ impl Bench<'_> {
     ) -> Result<Vec<Observation>> {
         let binary = self.build(unit, runner)?;
         let folder = self.workshop.run_folder(&unit.scenario.name, runner)?;
-        let mut command = self.tools.launch(runner, variant, unit.np, &binary);
+        let network = unit.scenario.network.as_ref();
+        let lab = network.map(|network| self.labs.with(network)).transpose()?;
+        let mut command = match &lab {
+            Some(lab) => cluster::launch(self.tools, lab, runner, variant, unit.np, &binary),
+            None => self.tools.launch(runner, variant, unit.np, &binary),
+        };
         command.current_dir(&folder).args(&unit.scenario.args).args(&unit.case.args);
         let kind = unit.scenario.kind;
         if kind == Kind::Guest {
@@ -110,7 +119,10 @@ impl Bench<'_> {
             };
             return Ok(vec![single(value)]);
         }
-        read(unit, &process::finish(command, limit)?, &folder)
+        let finished = process::finish(command, limit);
+        // Whatever a launcher left behind must not disturb the next run.
+        lab.map_or(Ok(()), |lab| lab.settle())?;
+        read(unit, &finished?, &folder)
     }
 }
 

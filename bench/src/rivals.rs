@@ -47,18 +47,23 @@ impl Runner {
 
     /// The settings worth trying at `np` ranks on `cores` cores, its defaults first. The best is kept for each point.
     pub(crate) fn variants(self, np: u32, cores: u32) -> Vec<&'static Variant> {
-        let fits = np <= cores;
-        let wanted = |variant: &&Variant| match variant.when {
-            When::Always => true,
-            When::Oversubscribed => !fits,
-            When::Fits => fits,
-        };
         let all: &'static [Variant] = match self {
             Self::OpenMpi => OPEN_MPI,
             Self::Mpich => MPICH,
             Self::Faasm | Self::Serial => DEFAULTS,
         };
-        all.iter().filter(wanted).collect()
+        all.iter().filter(|variant| variant.suits(np, cores)).collect()
+    }
+}
+
+impl Variant {
+    /// Whether it is worth trying with `np` ranks on `cores` cores.
+    pub(crate) fn suits(&self, np: u32, cores: u32) -> bool {
+        match self.when {
+            When::Always => true,
+            When::Oversubscribed => np > cores,
+            When::Fits => np <= cores,
+        }
     }
 }
 
@@ -67,19 +72,27 @@ impl Runner {
 pub(crate) struct Variant {
     /// What it changes, in words; empty for the defaults.
     pub(crate) name: &'static str,
-    arguments: &'static [&'static str],
-    environment: &'static [(&'static str, &'static str)],
-    when: When,
+    /// Arguments of the launcher.
+    pub(crate) arguments: &'static [&'static str],
+    /// The environment of launcher and ranks.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
+    /// Where it is worth trying.
+    pub(crate) when: When,
 }
 
+/// Where settings are worth trying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(crate) enum When {
+    /// Everywhere.
     Always,
+    /// With more ranks than cores.
     Oversubscribed,
+    /// With a core for each rank.
     Fits,
 }
 
-const DEFAULT: Variant = Variant { name: "", arguments: &[], environment: &[], when: When::Always };
+pub(crate) const DEFAULT: Variant =
+    Variant { name: "", arguments: &[], environment: &[], when: When::Always };
 
 const DEFAULTS: &[Variant] = &[DEFAULT];
 

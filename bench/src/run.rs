@@ -10,6 +10,7 @@ use anyhow::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Args;
+use crate::cluster;
 use crate::measure::{Bench, Observation, Unit};
 use crate::results::{Point, Series};
 use crate::rivals::{Runner, Variant};
@@ -169,7 +170,11 @@ impl<'a> Comparison<'a> {
     fn variants(&self, index: usize) -> Vec<&'static Variant> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-        let mut variants = self.entrants[index].runner.variants(self.unit.np, cores);
+        let (runner, np) = (self.entrants[index].runner, self.unit.np);
+        let mut variants = match &self.unit.scenario.network {
+            Some(_) => cluster::variants(runner, np, cores),
+            None => runner.variants(np, cores),
+        };
         if self.quick || self.rounds == 1 {
             variants.truncate(1);
         }

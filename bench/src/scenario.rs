@@ -32,9 +32,22 @@ pub(crate) struct Scenario {
     pub(crate) timeout_s: Option<u64>,
     /// Number of runs, where more than this would tell nothing new.
     pub(crate) runs: Option<u32>,
+    /// The hosts it runs on, where they are several; only with `--cluster`.
+    pub(crate) network: Option<Network>,
     /// Numbers of ranks, and what differs between them.
     #[serde(rename = "case")]
     pub(crate) cases: Vec<Case>,
+}
+
+/// Some hosts of `bench/netns.sh`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Network {
+    /// How many; the ranks are spread evenly over them.
+    pub(crate) hosts: u32,
+    /// What is between them, in the script's words: "delay 1ms loss 0.1%".
+    #[serde(default)]
+    pub(crate) wire: String,
 }
 
 /// How a scenario is measured.
@@ -197,7 +210,11 @@ fn check(scenario: &Scenario) -> Result<()> {
     let real = matches!(scenario.kind, Kind::Program | Kind::Polybench);
     ensure!(real == scenario.program.is_some(), "a [program] belongs to real programs only");
     ensure!(real == scenario.guest.is_empty(), "either a guest or a [program], not both");
+    let hosts = scenario.network.as_ref().map_or(1, |network| network.hosts);
+    ensure!(hosts >= 1, "a network has hosts");
     for case in &scenario.cases {
+        let even = case.np.iter().all(|np| np.is_multiple_of(hosts));
+        ensure!(even, "np must be a multiple of the {hosts} hosts");
         ensure!(!case.np.contains(&0), "np must be at least 1");
         let sized = scenario.kind == Kind::Guest;
         ensure!(sized != case.sizes.is_empty(), "sizes belong to kind guest, at least one");
@@ -227,6 +244,8 @@ mod tests {
             ("guest = \"ring\"", ""),
             ("metric = \"usec\"", "metric = \"furlongs\""),
             ("title", "tittle"),
+            ("guest = \"ring\"", "guest = \"ring\"\nnetwork = { hosts = 0 }"),
+            ("guest = \"ring\"", "guest = \"ring\"\nnetwork = { hosts = 3 }"),
         ] {
             assert!(parse(&RING.replace(from, to)).is_err(), "{from:?} -> {to:?} was accepted");
         }
