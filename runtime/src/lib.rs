@@ -38,11 +38,13 @@ mod scheduler;
 mod worker;
 
 pub use cluster::{
-    AppDemand, EdgeError, Host, HostError, HostList, MapBy, NodeSlots, Placement, PlacementError,
-    PlacementRules, PlacementView, RankBy, Topology, place,
+    AppDemand, Cluster, ClusterApp, ClusterDir, ClusterError, ClusterJob, ClusterStatus, EdgeError,
+    Host, HostError, HostList, LocalCluster, MapBy, Node, NodeEnd, NodeSlots, NodeStatus,
+    Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
 };
 pub use error::Error;
 pub use faaslet::RankExit;
+pub use faasm_transport::NodeId;
 pub use host::wasi::{OutputSink, Preopen, Stream};
 pub use host::wasi::{StdinStream, WasiSetupError};
 pub use job::{
@@ -50,5 +52,5 @@ pub use job::{
     StdinPolicy,
 };
 pub use launch::{Multiplexer, MultiplexerOptions, OutputFailure, SourceError, SourceFile};
-pub use module::{FileFormat, Module, ModuleError, Progress};
+pub use module::{FileFormat, Module, ModuleError, Program, Progress};
 pub use runtime::{Runtime, RuntimeBuilder};

@@ -1,10 +1,26 @@
-//! One job over several nodes: which hosts there are, which rank goes where, how node processes are
-//! started, and how the coordinator and the nodes work together.
+//! Jobs over several nodes: a coordinator that spreads them and nodes that run their parts.
+//!
+//! Modules, lower ones first: `message` (what the two tell each other), `codec` (its bytes),
+//! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `node`, `coordinator`, `local` (a
+//! cluster inside one process), `hostfile` and `placement` (which hosts there are, and which rank goes
+//! where).
 
+mod codec;
+mod coordinator;
+mod error;
 mod hostfile;
+mod inbox;
+mod local;
+mod message;
+mod node;
+mod output;
 mod placement;
 
+pub use coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus, NodeStatus};
+pub use error::ClusterError;
 pub use hostfile::{Host, HostError, HostList};
+pub use local::LocalCluster;
+pub use node::{Node, NodeEnd};
 pub use placement::{
     AppDemand, EdgeError, MapBy, NodeSlots, Placement, PlacementError, PlacementRules,
     PlacementView, RankBy, Topology, place,

@@ -20,13 +20,30 @@ pub struct RankEvent {
     pub exit: RankExit,
 }
 
-/// A running job. Dropping the handle leaves the job running.
+/// A running job, in this process or over several nodes. Dropping the handle leaves the job running.
 #[derive(Clone, Debug)]
 pub struct JobHandle {
-    pub(crate) shared: Arc<JobShared>,
-    pub(crate) supervisor: Addr<Supervisor>,
+    pub(crate) control: Control,
     pub(crate) events: flume::Receiver<RankEvent>,
     pub(crate) report: flume::Receiver<Arc<JobReport>>,
+}
+
+/// Who sees the job to its end.
+#[derive(Clone, Debug)]
+pub(crate) enum Control {
+    /// A supervisor of this process.
+    Here { shared: Arc<JobShared>, supervisor: Addr<Supervisor> },
+    /// The coordinator of a cluster.
+    Elsewhere(Arc<dyn RemoteJob>),
+}
+
+/// A job that others see to its end.
+pub(crate) trait RemoteJob: std::fmt::Debug + Send + Sync {
+    /// Ends it.
+    fn end(&self, outcome: Outcome);
+
+    /// What its ranks are doing, as far as it can be found out in reasonable time.
+    fn rank_states(&self) -> Vec<RankState>;
 }
 
 impl JobHandle {
@@ -45,12 +62,28 @@ impl JobHandle {
 
     /// Ends the job; [`JobReport::exit_code`] will be `code`.
     pub fn kill(&self, code: i32) {
-        self.supervisor.do_send(End { outcome: Outcome::Killed { code } });
+        let outcome = Outcome::Killed { code };
+        match &self.control {
+            Control::Here { supervisor, .. } => supervisor.do_send(End { outcome }),
+            Control::Elsewhere(job) => job.end(outcome),
+        }
     }
 
-    /// What every rank is doing now.
+    /// What every rank is doing now. Ranks of a node that does not answer within half a second are
+    /// missing.
     pub fn rank_states(&self) -> Vec<RankState> {
-        self.shared.rank_states()
+        match &self.control {
+            Control::Here { shared, .. } => shared.rank_states(),
+            Control::Elsewhere(job) => job.rank_states(),
+        }
+    }
+
+    /// What the ranks of this node are doing now.
+    pub(crate) fn local_states(&self) -> Vec<RankState> {
+        let Control::Here { shared, .. } = &self.control else { return Vec::new() };
+        let mut states = shared.rank_states();
+        states.retain(|state| shared.world().is_local(state.rank));
+        states
     }
 
     /// The ends of ranks, in the order in which they happened; each event goes to one receiver.

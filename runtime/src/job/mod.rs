@@ -1,15 +1,20 @@
 //! Jobs: what to run, what its ranks share, and the supervisor that sees it to its end.
 
 mod deadlock;
+mod far;
 mod handle;
 mod report;
 mod shared;
 mod spec;
 mod supervisor;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "the coordinator of a job uses it"))]
+pub(crate) use deadlock::{Quiet, is_stuck};
+pub(crate) use far::{PULL_ASK, PULL_RELEASE};
+pub(crate) use handle::{Control, RemoteJob};
 pub use handle::{JobHandle, RankEvent};
 pub use report::{JobReport, Outcome, RankState, RankStatus};
-pub(crate) use shared::{JobShared, OutsideWaits, block};
+pub(crate) use shared::{JobShared, OutsideWaits};
 pub(crate) use spec::MAX_RANKS;
 pub use spec::{AppSpec, JobBuilder, JobSpec, StdinPolicy};
 pub(crate) use supervisor::{End, RankExited, Supervisor};

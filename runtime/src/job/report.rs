@@ -1,6 +1,7 @@
 //! What a job tells about itself: the state of its ranks, and its result.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use faasm_mpi_shim::abi;
@@ -15,6 +16,8 @@ pub struct RankState {
     pub rank: u32,
     /// What it does.
     pub status: RankStatus,
+    /// Where it runs, if the job is spread over several nodes.
+    pub host: Option<Arc<str>>,
 }
 
 /// What a rank can be doing.
@@ -34,7 +37,11 @@ pub enum RankStatus {
 
 impl fmt::Display for RankState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rank {}: ", self.rank)?;
+        write!(f, "rank {}", self.rank)?;
+        if let Some(host) = &self.host {
+            write!(f, " ({host})")?;
+        }
+        f.write_str(": ")?;
         match &self.status {
             RankStatus::Starting => f.write_str("starting"),
             RankStatus::Running => f.write_str("running"),
@@ -95,6 +102,17 @@ pub enum Outcome {
         /// What each rank was doing.
         states: Vec<RankState>,
     },
+    /// A node was lost, and with it the ranks that ran there.
+    NodeLost {
+        /// Its number in the cluster.
+        node: u32,
+        /// Its host.
+        host: Arc<str>,
+        /// The ranks that were running there.
+        ranks: Vec<u32>,
+        /// How it was lost, in words.
+        reason: String,
+    },
     /// It was ended from outside.
     Killed {
         /// The exit code that was asked for.
@@ -117,16 +135,22 @@ pub struct JobReport {
     pub bytes: u64,
     /// Ranks whose code was still running when the job was given up; they end at their next host call.
     pub left_running: u32,
+    /// Number of nodes.
+    pub nodes: u32,
+    /// For each rank the host of its node; empty for a job of one process.
+    pub hosts: Vec<Arc<str>>,
 }
 
 impl JobReport {
     /// Exit code as mpirun gives it: the code of the lowest rank whose code is not zero; 110 for a
-    /// timeout; 1 for a deadlock; the code asked for where the job was ended from outside.
+    /// timeout; 205 for a lost node; 1 for a deadlock; the code asked for where the job was ended
+    /// from outside.
     pub fn exit_code(&self) -> i32 {
         match &self.outcome {
             Outcome::Success => 0,
             Outcome::TimedOut { .. } => 110,
             Outcome::Deadlock { .. } => 1,
+            Outcome::NodeLost { .. } => NODE_LOST,
             Outcome::Killed { code } => *code,
             Outcome::RankFailed { .. } => {
                 let codes = self.ranks.iter().map(RankExit::code);
@@ -135,3 +159,6 @@ impl JobReport {
         }
     }
 }
+
+/// What Open MPI's mpirun exits with when it loses the daemon of a node.
+const NODE_LOST: i32 = 205;

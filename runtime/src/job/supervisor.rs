@@ -36,7 +36,7 @@ pub(crate) struct End {
 #[rtype(result = "()")]
 struct GiveUp;
 
-/// The supervisor of one job.
+/// The supervisor of one job, or of this node's part of one: other nodes' ranks are not its concern.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     shared: Arc<JobShared>,
@@ -59,12 +59,17 @@ impl Supervisor {
         events: flume::Sender<RankEvent>,
         report: flume::Sender<Arc<JobReport>>,
     ) -> Self {
-        let running = shared.ranks().len();
+        let mut exits = vec![Some(RankExit::Killed); shared.ranks().len()];
+        let mut running = 0;
+        for rank in shared.local_ranks() {
+            exits[rank as usize] = None;
+            running += 1;
+        }
         Self {
             started: shared.started(),
             shared,
             timeout,
-            exits: vec![None; running],
+            exits,
             running,
             outcome: None,
             first_failed: None,
@@ -81,10 +86,11 @@ impl Supervisor {
         }
         self.outcome = Some(outcome);
         self.shared.set_ending();
-        for rank in 0..self.exits.len() {
-            let gone = self.shared.ranks()[rank].task().is_none_or(|task| task.cancel());
-            if gone && self.exits[rank].is_none() {
-                self.ended(rank as u32, RankExit::Killed);
+        let shared = self.shared.clone();
+        for rank in shared.local_ranks() {
+            let gone = shared.rank(rank).task().is_none_or(|task| task.cancel());
+            if gone && self.exits[rank as usize].is_none() {
+                self.ended(rank, RankExit::Killed);
             }
         }
         if self.running > 0 {
@@ -127,6 +133,8 @@ impl Supervisor {
             messages,
             bytes,
             left_running: u32::try_from(self.running).unwrap_or(u32::MAX),
+            nodes: 1,
+            hosts: Vec::new(),
         };
         // The handle may be gone.
         let _ = self.report.send(Arc::new(report));

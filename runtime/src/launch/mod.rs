@@ -8,5 +8,5 @@ mod rank_files;
 mod source;
 
 pub use output::{Multiplexer, MultiplexerOptions, OutputFailure};
-pub(crate) use prepare::Launch;
+pub(crate) use prepare::{Launch, check_imports};
 pub use source::{SourceError, SourceFile};

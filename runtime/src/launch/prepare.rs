@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use faasm_mpi_shim::world::Placement;
+use faasm_vm::rewrite::ModuleFacts;
 use wasmtime::{InstancePre, Linker};
 
 use crate::error::Error;
@@ -28,6 +30,9 @@ pub(crate) struct Launch {
     output: Option<Arc<dyn OutputSink>>,
     timeout: Option<Duration>,
     ranks: u32,
+    /// For each rank its number among those of its node, and how many those are; empty for a job of
+    /// one node, whose ranks are all here.
+    local: Vec<(u32, u32)>,
 }
 
 struct App {
@@ -40,9 +45,14 @@ struct App {
 }
 
 impl Launch {
-    /// Checks everything that can be checked before a rank starts.
-    pub(crate) fn prepare(spec: JobSpec, linker: &Linker<FaasletState>) -> Result<Self, Error> {
-        let ranks = check_ranks(&spec)?;
+    /// Checks everything that can be checked before a rank starts, of a job on this node alone or of
+    /// this node's part of one.
+    pub(crate) fn prepare(
+        spec: JobSpec,
+        linker: &Linker<FaasletState>,
+        placement: Option<&Placement>,
+    ) -> Result<Self, Error> {
+        let ranks = check_ranks(&spec, placement)?;
         let mut apps = Vec::new();
         let mut first = 0;
         for app in &spec.apps {
@@ -64,7 +74,8 @@ impl Launch {
             },
         };
         let (stdin, output, timeout) = (spec.stdin, spec.output, spec.timeout);
-        Ok(Self { apps, env: spec.env.into(), stdin, input, output, timeout, ranks })
+        let local = placement.map(local_numbers).unwrap_or_default();
+        Ok(Self { apps, env: spec.env.into(), stdin, input, output, timeout, ranks, local })
     }
 
     /// For each rank the index of its program.
@@ -107,31 +118,52 @@ impl Launch {
         for (key, value) in &app.env {
             builder = builder.env(key, value);
         }
-        let (rank, ranks) = (rank.to_string(), self.ranks.to_string());
-        for key in ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "PMI_RANK"] {
-            builder = builder.env(key, &rank);
-        }
-        for key in ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "PMI_SIZE"] {
-            builder = builder.env(key, &ranks);
+        let local = self.local.get(rank as usize).copied().unwrap_or((rank, self.ranks));
+        for (key, number) in [
+            ("OMPI_COMM_WORLD_RANK", rank),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", local.0),
+            ("PMI_RANK", rank),
+            ("OMPI_COMM_WORLD_SIZE", self.ranks),
+            ("OMPI_COMM_WORLD_LOCAL_SIZE", local.1),
+            ("PMI_SIZE", self.ranks),
+        ] {
+            builder = builder.env(key, &number.to_string());
         }
         Ok((app.program.clone(), builder.build()?))
     }
 }
 
-fn check_ranks(spec: &JobSpec) -> Result<u32, Error> {
+fn check_ranks(spec: &JobSpec, placement: Option<&Placement>) -> Result<u32, Error> {
     let ranks = spec.apps.iter().map(|app| u64::from(app.ranks)).sum::<u64>();
+    let here = |placement: &Placement| {
+        placement.nodes.iter().filter(|node| **node == placement.this_node).count() as u64
+    };
+    let local = placement.map_or(ranks, here);
     let empty = spec.apps.iter().any(|app| app.ranks == 0);
-    if empty || ranks > u64::from(MAX_RANKS) {
-        let ranks = if empty { 0 } else { ranks };
+    if empty || local > u64::from(MAX_RANKS) {
+        let ranks = if empty { 0 } else { local };
         return Err(Error::Ranks { ranks, ranks_max: MAX_RANKS });
     }
-    check_mappings(ranks)?;
-    check_memory(spec, ranks)?;
+    check_mappings(local)?;
+    check_memory(spec, local)?;
     let ranks = ranks as u32;
     match spec.stdin {
         StdinPolicy::Rank(rank) if rank >= ranks => Err(Error::StdinRank { rank, ranks }),
         _ => Ok(ranks),
     }
+}
+
+/// For each rank its number among those of its node, and how many those are.
+fn local_numbers(placement: &Placement) -> Vec<(u32, u32)> {
+    let mut counts = vec![0; placement.node_count() as usize];
+    let mut number = |node: u32| {
+        let count: &mut u32 = &mut counts[node as usize];
+        *count += 1;
+        *count - 1
+    };
+    let numbers: Vec<u32> = placement.nodes.iter().map(|node| number(*node)).collect();
+    let sized = numbers.into_iter().zip(&placement.nodes);
+    sized.map(|(number, node)| (number, counts[*node as usize])).collect()
 }
 
 fn check_mappings(ranks: u64) -> Result<(), Error> {
@@ -168,14 +200,20 @@ fn available_kib() -> Option<u64> {
 
 /// Links a program, or names everything it imports that nobody offers.
 fn link(app: &AppSpec, linker: &Linker<FaasletState>) -> Result<InstancePre<FaasletState>, Error> {
-    let known = |module: &str, name: &str| crate::host::is_offered(module, name);
-    let missing = missing_imports(&app.module, &known);
     let program = app.module.name().to_owned();
-    if !missing.is_empty() {
-        let names = missing.iter().map(|(module, name)| format!("{module}.{name}")).collect();
-        return Err(Error::MissingImports { program, names });
-    }
+    check_imports(&program, app.module.facts())?;
     linker.instantiate_pre(app.module.code()).map_err(|cause| Error::Link { program, cause })
+}
+
+/// Names everything that a program imports and nobody offers.
+pub(crate) fn check_imports(program: &str, facts: &ModuleFacts) -> Result<(), Error> {
+    let known = |module: &str, name: &str| crate::host::is_offered(module, name);
+    let missing = missing_imports(facts, &known);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.iter().map(|(module, name)| format!("{module}.{name}")).collect();
+    Err(Error::MissingImports { program: program.to_owned(), names })
 }
 
 /// The working directory, under `.` and under its own path, and the further directories.

@@ -82,7 +82,7 @@ impl ModuleLoader {
     }
 }
 
-fn read(path: &Path, name: &str) -> Result<Vec<u8>, ModuleError> {
+pub(super) fn read(path: &Path, name: &str) -> Result<Vec<u8>, ModuleError> {
     let failed = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => {
             ModuleError::NotFound { path: path.to_owned(), similar: similar(path) }
@@ -109,7 +109,7 @@ fn similar(path: &Path) -> Option<PathBuf> {
     with_suffix.is_file().then_some(with_suffix)
 }
 
-fn inspect(name: &str, bytes: &[u8]) -> Result<ModuleFacts, ModuleError> {
+pub(super) fn inspect(name: &str, bytes: &[u8]) -> Result<ModuleFacts, ModuleError> {
     let name = || name.to_owned();
     rewrite::inspect(bytes).map_err(|cause| match (cause, FileFormat::detect(bytes)) {
         _ if bytes.is_empty() => ModuleError::Empty { name: name() },

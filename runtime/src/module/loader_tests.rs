@@ -54,10 +54,11 @@ fn a_program_is_compiled_once_and_then_found() {
 fn missing_imports_are_listed_once_each() {
     let dir = TempDir::new().expect("temporary directory");
     let module = loader(dir.path()).load_bytes("prog", &assemble(PROGRAM)).expect("loads");
-    let missing = missing_imports(&module, &|module, name| (module, name) == ("mpi", "MPI_Init"));
+    let missing =
+        missing_imports(module.facts(), &|module, name| (module, name) == ("mpi", "MPI_Init"));
     let expected = [("env", "launch"), ("mpi", "MPI_Fly")];
     assert_eq!(missing, expected.map(|(module, name)| (module.to_owned(), name.to_owned())));
-    assert!(missing_imports(&module, &|_, _| true).is_empty());
+    assert!(missing_imports(module.facts(), &|_, _| true).is_empty());
 }
 
 #[test]

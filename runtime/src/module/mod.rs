@@ -7,7 +7,9 @@
 mod error;
 mod format;
 mod loader;
+mod program;
 mod progress;
+mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +21,9 @@ use faasm_vm::rewrite::ModuleFacts;
 pub use error::ModuleError;
 pub use format::FileFormat;
 pub(crate) use loader::ModuleLoader;
+pub use program::Program;
 pub use progress::Progress;
+pub(crate) use store::ProgramStore;
 
 /// A program that is ready to run; clones share it.
 #[derive(Clone, Debug)]
@@ -69,18 +73,30 @@ impl Module {
         Err(ModuleError::NotAProgram { name: self.name().to_owned(), library })
     }
 
+    /// The same program, called `name`.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        if name == self.name() {
+            return self.clone();
+        }
+        let Inner { content, code, facts, compile_time, .. } = &*self.inner;
+        let (content, code, facts) = (*content, code.clone(), facts.clone());
+        let name = name.to_owned();
+        let inner = Inner { name, content, code, facts, compile_time: *compile_time };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The compiled code.
     pub(crate) fn code(&self) -> &wasmtime::Module {
         &self.inner.code
     }
 }
 
-/// The imports of `module`, as module and name, that `known` does not know; sorted, each once.
+/// The imports of a module, as module and name, that `known` does not know; sorted, each once.
 pub(crate) fn missing_imports(
-    module: &Module,
+    facts: &ModuleFacts,
     known: &dyn Fn(&str, &str) -> bool,
 ) -> Vec<(String, String)> {
-    let imports = module.facts().imports.iter();
+    let imports = facts.imports.iter();
     let missing: BTreeSet<_> = imports
         .filter(|import| !known(&import.module, &import.name))
         .map(|import| (import.module.clone(), import.name.clone()))

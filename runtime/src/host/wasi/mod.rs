@@ -44,5 +44,5 @@ pub(crate) use ctx::{WasiCtx, WasiHooks, WasiWait};
 pub(crate) use functions::{FUNCTIONS, MODULE, WasiView, add_to_linker};
 pub use output::{OutputSink, Stream};
 pub(crate) use process::{ProcExit, ProcRaised};
-pub(crate) use stdin::StdinSource;
+pub(crate) use stdin::{StdinReader, StdinSource};
 pub use stream::StdinStream;

@@ -49,15 +49,24 @@ impl StdinStream {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wake = Arc::new(rustix::event::eventfd(0, flags)?);
         let terminal = input.is_terminal();
-        let state = State { input: Some(input), ..State::default() };
-        Ok(Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                arrived: Notify::new(),
-                wake,
-                terminal,
-            }),
-        })
+        let source = Source::Descriptor { input: Some(input), wake };
+        Ok(Self::new(source, terminal))
+    }
+
+    /// A stream that is fed from elsewhere: `ask` is called when a rank waits and nothing is here,
+    /// once for each [`StdinStream::feed`].
+    pub(crate) fn fed(terminal: bool, ask: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::new(Source::Elsewhere(Ask(Box::new(ask))), terminal)
+    }
+
+    /// Bytes have arrived for a stream that is fed; none at its end.
+    pub(crate) fn feed(&self, bytes: &[u8]) {
+        self.shared.arrive(Ok(bytes));
+    }
+
+    fn new(source: Source, terminal: bool) -> Self {
+        let state = Mutex::new(State { source, ..State::default() });
+        Self { shared: Arc::new(Shared { state, arrived: Notify::new(), terminal }) }
     }
 
     /// Registers a reader; gives the position it starts at, which is 0 unless bytes were dropped.
@@ -130,9 +139,29 @@ struct Shared {
     state: Mutex<State>,
     /// Notified when bytes or the end have arrived.
     arrived: Notify,
-    /// Wakes the pump: a reader waits, or the stream is gone.
-    wake: Arc<OwnedFd>,
     terminal: bool,
+}
+
+/// Where bytes come from.
+#[derive(Debug, Default)]
+enum Source {
+    /// Nowhere any more.
+    #[default]
+    Nothing,
+    /// A descriptor of this process, taken by the pump when it starts, and what wakes the pump: a
+    /// reader waits, or the stream is gone.
+    Descriptor { input: Option<OwnedFd>, wake: Arc<OwnedFd> },
+    /// Somebody who is asked.
+    Elsewhere(Ask),
+}
+
+/// What asks for input.
+struct Ask(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ask")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -144,8 +173,7 @@ struct State {
     finished: Option<Result<(), Errno>>,
     wanted: bool,
     readers: usize,
-    /// Taken by the pump when it starts.
-    input: Option<OwnedFd>,
+    source: Source,
 }
 
 #[derive(Debug)]
@@ -207,23 +235,23 @@ impl State {
 }
 
 impl Shared {
-    /// Asks the pump for bytes and starts it if it never ran.
+    /// Asks for bytes, of the pump or of whoever feeds the stream; starts a pump that never ran.
     fn demand(self: &Arc<Self>, state: &mut State) {
         if state.finished.is_some() || std::mem::replace(&mut state.wanted, true) {
             return;
         }
-        let Some(input) = state.input.take() else { return self.wake() };
-        let (weak, wake) = (Arc::downgrade(self), Arc::clone(&self.wake));
+        let (input, wake) = match &mut state.source {
+            Source::Nothing => return,
+            Source::Elsewhere(ask) => return ask.0(),
+            Source::Descriptor { input, wake } => (input, wake),
+        };
+        let Some(input) = input.take() else { return signal(wake) };
+        let (weak, wake) = (Arc::downgrade(self), Arc::clone(wake));
         let thread = std::thread::Builder::new().name("faasm-stdin".into());
         if let Err(error) = thread.spawn(move || pump(&weak, &wake, &input)) {
             state.finished = Some(Err(error.into()));
             self.arrived.notify_waiters();
         }
-    }
-
-    fn wake(&self) {
-        // It fails only when the counter is full, and then a wake is pending anyway.
-        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
     }
 
     fn arrive(&self, result: Result<&[u8], Errno>) -> bool {
@@ -240,8 +268,16 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.wake();
+        if let Source::Descriptor { wake, .. } = &self.state.get_mut().source {
+            signal(wake);
+        }
     }
+}
+
+/// Wakes the pump.
+fn signal(wake: &OwnedFd) {
+    // It fails only when the counter is full, and then a wake is pending anyway.
+    let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
 }
 
 /// Moves input into the stream while somebody wants it; ends with the input or the stream.

@@ -1,0 +1,439 @@
+//! Decides what a coordinator does: nodes and jobs, as a pure state machine.
+//!
+//! # Methods
+//! - What happened: [`handle_hello`](Core::handle_hello), [`handle_message`](Core::handle_message),
+//!   [`handle_lost`](Core::handle_lost), [`handle_timeout`](Core::handle_timeout).
+//! - What is wanted: [`submit`](Core::submit), [`kill`](Core::kill), [`query`](Core::query),
+//!   [`drain`](Core::drain).
+//! - What is to be done: [`poll`](Core::poll) until it has nothing, and
+//!   [`poll_timeout`](Core::poll_timeout) for when to come back.
+//!
+//! The time is an argument. Output and input do not come by here: they need no decision.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faasm_transport::NodeId;
+
+use super::spread::{Exited, SpreadJob};
+use crate::cluster::message::{
+    App, Block, Dir, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
+};
+use crate::job::{JobReport, Outcome, RankEvent, RankState};
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Core {
+    nodes: BTreeMap<NodeId, Node>,
+    jobs: BTreeMap<u32, SpreadJob>,
+    queries: BTreeMap<u32, Query>,
+    last_job: u32,
+    last_query: u32,
+    commands: VecDeque<Command>,
+}
+
+/// A member of the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// What it said of itself.
+    pub(crate) info: NodeInfo,
+    /// Where others reach it.
+    pub(crate) addresses: Vec<String>,
+    /// Whether it takes no further jobs.
+    pub(crate) draining: bool,
+}
+
+/// A question for the states of a job's ranks.
+#[derive(Debug)]
+struct Query {
+    job: u32,
+    waiting: Vec<NodeId>,
+    told: Vec<RankState>,
+    give_up_at: Instant,
+    purpose: Purpose,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Purpose {
+    /// Somebody asked.
+    Answer,
+    /// The job's time is over.
+    TimeOut,
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Send a message.
+    Send { to: NodeId, message: ToNode },
+    /// All ranks of the job run.
+    Started { job: u32 },
+    /// The job does not run.
+    Rejected { job: u32, reason: String },
+    /// A rank has ended.
+    Exited { job: u32, event: RankEvent },
+    /// The answer to a question.
+    States { query: u32, states: Vec<RankState> },
+    /// The job has ended.
+    Ended { job: u32, report: JobReport },
+    /// The node is a member no more.
+    Forget { node: NodeId, why: Option<String> },
+}
+
+/// A job that is to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Submission {
+    pub(crate) apps: Vec<App>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dirs: Vec<Dir>,
+    pub(crate) stdin: Stdin,
+    pub(crate) terminal: bool,
+    pub(crate) timeout: Option<Duration>,
+    /// The nodes of the ranks, from rank 0 on: node and number of ranks.
+    pub(crate) blocks: Vec<(NodeId, u32)>,
+}
+
+impl Core {
+    /// A node has presented itself; `addresses` are where others reach it.
+    pub(crate) fn handle_hello(&mut self, node: NodeId, info: NodeInfo, addresses: Vec<String>) {
+        self.nodes.insert(node, Node { info, addresses, draining: false });
+    }
+
+    /// A member has told something.
+    pub(crate) fn handle_message(&mut self, from: NodeId, message: ToCoordinator, now: Instant) {
+        match message {
+            // Chunks and input are the driver's.
+            ToCoordinator::Hello(_)
+            | ToCoordinator::Want { .. }
+            | ToCoordinator::StdinWanted { .. } => {}
+            ToCoordinator::Ready { job } => self.ready(from, job, now),
+            ToCoordinator::Unready { job, reason } => self.unready(from, job, &reason),
+            ToCoordinator::RankExited { job, rank, exit } => {
+                self.exited(from, job, RankEvent { rank, exit: exit.into() }, now);
+            }
+            ToCoordinator::PartEnded { job, totals } => {
+                if let Some(job) = self.jobs.get_mut(&job) {
+                    job.part_ended(from, totals);
+                }
+            }
+            ToCoordinator::States { query, states, .. } => self.states(from, query, states, now),
+            ToCoordinator::PeerLost { node, reason } => {
+                let host = self.host(from);
+                let reason = format!("{host} ({from}) cannot reach it: {reason}");
+                self.end_jobs_between(from, NodeId(node), &reason, now);
+            }
+            ToCoordinator::Quiet { .. } => {}
+            ToCoordinator::Leaving => {
+                self.lose(from, "it left the cluster", now);
+                self.commands.push_back(Command::Forget { node: from, why: None });
+            }
+        }
+        self.finish_jobs(now);
+    }
+
+    /// A member is gone.
+    pub(crate) fn handle_lost(&mut self, node: NodeId, reason: &str, now: Instant) {
+        if self.nodes.contains_key(&node) {
+            self.lose(node, reason, now);
+            self.commands.push_back(Command::Forget { node, why: None });
+        }
+        self.finish_jobs(now);
+    }
+
+    /// The time that [`poll_timeout`](Self::poll_timeout) named has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let late: Vec<u32> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.has_timed_out(now))
+            .map(|(number, _)| *number)
+            .collect();
+        for job in late {
+            self.ask(job, Purpose::TimeOut, now);
+            if let Some(job) = self.jobs.get_mut(&job) {
+                job.is_timing_out = true;
+            }
+        }
+        let over: Vec<u32> = self
+            .queries
+            .iter()
+            .filter(|(_, query)| query.give_up_at <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        for query in over {
+            self.answer(query, now);
+        }
+        self.finish_jobs(now);
+    }
+
+    /// Starts to prepare a job; gives its number.
+    ///
+    /// # Errors
+    /// Why there cannot be such a job, in words.
+    pub(crate) fn submit(&mut self, submission: Submission) -> Result<u32, String> {
+        let mut nodes: Vec<NodeId> = Vec::new();
+        let mut blocks = Vec::new();
+        for (node, ranks) in submission.blocks {
+            let index = nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
+                nodes.push(node);
+                nodes.len() - 1
+            });
+            blocks.push(Block { node: index as u32, ranks });
+        }
+        let mut peers = Vec::new();
+        for node in &nodes {
+            let Some(member) = self.nodes.get(node).filter(|member| !member.draining) else {
+                return Err(format!("{node} has left the cluster; submit the job again"));
+            };
+            let (host, addresses) = (member.info.host.clone(), member.addresses.clone());
+            peers.push(Peer { node: node.0, host, addresses });
+        }
+        let Submission { apps, env, dirs, stdin, terminal, timeout, .. } = submission;
+        let job = self.last_job + 1;
+        let prepare = Prepare { job, nodes: peers, blocks, apps, env, dirs, stdin, terminal };
+        prepare.check().map_err(str::to_owned)?;
+        self.last_job = job;
+        let places = prepare.blocks.iter();
+        let placement =
+            places.flat_map(|b| std::iter::repeat_n(b.node, b.ranks as usize)).collect();
+        let hosts = nodes.iter().map(|node| (*node, self.host(*node))).collect();
+        self.jobs.insert(job, SpreadJob::new(placement, hosts, timeout));
+        let prepare = Box::new(prepare);
+        for node in nodes {
+            self.send(node, ToNode::Prepare(prepare.clone()));
+        }
+        Ok(job)
+    }
+
+    /// Ends a job.
+    pub(crate) fn kill(&mut self, job: u32, outcome: Outcome, now: Instant) {
+        self.end(job, outcome, now);
+        self.finish_jobs(now);
+    }
+
+    /// Asks for the states of a job's ranks; gives the name of the question, which the answer bears.
+    pub(crate) fn query(&mut self, job: u32, now: Instant) -> u32 {
+        self.ask(job, Purpose::Answer, now)
+    }
+
+    /// Takes no further jobs to a node, and lets it go once it has none.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub(crate) fn drain(&mut self, node: NodeId) -> Result<(), String> {
+        let member = self.nodes.get_mut(&node);
+        member.ok_or_else(|| format!("there is no {node} in this cluster"))?.draining = true;
+        self.send(node, ToNode::Drain);
+        Ok(())
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let jobs = self.jobs.values().filter_map(SpreadJob::next_timeout);
+        jobs.chain(self.queries.values().map(|query| query.give_up_at)).min()
+    }
+
+    /// The members.
+    pub(crate) const fn nodes(&self) -> &BTreeMap<NodeId, Node> {
+        &self.nodes
+    }
+
+    /// For each job the nodes that it still runs on.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (u32, Vec<NodeId>)> {
+        self.jobs.iter().map(|(number, job)| (*number, job.active_nodes()))
+    }
+
+    fn ready(&mut self, from: NodeId, number: u32, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        if !job.is_ending() && job.ready(from) {
+            job.start(now);
+            for node in job.active_nodes() {
+                self.send(node, ToNode::Start { job: number });
+            }
+            self.commands.push_back(Command::Started { job: number });
+        }
+    }
+
+    fn unready(&mut self, from: NodeId, number: u32, reason: &str) {
+        if self.jobs.get(&number).is_some_and(|job| job.has_part(from) && !job.has_started()) {
+            let reason = format!("{}: {reason}", self.host(from));
+            self.reject(number, reason);
+        }
+    }
+
+    /// Gives up a job that has not started.
+    fn reject(&mut self, number: u32, reason: String) {
+        let Some(job) = self.jobs.remove(&number) else { return };
+        for part in job.parts() {
+            self.send(part.node, ToNode::End { job: number });
+            self.send(part.node, ToNode::Release { job: number });
+        }
+        self.commands.push_back(Command::Rejected { job: number, reason });
+    }
+
+    fn exited(&mut self, from: NodeId, number: u32, event: RankEvent, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        match job.exited(from, event.rank, &event.exit) {
+            Ok(Exited::Again) => {}
+            Ok(Exited::InOrder) => self.commands.push_back(Command::Exited { job: number, event }),
+            Ok(Exited::Dooms(outcome)) => {
+                self.commands.push_back(Command::Exited { job: number, event });
+                self.end(number, outcome, now);
+            }
+            Err(_) => {
+                let why =
+                    format!("it reported the end of rank {}, which is not its own", event.rank);
+                self.lose(from, &why, now);
+                self.commands.push_back(Command::Forget { node: from, why: Some(why) });
+            }
+        }
+    }
+
+    fn end(&mut self, number: u32, outcome: Outcome, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        if !job.end(outcome, now) {
+            return;
+        }
+        for node in job.active_nodes() {
+            self.send(node, ToNode::End { job: number });
+        }
+    }
+
+    /// Ends what a node had a part in, and forgets it.
+    fn lose(&mut self, node: NodeId, reason: &str, now: Instant) {
+        let host = self.host(node);
+        self.nodes.remove(&node);
+        let numbers: Vec<u32> = self.jobs.keys().copied().collect();
+        for number in numbers {
+            let Some(job) = self.jobs.get_mut(&number).filter(|job| job.has_part(node)) else {
+                continue;
+            };
+            if !job.has_started() {
+                self.reject(number, format!("{host} ({node}) is lost: {reason}"));
+            } else if let Some(ranks) = job.lost(node) {
+                let (host, reason) = (host.clone(), reason.to_owned());
+                self.end(number, Outcome::NodeLost { node: node.0, host, ranks, reason }, now);
+            }
+        }
+        let asked: Vec<u32> = self.queries.keys().copied().collect();
+        for query in asked {
+            self.answered(query, node, Vec::new(), now);
+        }
+    }
+
+    /// Ends the jobs whose nodes `from` and `lost` need each other.
+    fn end_jobs_between(&mut self, from: NodeId, lost: NodeId, reason: &str, now: Instant) {
+        let host = self.host(lost);
+        let numbers: Vec<u32> = self.jobs.keys().copied().collect();
+        for number in numbers {
+            let Some(job) = self.jobs.get(&number) else { continue };
+            let active = job.active_nodes();
+            if !active.contains(&from) || !active.contains(&lost) {
+                continue;
+            }
+            if !job.has_started() {
+                self.reject(number, format!("{host} ({lost}) is lost: {reason}"));
+                continue;
+            }
+            let ranks = job.running_on(lost);
+            let (host, reason) = (host.clone(), reason.to_owned());
+            self.end(number, Outcome::NodeLost { node: lost.0, host, ranks, reason }, now);
+        }
+    }
+
+    fn ask(&mut self, number: u32, purpose: Purpose, now: Instant) -> u32 {
+        self.last_query = self.last_query.wrapping_add(1);
+        let query = self.last_query;
+        let job = self.jobs.get(&number).filter(|job| job.has_started());
+        let waiting = job.map(SpreadJob::active_nodes).unwrap_or_default();
+        for node in &waiting {
+            self.send(*node, ToNode::Query { job: number, query });
+        }
+        let give_up_at = now + QUERY_PATIENCE;
+        let told = Vec::new();
+        self.queries.insert(query, Query { job: number, waiting, told, give_up_at, purpose });
+        self.answer_if_complete(query, now);
+        query
+    }
+
+    fn states(&mut self, from: NodeId, query: u32, states: Vec<State>, now: Instant) {
+        self.answered(query, from, states.into_iter().map(RankState::from).collect(), now);
+    }
+
+    fn answered(&mut self, number: u32, from: NodeId, told: Vec<RankState>, now: Instant) {
+        let Some(query) = self.queries.get_mut(&number) else { return };
+        let before = query.waiting.len();
+        query.waiting.retain(|node| *node != from);
+        if query.waiting.len() < before {
+            query.told.extend(told);
+            self.answer_if_complete(number, now);
+        }
+    }
+
+    fn answer_if_complete(&mut self, number: u32, now: Instant) {
+        if self.queries.get(&number).is_some_and(|query| query.waiting.is_empty()) {
+            self.answer(number, now);
+        }
+    }
+
+    fn answer(&mut self, number: u32, now: Instant) {
+        let Some(query) = self.queries.remove(&number) else { return };
+        let states = match self.jobs.get(&query.job) {
+            Some(job) => job.complete(query.told),
+            None => Vec::new(),
+        };
+        match query.purpose {
+            Purpose::Answer => {
+                self.commands.push_back(Command::States { query: number, states });
+            }
+            Purpose::TimeOut => self.end(query.job, Outcome::TimedOut { states }, now),
+        }
+    }
+
+    /// Reports the jobs of which nothing is left.
+    fn finish_jobs(&mut self, now: Instant) {
+        let over: Vec<u32> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.is_over(now))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in over {
+            let Some(mut job) = self.jobs.remove(&number) else { continue };
+            if !job.has_started() {
+                let reason = "it was ended before all nodes were ready".to_owned();
+                self.commands.push_back(Command::Rejected { job: number, reason });
+                continue;
+            }
+            for part in job.parts() {
+                if self.nodes.contains_key(&part.node) {
+                    self.send(part.node, ToNode::Release { job: number });
+                }
+            }
+            let report = job.report(now);
+            self.commands.push_back(Command::Ended { job: number, report });
+        }
+    }
+
+    fn host(&self, node: NodeId) -> Arc<str> {
+        let host = |member: &Node| member.info.host.as_str().into();
+        self.nodes.get(&node).map_or_else(|| node.to_string().into(), host)
+    }
+
+    fn send(&mut self, to: NodeId, message: ToNode) {
+        self.commands.push_back(Command::Send { to, message });
+    }
+}
+
+/// How long nodes may take to say what their ranks do.
+const QUERY_PATIENCE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -1,0 +1,332 @@
+//! Conversations with the coordinator's core.
+
+use super::*;
+use crate::cluster::message::{Exit, Status, Totals};
+use crate::faaslet::RankExit;
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+
+/// A core with two nodes and a clock that only moves when told.
+struct Conversation {
+    core: Core,
+    now: Instant,
+}
+
+impl Conversation {
+    fn new() -> Self {
+        let mut core = Core::default();
+        for (node, host) in [(A, "a"), (B, "b")] {
+            let info = NodeInfo {
+                host: host.into(),
+                workers: 2,
+                slots: None,
+                process: 7,
+                addresses: Vec::new(),
+            };
+            core.handle_hello(node, info, vec![format!("10.0.0.{}:1", node.0)]);
+        }
+        Self { core, now: Instant::now() }
+    }
+
+    /// Submits a job of two ranks on each node.
+    fn submit(&mut self) -> u32 {
+        let job = self.core.submit(submission(&[(A, 2), (B, 2)])).expect("both nodes are there");
+        assert!(matches!(self.next(), Command::Send { to: A, message: ToNode::Prepare(_) }));
+        assert!(matches!(self.next(), Command::Send { to: B, message: ToNode::Prepare(_) }));
+        self.silence();
+        job
+    }
+
+    /// Submits a job and brings it to run.
+    fn run(&mut self) -> u32 {
+        let job = self.submit();
+        self.tell(A, ToCoordinator::Ready { job });
+        self.silence();
+        self.tell(B, ToCoordinator::Ready { job });
+        self.sent(A, ToNode::Start { job }).sent(B, ToNode::Start { job });
+        assert!(matches!(self.next(), Command::Started { job: started } if started == job));
+        self.silence();
+        job
+    }
+
+    fn tell(&mut self, from: NodeId, message: ToCoordinator) -> &mut Self {
+        self.core.handle_message(from, message, self.now);
+        self
+    }
+
+    fn exit(&mut self, from: NodeId, job: u32, rank: u32, exit: Exit) -> &mut Self {
+        self.tell(from, ToCoordinator::RankExited { job, rank, exit })
+    }
+
+    /// A rank ends, and the core passes that on.
+    fn ends(&mut self, from: NodeId, job: u32, rank: u32, exit: Exit) -> &mut Self {
+        self.exit(from, job, rank, exit.clone());
+        let Command::Exited { event, .. } = self.next() else { panic!("the end is told") };
+        assert_eq!(event, RankEvent { rank, exit: exit.into() });
+        self
+    }
+
+    fn over(&mut self, from: NodeId, job: u32) -> &mut Self {
+        let totals = Totals { messages: 3, bytes: 30, left_running: 0 };
+        self.tell(from, ToCoordinator::PartEnded { job, totals })
+    }
+
+    fn wait(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self.core.handle_timeout(self.now);
+        self
+    }
+
+    fn next(&mut self) -> Command {
+        self.core.poll().expect("something is to be done")
+    }
+
+    fn sent(&mut self, to: NodeId, message: ToNode) -> &mut Self {
+        match self.next() {
+            Command::Send { to: node, message: sent } => assert_eq!((node, sent), (to, message)),
+            other => panic!("{message:?} to {to} is sent, not {other:?}"),
+        }
+        self
+    }
+
+    /// Nothing more is to be done.
+    fn silence(&mut self) -> &mut Self {
+        assert!(self.core.poll().is_none());
+        self
+    }
+
+    /// The nodes are told to forget the job, and it is reported.
+    fn report(&mut self, nodes: &[NodeId], job: u32) -> JobReport {
+        for node in nodes {
+            self.sent(*node, ToNode::Release { job });
+        }
+        let Command::Ended { report, .. } = self.next() else { panic!("the job has ended") };
+        self.silence();
+        report
+    }
+}
+
+fn submission(blocks: &[(NodeId, u32)]) -> Submission {
+    let app = App {
+        name: "a.wasm".into(),
+        module: [0; 32],
+        bytes: 10,
+        ranks: blocks.iter().map(|(_, ranks)| ranks).sum(),
+        args: Vec::new(),
+        env: Vec::new(),
+        wdir: "/".into(),
+    };
+    Submission {
+        apps: vec![app],
+        env: Vec::new(),
+        dirs: Vec::new(),
+        stdin: Stdin::None,
+        terminal: false,
+        timeout: Some(Duration::from_secs(60)),
+        blocks: blocks.to_vec(),
+    }
+}
+
+const DONE: Exit = Exit::Completed { code: 0 };
+
+#[test]
+fn a_job_runs_and_is_reported() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.ends(A, job, 0, DONE).ends(B, job, 2, DONE).ends(B, job, 3, DONE).ends(A, job, 1, DONE);
+    c.over(B, job).silence();
+    c.now += Duration::from_secs(3);
+    c.over(A, job);
+    let report = c.report(&[A, B], job);
+    assert_eq!((report.outcome, report.wall), (Outcome::Success, Duration::from_secs(3)));
+    assert_eq!((report.messages, report.bytes, report.nodes), (6, 60, 2));
+    assert_eq!(report.hosts.iter().map(|host| &**host).collect::<Vec<_>>(), ["a", "a", "b", "b"]);
+    assert_eq!(c.core.poll_timeout(), None);
+}
+
+#[test]
+fn every_node_is_told_of_the_others() {
+    let mut c = Conversation::new();
+    c.core.submit(submission(&[(B, 1), (A, 2), (B, 3)])).expect("both nodes are there");
+    let Command::Send { to: B, message: ToNode::Prepare(prepare) } = c.next() else {
+        panic!("the first rank's node comes first")
+    };
+    let peers: Vec<_> = prepare.nodes.iter().map(|peer| (peer.node, &*peer.addresses[0])).collect();
+    assert_eq!(peers, [(2, "10.0.0.2:1"), (1, "10.0.0.1:1")]);
+    let blocks: Vec<_> = prepare.blocks.iter().map(|block| (block.node, block.ranks)).collect();
+    assert_eq!(blocks, [(0, 1), (1, 2), (0, 3)]);
+}
+
+#[test]
+fn the_first_failure_ends_all() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    let trap = Exit::Trapped { code: 134, reason: "unreachable".into() };
+    c.ends(B, job, 3, trap).sent(A, ToNode::End { job }).sent(B, ToNode::End { job }).silence();
+    c.ends(B, job, 2, Exit::Killed).over(B, job).ends(A, job, 0, Exit::Killed);
+    // Another failure, that was under way meanwhile, changes nothing.
+    c.ends(A, job, 1, Exit::Aborted { code: 9, reason: "no".into() }).silence().over(A, job);
+    let report = c.report(&[A, B], job);
+    assert_eq!(report.outcome, Outcome::RankFailed { rank: 3 });
+    assert_eq!(report.exit_code(), 9, "the code of the lowest rank");
+}
+
+#[test]
+fn an_exit_code_alone_ends_nobody_else() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.ends(A, job, 1, Exit::Completed { code: 4 }).silence();
+    c.ends(A, job, 0, DONE).ends(B, job, 2, DONE).ends(B, job, 3, DONE);
+    c.over(A, job).over(B, job);
+    assert_eq!(c.report(&[A, B], job).outcome, Outcome::RankFailed { rank: 1 });
+}
+
+#[test]
+fn a_node_that_is_not_ready_rejects_the_job() {
+    let mut c = Conversation::new();
+    let job = c.submit();
+    c.tell(A, ToCoordinator::Ready { job });
+    c.tell(B, ToCoordinator::Unready { job, reason: "no such directory".into() });
+    for node in [A, B] {
+        c.sent(node, ToNode::End { job }).sent(node, ToNode::Release { job });
+    }
+    let Command::Rejected { reason, .. } = c.next() else { panic!("the job is rejected") };
+    assert_eq!(reason, "b: no such directory");
+    c.over(A, job).silence();
+}
+
+#[test]
+fn a_lost_node_ends_its_jobs_by_name() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.ends(B, job, 2, DONE);
+    c.core.handle_lost(B, "its process ended", c.now);
+    c.sent(A, ToNode::End { job });
+    assert!(matches!(c.next(), Command::Forget { node: B, why: None }));
+    c.silence().ends(A, job, 0, Exit::Killed).ends(A, job, 1, Exit::Killed).over(A, job);
+    let report = c.report(&[A], job);
+    assert_eq!(report.exit_code(), 205);
+    let Outcome::NodeLost { node, host, ranks, reason } = report.outcome else { panic!("lost") };
+    assert_eq!((node, &*host, ranks, &*reason), (2, "b", vec![3], "its process ended"));
+    assert!(c.core.submit(submission(&[(B, 1)])).is_err(), "the node is no member any more");
+}
+
+#[test]
+fn a_node_lost_while_it_prepares_rejects_the_job() {
+    let mut c = Conversation::new();
+    let job = c.submit();
+    c.core.handle_lost(A, "its process ended", c.now);
+    for node in [A, B] {
+        c.sent(node, ToNode::End { job }).sent(node, ToNode::Release { job });
+    }
+    let Command::Rejected { reason, .. } = c.next() else { panic!("the job is rejected") };
+    assert_eq!(reason, "a (node 1) is lost: its process ended");
+}
+
+#[test]
+fn a_node_lost_after_its_part_does_not_matter() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.ends(A, job, 0, DONE).ends(A, job, 1, DONE).over(A, job);
+    c.core.handle_lost(A, "its process ended", c.now);
+    assert!(matches!(c.next(), Command::Forget { node: A, .. }));
+    c.ends(B, job, 2, DONE).ends(B, job, 3, DONE).over(B, job);
+    assert_eq!(c.report(&[B], job).outcome, Outcome::Success);
+}
+
+#[test]
+fn nodes_that_lose_each_other_end_the_job() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.tell(A, ToCoordinator::PeerLost { node: 2, reason: "silence".into() });
+    c.sent(A, ToNode::End { job }).sent(B, ToNode::End { job }).silence();
+    c.over(A, job).over(B, job);
+    let Outcome::NodeLost { host, ranks, reason, .. } = c.report(&[A, B], job).outcome else {
+        panic!("lost")
+    };
+    assert_eq!((&*host, ranks), ("b", vec![2, 3]));
+    assert_eq!(reason, "a (node 1) cannot reach it: silence");
+}
+
+#[test]
+fn a_job_that_takes_too_long_shows_its_states() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    assert_eq!(c.core.poll_timeout(), Some(c.now + Duration::from_secs(60)));
+    c.wait(Duration::from_secs(60));
+    let query = 1;
+    c.sent(A, ToNode::Query { job, query }).sent(B, ToNode::Query { job, query }).silence();
+    let states = vec![State { rank: 1, status: Status::Running }];
+    c.tell(A, ToCoordinator::States { job, query, states }).silence();
+    // The other node does not answer.
+    let patience = c.core.poll_timeout().expect("it is waited for") - c.now;
+    c.wait(patience).sent(A, ToNode::End { job }).sent(B, ToNode::End { job }).silence();
+    c.over(A, job).over(B, job);
+    let Outcome::TimedOut { states } = c.report(&[A, B], job).outcome else { panic!("late") };
+    assert_eq!(states.iter().map(ToString::to_string).collect::<Vec<_>>(), ["rank 1 (a): running"]);
+}
+
+#[test]
+fn a_node_that_does_not_end_is_not_waited_for() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.core.kill(job, Outcome::Killed { code: 130 }, c.now);
+    c.sent(A, ToNode::End { job }).sent(B, ToNode::End { job });
+    c.ends(A, job, 0, Exit::Killed).ends(A, job, 1, Exit::Killed).over(A, job);
+    let patience = c.core.poll_timeout().expect("it is waited for") - c.now;
+    assert!(patience < Duration::from_secs(1));
+    c.wait(patience);
+    let report = c.report(&[A, B], job);
+    assert_eq!((report.exit_code(), report.left_running), (130, 2));
+    assert_eq!(report.ranks, vec![RankExit::Killed; 4]);
+}
+
+#[test]
+fn a_rank_of_another_node_is_not_believed() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.exit(A, job, 3, DONE).sent(B, ToNode::End { job });
+    assert!(matches!(c.next(), Command::Forget { node: A, why: Some(_) }));
+    c.exit(A, job, 1_000_000, DONE);
+}
+
+#[test]
+fn what_does_not_fit_is_ignored() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.tell(A, ToCoordinator::Ready { job }).tell(A, ToCoordinator::Ready { job: 99 });
+    c.tell(A, ToCoordinator::Unready { job, reason: "late".into() });
+    c.over(A, 99).exit(A, 99, 0, DONE).silence();
+    c.ends(A, job, 0, DONE).exit(A, job, 0, Exit::Killed).silence();
+    let states = vec![State { rank: 99, status: Status::Running }];
+    c.tell(A, ToCoordinator::States { job, query: 7, states }).silence();
+}
+
+#[test]
+fn a_draining_node_takes_no_job() {
+    let mut c = Conversation::new();
+    assert!(c.core.drain(NodeId(9)).is_err());
+    c.core.drain(B).expect("it is there");
+    c.sent(B, ToNode::Drain);
+    assert!(c.core.submit(submission(&[(A, 1), (B, 1)])).is_err());
+    c.tell(B, ToCoordinator::Leaving);
+    assert!(matches!(c.next(), Command::Forget { node: B, why: None }));
+    assert_eq!(c.core.nodes().len(), 1);
+}
+
+#[test]
+fn states_can_be_asked_for() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    let query = c.core.query(job, c.now);
+    c.sent(A, ToNode::Query { job, query }).sent(B, ToNode::Query { job, query });
+    for (node, rank) in [(B, 2), (A, 0)] {
+        let states = vec![State { rank, status: Status::Ended }];
+        c.tell(node, ToCoordinator::States { job, query, states });
+    }
+    let Command::States { states, .. } = c.next() else { panic!("the answer") };
+    assert_eq!(states.iter().map(|state| state.rank).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(c.core.query(99, c.now), query + 1);
+    assert!(matches!(c.next(), Command::States { states, .. } if states.is_empty()));
+}

@@ -1,0 +1,354 @@
+//! The thread that drives a coordinator: what arrives goes to the core, what the core decides is
+//! carried out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faasm_transport::{Event, NodeId};
+
+use super::core::{Command, Core, Submission};
+use super::front::{Front, LateReport, Streams};
+use super::{ClusterStatus, NodeStatus};
+use crate::cluster::codec::{Arrival, Message as _, Outbox};
+use crate::cluster::inbox::Input as Arrived;
+use crate::cluster::message::{CHUNK_BYTES_MAX, NodeInfo, ToCoordinator, ToNode};
+use crate::job::{JobReport, Outcome, RankEvent, RankState};
+use crate::module::Program;
+
+/// What the thread is told.
+pub(super) enum Input {
+    /// Something of the network.
+    Arrived(Arrived),
+    /// Run a job.
+    Submit(Box<Request>),
+    /// End a job.
+    End { job: u32, outcome: Outcome },
+    /// Say what a job's ranks do.
+    States { job: u32, reply: flume::Sender<Vec<RankState>> },
+    /// Say what there is.
+    Status { reply: flume::Sender<ClusterStatus> },
+    /// Say so once there are this many nodes.
+    Await { nodes: usize, reply: flume::Sender<()> },
+    /// A machine has joined: its links come next.
+    Admitted { node: NodeId, address: std::net::IpAddr },
+    /// A node is known to be gone.
+    Gone { node: NodeId, reason: String },
+    /// Let a node go once it has no job.
+    Drain { node: NodeId, reply: flume::Sender<Result<(), String>> },
+    /// Let a node go at once.
+    Leave { node: NodeId },
+    /// End all jobs and let all nodes go.
+    Stop,
+}
+
+impl From<Arrived> for Input {
+    fn from(arrived: Arrived) -> Self {
+        Self::Arrived(arrived)
+    }
+}
+
+/// A job that somebody wants to run.
+pub(super) struct Request {
+    pub(super) submission: Submission,
+    pub(super) programs: Vec<Program>,
+    pub(super) streams: Streams,
+    pub(super) events: flume::Sender<RankEvent>,
+    pub(super) report: flume::Sender<Arc<JobReport>>,
+    /// The job's number when it runs, or why it does not.
+    pub(super) reply: flume::Sender<Result<u32, String>>,
+}
+
+/// See the module's documentation.
+pub(super) struct Driver {
+    outbox: Arc<Outbox>,
+    core: Core,
+    fronts: HashMap<u32, Front>,
+    starting: HashMap<u32, flume::Sender<Result<u32, String>>>,
+    asked: HashMap<u32, flume::Sender<Vec<RankState>>>,
+    awaiting: Vec<(usize, flume::Sender<()>)>,
+    late: Vec<LateReport>,
+    /// Where machines joined from.
+    admitted: HashMap<NodeId, std::net::IpAddr>,
+    stopping: bool,
+}
+
+impl Driver {
+    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
+        Self {
+            outbox,
+            core: Core::default(),
+            fronts: HashMap::new(),
+            starting: HashMap::new(),
+            asked: HashMap::new(),
+            awaiting: Vec::new(),
+            late: Vec::new(),
+            admitted: HashMap::new(),
+            stopping: false,
+        }
+    }
+
+    /// Runs until all is to end.
+    pub(super) fn run(mut self, inbox: &flume::Receiver<Input>) {
+        loop {
+            let input = match self.next_timeout() {
+                Some(at) => inbox.recv_deadline(at),
+                None => inbox.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
+            };
+            match input {
+                Ok(input) => self.handle(input),
+                Err(flume::RecvTimeoutError::Timeout) => {}
+                Err(flume::RecvTimeoutError::Disconnected) => self.stop(),
+            }
+            self.keep_time();
+            self.carry_out();
+            if self.stopping && self.core.nodes().is_empty() {
+                break;
+            }
+        }
+        crate::cluster::inbox::leave(self.outbox.endpoint());
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.core.poll_timeout().into_iter().chain(self.late.iter().map(|late| late.at)).min()
+    }
+
+    fn keep_time(&mut self) {
+        let now = Instant::now();
+        if self.core.poll_timeout().is_some_and(|at| at <= now) {
+            self.core.handle_timeout(now);
+        }
+        let (due, waiting) = std::mem::take(&mut self.late).into_iter().partition(|l| l.at <= now);
+        self.late = waiting;
+        self.late.extend(Vec::into_iter(due).filter_map(LateReport::look));
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = Instant::now();
+        match input {
+            Input::Arrived(Arrived::Arrived(from, arrival)) => self.arrived(from, arrival, now),
+            Input::Arrived(Arrived::Malformed(from, malformed)) => {
+                self.cut_off(from, &malformed.to_string(), now);
+            }
+            Input::Arrived(Arrived::Peer(event)) => self.peer(&event, now),
+            Input::Submit(request) => self.submit(*request),
+            Input::End { job, outcome } => self.core.kill(job, outcome, now),
+            Input::States { job, reply } => {
+                let query = self.core.query(job, now);
+                self.asked.insert(query, reply);
+            }
+            Input::Status { reply } => {
+                // Nobody may wait for it any more.
+                let _ = reply.send(self.status());
+            }
+            Input::Await { nodes, reply } => {
+                self.awaiting.push((nodes, reply));
+                self.announce_nodes();
+            }
+            Input::Admitted { node, address } => {
+                self.admitted.insert(node, address);
+                self.outbox.endpoint().add_peer(node, &[]);
+            }
+            Input::Gone { node, reason } => {
+                self.outbox.endpoint().remove_peer(node);
+                self.core.handle_lost(node, &reason, now);
+            }
+            Input::Drain { node, reply } => {
+                let _ = reply.send(self.core.drain(node));
+            }
+            Input::Leave { node } => self.outbox.send(node, &ToNode::Leave),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            // Nobody is left who could want to wait for the nodes.
+            let nodes: Vec<NodeId> = self.core.nodes().keys().copied().collect();
+            for node in nodes {
+                self.core.handle_lost(node, "the cluster ends", Instant::now());
+            }
+            return;
+        }
+        for node in self.core.nodes().keys() {
+            self.outbox.send(*node, &ToNode::Leave);
+        }
+    }
+
+    fn arrived(&mut self, from: NodeId, arrival: Arrival, now: Instant) {
+        match arrival {
+            Arrival::Message(bytes) => match ToCoordinator::decode(&bytes) {
+                Ok(message) => self.message(from, message, now),
+                Err(error) => self.cut_off(from, &format!("it sent no message: {error}"), now),
+            },
+            Arrival::Output { job, rank, stream, bytes } => {
+                let Some(front) = self.fronts.get(&job) else { return };
+                if !front.output(from, rank, stream, bytes) {
+                    self.cut_off(from, "it sent more output than it may", now);
+                }
+            }
+            Arrival::Close { job, rank } => {
+                if let Some(front) = self.fronts.get(&job) {
+                    front.close(rank);
+                }
+            }
+            Arrival::Stdin { .. } | Arrival::Chunk { .. } => {
+                self.cut_off(from, "it sent what only a coordinator sends", now);
+            }
+        }
+    }
+
+    fn message(&mut self, from: NodeId, message: ToCoordinator, now: Instant) {
+        match message {
+            ToCoordinator::Hello(info) => {
+                let addresses = self.reachable(from, &info);
+                self.core.handle_hello(from, info, addresses);
+                self.announce_nodes();
+            }
+            ToCoordinator::Want { module, offset } => self.send_chunk(from, module, offset),
+            ToCoordinator::StdinWanted { job } => {
+                if let Some(front) = self.fronts.get_mut(&job) {
+                    front.demand(from);
+                }
+            }
+            message => self.core.handle_message(from, message, now),
+        }
+    }
+
+    /// Where other nodes reach a node: a node that listens on all its addresses knows only the port.
+    fn reachable(&self, node: NodeId, info: &NodeInfo) -> Vec<String> {
+        let at = self.admitted.get(&node);
+        let address = |text: &String| {
+            let address: std::net::SocketAddr = text.parse().ok()?;
+            let ip = if address.ip().is_unspecified() { *at? } else { address.ip() };
+            Some(std::net::SocketAddr::new(ip, address.port()).to_string())
+        };
+        info.addresses.iter().filter_map(address).collect()
+    }
+
+    fn send_chunk(&self, to: NodeId, module: [u8; 32], offset: u64) {
+        let mut programs = self.fronts.values().flat_map(|front| &front.programs);
+        let program = programs.find(|program| *program.content_hash().as_bytes() == module);
+        let Some(program) = program else { return };
+        let bytes = program.bytes();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = bytes.len().min(start + CHUNK_BYTES_MAX);
+        self.outbox.chunk(to, module, offset, &bytes[start..end]);
+    }
+
+    fn peer(&mut self, event: &Event, now: Instant) {
+        match event {
+            Event::PeerLost { node, reason } => {
+                self.core.handle_lost(*node, &reason.to_string(), now);
+            }
+            Event::PeerLeft(node) => self.core.handle_lost(*node, "it left the cluster", now),
+            Event::Refused { addr, reason } => tracing::warn!("{addr} was turned away: {reason}"),
+            _ => {}
+        }
+    }
+
+    fn cut_off(&mut self, node: NodeId, why: &str, now: Instant) {
+        tracing::warn!("{node} is cut off: {why}");
+        self.outbox.endpoint().remove_peer(node);
+        self.core.handle_lost(node, why, now);
+    }
+
+    fn submit(&mut self, request: Request) {
+        let Request { submission, programs, streams, events, report, reply } = request;
+        let job = match self.core.submit(submission) {
+            Ok(job) => job,
+            Err(reason) => {
+                let _ = reply.send(Err(reason));
+                return;
+            }
+        };
+        match Front::new(job, programs, streams, &self.outbox, (events, report)) {
+            Ok(front) => {
+                self.fronts.insert(job, front);
+                self.starting.insert(job, reply);
+            }
+            Err(cause) => {
+                self.core.kill(job, Outcome::Killed { code: 1 }, Instant::now());
+                let reason = format!("no thread can be had ({cause}); check `ulimit -u`");
+                let _ = reply.send(Err(reason));
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(command) = self.core.poll() {
+            match command {
+                Command::Send { to, message } => self.outbox.send(to, &message),
+                Command::Started { job } => self.answer_start(job, Ok(job)),
+                Command::Rejected { job, reason } => {
+                    self.fronts.remove(&job);
+                    self.answer_start(job, Err(reason));
+                }
+                Command::Exited { job, event } => {
+                    if let Some(front) = self.fronts.get(&job) {
+                        // Nobody has to listen.
+                        let _ = front.events.send(event);
+                    }
+                }
+                Command::States { query, states } => {
+                    if let Some(reply) = self.asked.remove(&query) {
+                        let _ = reply.send(states);
+                    }
+                }
+                Command::Ended { job, report } => {
+                    if let Some(front) = self.fronts.remove(&job) {
+                        self.late.extend(front.report(report));
+                    }
+                }
+                Command::Forget { node, why } => {
+                    if let Some(why) = why {
+                        tracing::warn!("{node} is cut off: {why}");
+                    }
+                    self.admitted.remove(&node);
+                    self.outbox.endpoint().remove_peer(node);
+                }
+            }
+        }
+    }
+
+    fn answer_start(&mut self, job: u32, answer: Result<u32, String>) {
+        if let Some(reply) = self.starting.remove(&job) {
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn announce_nodes(&mut self) {
+        let nodes = self.core.nodes().len();
+        self.awaiting.retain(|(awaited, reply)| {
+            if *awaited <= nodes {
+                let _ = reply.send(());
+            }
+            *awaited > nodes
+        });
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let jobs: Vec<(u32, Vec<NodeId>)> = self.core.jobs().collect();
+        let node = |(node, member): (&NodeId, &super::core::Node)| NodeStatus {
+            node: *node,
+            host: member.info.host.as_str().into(),
+            workers: member.info.workers,
+            slots: member.info.slots,
+            process: member.info.process,
+            addresses: member.addresses.clone(),
+            draining: member.draining,
+            jobs: jobs
+                .iter()
+                .filter(|(_, nodes)| nodes.contains(node))
+                .map(|(job, _)| *job)
+                .collect(),
+        };
+        ClusterStatus {
+            nodes: self.core.nodes().iter().map(node).collect(),
+            jobs: jobs.iter().map(|(job, _)| *job).collect(),
+        }
+    }
+}
+
+/// How long nodes are waited for when the cluster ends.
+pub(super) const STOP_PATIENCE: Duration = Duration::from_millis(800);

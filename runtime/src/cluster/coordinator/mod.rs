@@ -1,0 +1,340 @@
+//! The coordinator of a cluster: admits nodes, spreads jobs over them, and brings together what
+//! they tell.
+//!
+//! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side.
+
+mod core;
+mod driver;
+mod front;
+mod spread;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use faasm_transport::{Endpoint, Handler, NodeId};
+use parking_lot::Mutex;
+
+use self::core::Submission;
+use super::codec::Outbox;
+use super::error::ClusterError;
+use super::inbox::{NoServices, Sorter};
+use super::message::{App, Dir, JOB_RANKS_MAX, Stdin};
+use crate::error::Error;
+use crate::host::wasi::{OutputSink, StdinStream};
+use crate::job::{Control, JobHandle, Outcome, RankState, RemoteJob, StdinPolicy};
+use crate::launch::check_imports;
+use crate::module::Program;
+use driver::{Driver, Input, Request, STOP_PATIENCE};
+use front::Streams;
+
+/// A cluster, at its coordinator; clones share it.
+///
+/// It ends with [`Cluster::shutdown`], and its nodes with it, or when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    inbox: flume::Sender<Input>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A member of a cluster.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NodeStatus {
+    /// Its number.
+    pub node: NodeId,
+    /// Its host.
+    pub host: Arc<str>,
+    /// Its worker threads.
+    pub workers: u32,
+    /// Ranks that it offers to take, if it says.
+    pub slots: Option<u32>,
+    /// Its process on that host.
+    pub process: u32,
+    /// Where other nodes reach it.
+    pub addresses: Vec<String>,
+    /// Whether it takes no further jobs.
+    pub draining: bool,
+    /// The jobs that run there.
+    pub jobs: Vec<u32>,
+}
+
+/// What there is in a cluster.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ClusterStatus {
+    /// The nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// The jobs, on whatever nodes.
+    pub jobs: Vec<u32>,
+}
+
+/// One program of a job on a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterApp {
+    /// The program.
+    pub program: Program,
+    /// Number of its ranks.
+    pub ranks: u32,
+    /// Its arguments after its name.
+    pub args: Vec<String>,
+    /// Further environment variables.
+    pub env: Vec<(String, String)>,
+    /// Its working directory, on every node.
+    pub wdir: PathBuf,
+}
+
+/// A directory that the ranks of a job on a cluster may use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClusterDir {
+    /// Its path, on every node.
+    pub host: PathBuf,
+    /// Its path for the guest.
+    pub guest: String,
+    /// Whether it may not be written.
+    pub read_only: bool,
+}
+
+/// A job that is spread over nodes.
+#[derive(Clone, Default)]
+pub struct ClusterJob {
+    /// Its programs, in rank order.
+    pub apps: Vec<ClusterApp>,
+    /// Environment variables of every rank.
+    pub env: Vec<(String, String)>,
+    /// Directories beyond the working directory.
+    pub dirs: Vec<ClusterDir>,
+    /// Which ranks read the input.
+    pub stdin: StdinPolicy,
+    /// The input; empty if `None`.
+    pub input: Option<StdinStream>,
+    /// Where output goes; discarded when `None`.
+    pub output: Option<Arc<dyn OutputSink>>,
+    /// The job is ended after this time.
+    pub timeout: Option<Duration>,
+    /// For each rank its node.
+    pub placement: Vec<NodeId>,
+}
+
+impl std::fmt::Debug for ClusterJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClusterJob").field("apps", &self.apps).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Starts a coordinator; `connect` makes its endpoint for the given handler.
+    pub(crate) fn start(
+        connect: impl FnOnce(Arc<dyn Handler>) -> Result<Endpoint, faasm_transport::Error>,
+    ) -> Result<Self, ClusterError> {
+        let (inbox, received) = flume::unbounded();
+        let sorter: Sorter<NoServices, Input> = Sorter::new(inbox.clone(), NoServices);
+        let endpoint = connect(Arc::new(sorter))?;
+        let driver = Driver::new(Arc::new(Outbox::new(endpoint)));
+        let thread = std::thread::Builder::new()
+            .name("faasm-coordinate".to_owned())
+            .spawn(move || driver.run(&received))
+            .map_err(|cause| Error::Start { what: "coordinator's thread", cause })?;
+        Ok(Self { inner: Arc::new(Inner { inbox, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Waits until there are so many nodes.
+    ///
+    /// # Errors
+    /// There are not after this time; how many there are is told.
+    pub fn await_nodes(&self, nodes: u32, patience: Duration) -> Result<(), ClusterError> {
+        let (reply, replied) = flume::bounded(1);
+        self.tell(Input::Await { nodes: nodes as usize, reply });
+        replied.recv_timeout(patience).map_err(|_| ClusterError::TooFewNodes {
+            joined: self.status().nodes.len() as u32,
+            expected: nodes,
+            patience,
+        })
+    }
+
+    /// What there is in the cluster.
+    pub fn status(&self) -> ClusterStatus {
+        let (reply, replied) = flume::bounded(1);
+        self.tell(Input::Status { reply });
+        replied.recv().unwrap_or_default()
+    }
+
+    /// Starts a job, and waits until its ranks run: every node gets the programs that it lacks and
+    /// compiles them.
+    ///
+    /// # Errors
+    /// A program is none, or a node cannot run it; no rank has started then.
+    pub fn spawn(&self, job: ClusterJob) -> Result<JobHandle, ClusterError> {
+        check(&job)?;
+        let (events, received) = flume::unbounded();
+        let (reporter, report) = flume::bounded(1);
+        let (reply, replied) = flume::bounded(1);
+        let request = request(job, (events, reporter, reply))?;
+        self.tell(Input::Submit(Box::new(request)));
+        let job = replied
+            .recv()
+            .unwrap_or_else(|_| Err("the cluster has ended".to_owned()))
+            .map_err(|reason| ClusterError::Rejected { reason })?;
+        let control = Control::Elsewhere(Arc::new(Remote { cluster: self.clone(), job }));
+        Ok(JobHandle { control, events: received, report })
+    }
+
+    /// Takes no further jobs to a node, and lets it go once it has none.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn drain(&self, node: NodeId) -> Result<(), ClusterError> {
+        let (reply, replied) = flume::bounded(1);
+        self.tell(Input::Drain { node, reply });
+        let answer = replied.recv().unwrap_or_else(|_| Err("the cluster has ended".to_owned()));
+        answer.map_err(|reason| ClusterError::Rejected { reason })
+    }
+
+    /// Lets a node go at once: jobs that run there end.
+    pub fn dismiss(&self, node: NodeId) {
+        self.tell(Input::Leave { node });
+    }
+
+    /// Says that a node's process has ended, which is known sooner here than by its silence.
+    pub fn node_ended(&self, node: NodeId, reason: &str) {
+        self.tell(Input::Gone { node, reason: reason.to_owned() });
+    }
+
+    /// Says that a machine has joined from this address, and expects its links.
+    pub(crate) fn admitted(&self, node: NodeId, address: std::net::IpAddr) {
+        self.tell(Input::Admitted { node, address });
+    }
+
+    /// Lets all nodes go, and waits for that, but not for long.
+    pub fn shutdown(&self) {
+        self.inner.stop();
+    }
+
+    fn tell(&self, input: Input) {
+        // The thread is gone after a shutdown; whoever waits for an answer learns it then.
+        let _ = self.inner.inbox.send(input);
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        let Some(thread) = self.thread.lock().take() else { return };
+        let _ = self.inbox.send(Input::Stop);
+        let give_up = Instant::now() + STOP_PATIENCE;
+        while !thread.is_finished() && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // A second one does not wait for nodes.
+        let _ = self.inbox.send(Input::Stop);
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A job on the cluster, for its handle.
+#[derive(Debug)]
+struct Remote {
+    cluster: Cluster,
+    job: u32,
+}
+
+impl RemoteJob for Remote {
+    fn end(&self, outcome: Outcome) {
+        self.cluster.tell(Input::End { job: self.job, outcome });
+    }
+
+    fn rank_states(&self) -> Vec<RankState> {
+        let (reply, replied) = flume::bounded(1);
+        self.cluster.tell(Input::States { job: self.job, reply });
+        replied.recv().unwrap_or_default()
+    }
+}
+
+/// What can be checked without a node.
+fn check(job: &ClusterJob) -> Result<(), ClusterError> {
+    let ranks: u64 = job.apps.iter().map(|app| u64::from(app.ranks)).sum();
+    if job.apps.iter().any(|app| app.ranks == 0) || ranks == 0 || ranks > JOB_RANKS_MAX.into() {
+        return Err(Error::Ranks { ranks, ranks_max: JOB_RANKS_MAX }.into());
+    }
+    if ranks != job.placement.len() as u64 {
+        let reason = format!("{ranks} ranks have {} places", job.placement.len());
+        return Err(ClusterError::Rejected { reason });
+    }
+    match job.stdin {
+        StdinPolicy::Rank(rank) if u64::from(rank) >= ranks => {
+            return Err(Error::StdinRank { rank, ranks: ranks as u32 }.into());
+        }
+        _ => {}
+    }
+    for app in &job.apps {
+        check_imports(app.program.name(), app.program.facts())?;
+    }
+    Ok(())
+}
+
+type Replies = (
+    flume::Sender<crate::job::RankEvent>,
+    flume::Sender<Arc<crate::job::JobReport>>,
+    flume::Sender<Result<u32, String>>,
+);
+
+fn request(job: ClusterJob, (events, report, reply): Replies) -> Result<Request, ClusterError> {
+    let text = |path: &PathBuf| {
+        path.to_str().map(str::to_owned).ok_or_else(|| ClusterError::Path { path: path.clone() })
+    };
+    let mut apps = Vec::new();
+    for app in &job.apps {
+        apps.push(App {
+            name: app.program.name().to_owned(),
+            module: *app.program.content_hash().as_bytes(),
+            bytes: app.program.bytes().len() as u64,
+            ranks: app.ranks,
+            args: app.args.clone(),
+            env: app.env.clone(),
+            wdir: text(&app.wdir)?,
+        });
+    }
+    let mut dirs = Vec::new();
+    for dir in &job.dirs {
+        let (host, guest, read_only) = (text(&dir.host)?, dir.guest.clone(), dir.read_only);
+        dirs.push(Dir { host, guest, read_only });
+    }
+    let mut blocks: Vec<(NodeId, u32)> = Vec::new();
+    for node in &job.placement {
+        match blocks.last_mut().filter(|(last, _)| last == node) {
+            Some((_, ranks)) => *ranks += 1,
+            None => blocks.push((*node, 1)),
+        }
+    }
+    let readers = match &job.stdin {
+        StdinPolicy::None => Vec::new(),
+        StdinPolicy::Rank(rank) => vec![job.placement[*rank as usize]],
+        StdinPolicy::All => {
+            let nodes: std::collections::BTreeSet<NodeId> = job.placement.iter().copied().collect();
+            nodes.into_iter().collect()
+        }
+    };
+    let submission = Submission {
+        apps,
+        env: job.env,
+        dirs,
+        stdin: Stdin::from(&job.stdin),
+        terminal: job.input.as_ref().is_some_and(StdinStream::is_terminal),
+        timeout: job.timeout,
+        blocks,
+    };
+    let programs = job.apps.into_iter().map(|app| app.program).collect();
+    let streams = Streams { output: job.output, input: job.input, readers };
+    Ok(Request { submission, programs, streams, events, report, reply })
+}

@@ -1,0 +1,276 @@
+//! One job, as its coordinator sees it: pure state, changed by what its nodes tell.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use faasm_transport::NodeId;
+
+use crate::cluster::message::Totals;
+use crate::faaslet::RankExit;
+use crate::job::{JobReport, Outcome, RankState};
+
+/// A job on its nodes.
+///
+/// The core asks and changes it; it never speaks to anybody itself.
+#[derive(Debug)]
+pub(super) struct SpreadJob {
+    /// For each rank the index of its node among `parts`.
+    placement: Vec<u32>,
+    parts: Vec<Part>,
+    exits: Vec<Option<RankExit>>,
+    started: Option<Instant>,
+    timeout: Option<Duration>,
+    /// A rank that ended in order but with an exit code that is not zero.
+    first_failed: Option<u32>,
+    outcome: Option<Outcome>,
+    /// When nodes that do not answer any more are not waited for.
+    give_up_at: Option<Instant>,
+    /// Whether its time is over and its ranks' states are being asked for.
+    pub(super) is_timing_out: bool,
+}
+
+/// A node's part of a job.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) node: NodeId,
+    pub(super) host: Arc<str>,
+    state: PartState,
+}
+
+#[derive(Debug)]
+enum PartState {
+    Preparing,
+    Ready,
+    Running,
+    Ended(Totals),
+    Lost,
+}
+
+impl SpreadJob {
+    pub(super) fn new(
+        placement: Vec<u32>,
+        nodes: Vec<(NodeId, Arc<str>)>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let part = |(node, host)| Part { node, host, state: PartState::Preparing };
+        Self {
+            exits: vec![None; placement.len()],
+            placement,
+            parts: nodes.into_iter().map(part).collect(),
+            started: None,
+            timeout,
+            first_failed: None,
+            outcome: None,
+            give_up_at: None,
+            is_timing_out: false,
+        }
+    }
+
+    /// The part of `node` can start; true when it was the last one.
+    pub(super) fn ready(&mut self, node: NodeId) -> bool {
+        if let Some(part) = self.part_mut(node)
+            && matches!(part.state, PartState::Preparing)
+        {
+            part.state = PartState::Ready;
+            return self.parts.iter().all(|part| matches!(part.state, PartState::Ready));
+        }
+        false
+    }
+
+    /// All parts start.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.started = Some(now);
+        for part in &mut self.parts {
+            part.state = PartState::Running;
+        }
+    }
+
+    /// A rank has ended. Returns the outcome if the others are to end with it.
+    ///
+    /// # Errors
+    /// The rank is not of that node.
+    pub(super) fn exited(
+        &mut self,
+        node: NodeId,
+        rank: u32,
+        exit: &RankExit,
+    ) -> Result<Exited, ForeignRank> {
+        let place = self.placement.get(rank as usize).ok_or(ForeignRank)?;
+        if self.parts[*place as usize].node != node {
+            return Err(ForeignRank);
+        }
+        let slot = &mut self.exits[rank as usize];
+        if slot.is_some() {
+            return Ok(Exited::Again);
+        }
+        *slot = Some(exit.clone());
+        if exit.dooms_job() {
+            return Ok(Exited::Dooms(Outcome::RankFailed { rank }));
+        }
+        if exit.is_failure() {
+            self.first_failed.get_or_insert(rank);
+        }
+        Ok(Exited::InOrder)
+    }
+
+    /// All ranks of a part have ended.
+    pub(super) fn part_ended(&mut self, node: NodeId, totals: Totals) {
+        if let Some(part) = self.part_mut(node)
+            && !matches!(part.state, PartState::Lost)
+        {
+            part.state = PartState::Ended(totals);
+        }
+    }
+
+    /// A node is lost. Returns the ranks that were still running there, if its part had not ended.
+    pub(super) fn lost(&mut self, node: NodeId) -> Option<Vec<u32>> {
+        let part = self.part_mut(node)?;
+        if matches!(part.state, PartState::Ended(_) | PartState::Lost) {
+            return None;
+        }
+        part.state = PartState::Lost;
+        Some(self.running_on(node))
+    }
+
+    /// The ranks of a node that have not ended.
+    pub(super) fn running_on(&self, node: NodeId) -> Vec<u32> {
+        let index = self.parts.iter().position(|part| part.node == node);
+        let running = |(rank, place): (u32, &u32)| {
+            let is_there = Some(*place as usize) == index;
+            (is_there && self.exits[rank as usize].is_none()).then_some(rank)
+        };
+        (0..).zip(&self.placement).filter_map(running).collect()
+    }
+
+    /// From now on the job ends with this outcome, unless it does already. Returns whether it did
+    /// not.
+    pub(super) fn end(&mut self, outcome: Outcome, now: Instant) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        self.outcome = Some(outcome);
+        self.give_up_at = Some(now + END_PATIENCE);
+        true
+    }
+
+    /// Whether nothing of the job is left, or nobody waits for what is left.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        let given_up = self.give_up_at.is_some_and(|at| at <= now);
+        given_up || self.parts.iter().all(|part| !part.is_active())
+    }
+
+    /// The result.
+    pub(super) fn report(&mut self, now: Instant) -> JobReport {
+        let totals = self.parts.iter().map(|part| match part.state {
+            PartState::Ended(totals) => totals,
+            _ => Totals::default(),
+        });
+        let (mut messages, mut bytes, mut left_running) = (0, 0, 0);
+        for totals in totals {
+            messages += totals.messages;
+            bytes += totals.bytes;
+            left_running += totals.left_running;
+        }
+        let silent = |part: &Part| matches!(part.state, PartState::Running);
+        let silent_ranks = self
+            .placement
+            .iter()
+            .zip(&self.exits)
+            .filter(|(place, exit)| exit.is_none() && silent(&self.parts[**place as usize]));
+        left_running += silent_ranks.count() as u32;
+        let exits = self.exits.iter().map(|exit| exit.clone().unwrap_or(RankExit::Killed));
+        JobReport {
+            outcome: self.outcome.take().unwrap_or(match self.first_failed {
+                Some(rank) => Outcome::RankFailed { rank },
+                None => Outcome::Success,
+            }),
+            ranks: exits.collect(),
+            wall: self.started.map_or(Duration::ZERO, |started| now - started),
+            messages,
+            bytes,
+            left_running,
+            hosts: self.placement.iter().map(|place| self.host(*place)).collect(),
+            nodes: self.parts.len() as u32,
+        }
+    }
+
+    /// When something is to be done though nobody has said anything.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let limit = match (self.started, self.timeout, &self.outcome, self.is_timing_out) {
+            (Some(started), Some(timeout), None, false) => started.checked_add(timeout),
+            _ => None,
+        };
+        self.give_up_at.into_iter().chain(limit).min()
+    }
+
+    /// Whether the job's time is over, and nothing was done about it.
+    pub(super) fn has_timed_out(&self, now: Instant) -> bool {
+        self.outcome.is_none()
+            && !self.is_timing_out
+            && self.next_timeout().is_some_and(|at| at <= now)
+    }
+
+    pub(super) const fn has_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    pub(super) fn has_part(&self, node: NodeId) -> bool {
+        self.parts.iter().any(|part| part.node == node)
+    }
+
+    /// The nodes whose parts have not ended.
+    pub(super) fn active_nodes(&self) -> Vec<NodeId> {
+        self.parts.iter().filter(|part| part.is_active()).map(|part| part.node).collect()
+    }
+
+    /// The states of all ranks, from what nodes have told; with the host of each.
+    pub(super) fn complete(&self, mut told: Vec<RankState>) -> Vec<RankState> {
+        told.retain(|state| (state.rank as usize) < self.placement.len());
+        told.sort_by_key(|state| state.rank);
+        told.dedup_by_key(|state| state.rank);
+        for state in &mut told {
+            state.host = Some(self.host(self.placement[state.rank as usize]));
+        }
+        told
+    }
+
+    fn host(&self, place: u32) -> Arc<str> {
+        self.parts[place as usize].host.clone()
+    }
+
+    fn part_mut(&mut self, node: NodeId) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.node == node)
+    }
+}
+
+impl Part {
+    const fn is_active(&self) -> bool {
+        !matches!(self.state, PartState::Ended(_) | PartState::Lost)
+    }
+}
+
+/// What the end of a rank means for its job.
+#[derive(Debug, PartialEq)]
+pub(super) enum Exited {
+    /// It was told before.
+    Again,
+    /// The others go on.
+    InOrder,
+    /// The others end as well.
+    Dooms(Outcome),
+}
+
+/// A node spoke of a rank that is not its own.
+#[derive(Debug, PartialEq)]
+pub(super) struct ForeignRank;
+
+/// How long nodes may take to end their ranks. Those give their computing ranks less.
+const END_PATIENCE: Duration = Duration::from_millis(600);

@@ -1,0 +1,50 @@
+//! Why a cluster, a node or a job on a cluster could not be started.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::module::ModuleError;
+
+/// Something about a cluster that does not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// What a job on one node would fail of, too.
+    #[error(transparent)]
+    Runtime(#[from] Error),
+    /// The links between nodes.
+    #[error(transparent)]
+    Transport(#[from] faasm_transport::Error),
+    /// Nodes that were expected have not come.
+    #[error(
+        "{joined} of {expected} nodes have joined after {:.0} s; look whether their processes were started, what those say, and whether a firewall lets UDP pass to and from this machine",
+        .patience.as_secs_f64()
+    )]
+    TooFewNodes {
+        /// Nodes that are there.
+        joined: u32,
+        /// Nodes that were expected.
+        expected: u32,
+        /// How long they were waited for.
+        patience: Duration,
+    },
+    /// The job cannot run on this cluster.
+    #[error("the job cannot run: {reason}; no rank was started")]
+    Rejected {
+        /// Why not.
+        reason: String,
+    },
+    /// A path cannot be told to another machine.
+    #[error("{} is no text that another machine could be told; rename the directory", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl From<ModuleError> for ClusterError {
+    fn from(error: ModuleError) -> Self {
+        Self::Runtime(error.into())
+    }
+}

@@ -1,0 +1,423 @@
+//! What the coordinator and the nodes tell each other about jobs.
+//!
+//! ```text
+//! coordinator                                   node
+//!      | <------------------------------- Hello --|   who it is, once
+//!      |-- Prepare -----------------------------> |
+//!      | <-------------------------------- Want --|   module bytes it lacks, in chunks
+//!      | <----------------------- Ready|Unready --|
+//!      |-- Start -------------------------------> |   once all are ready
+//!      | <--------- output, RankExited, States --|
+//!      |-- input, Credit, Query ----------------> |
+//!      | <--------------------------- PartEnded --|   all its ranks have ended
+//!      |-- Release -----------------------------> |   all nodes' ranks have ended
+//! ```
+//! `End` may come at any time after `Prepare`, and again. Bytes of output, input and modules are
+//! not in these messages: they follow an envelope as they are (see `codec`).
+//!
+//! Whoever receives a message checks it before use: [`Prepare::check`], and the core ignores what
+//! does not fit a job's state.
+
+use faasm_mpi_shim::port::Pending;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::faaslet::RankExit;
+use crate::job::{RankState, RankStatus, StdinPolicy};
+
+/// Programs of one job.
+pub(crate) const APPS_MAX: usize = 4096;
+/// Nodes that one job may be spread over.
+pub(crate) const JOB_NODES_MAX: usize = faasm_transport::config::NODES_MAX;
+/// Ranks of one job over all its nodes. Each node keeps a few hundred bytes for each.
+pub(crate) const JOB_RANKS_MAX: u32 = 1 << 20;
+/// Longest module that travels.
+pub(crate) const MODULE_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a module in one message.
+pub(crate) const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+/// From the coordinator to a node.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) enum ToNode {
+    /// Get everything ready for a part of a job.
+    Prepare(Box<Prepare>),
+    /// Every node is ready: the ranks may run.
+    Start {
+        /// The job.
+        job: u32,
+    },
+    /// End the job's ranks, ready or not.
+    End {
+        /// The job.
+        job: u32,
+    },
+    /// No rank of the job is left anywhere: forget it.
+    Release {
+        /// The job.
+        job: u32,
+    },
+    /// This much output has reached its destination; as much more may be sent.
+    Credit {
+        /// The job.
+        job: u32,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Say what your ranks are doing.
+    Query {
+        /// The job.
+        job: u32,
+        /// Name of the question, echoed by the answer.
+        query: u32,
+    },
+    /// Leave the cluster once the jobs that run here have ended; take no further ones.
+    Drain,
+    /// End all jobs and leave the cluster.
+    Leave,
+}
+
+/// From a node to the coordinator.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) enum ToCoordinator {
+    /// Who this node is.
+    Hello(NodeInfo),
+    /// A chunk of a module is missing here.
+    Want {
+        /// Hash of the whole module.
+        module: [u8; 32],
+        /// First byte that is wanted.
+        offset: u64,
+    },
+    /// The part of the job can start.
+    Ready {
+        /// The job.
+        job: u32,
+    },
+    /// The part of the job cannot start.
+    Unready {
+        /// The job.
+        job: u32,
+        /// Why not, in a paragraph.
+        reason: String,
+    },
+    /// A rank has ended.
+    RankExited {
+        /// The job.
+        job: u32,
+        /// The rank.
+        rank: u32,
+        /// How.
+        exit: Exit,
+    },
+    /// All ranks of the part have ended, or are left behind.
+    PartEnded {
+        /// The job.
+        job: u32,
+        /// What the part did in all.
+        totals: Totals,
+    },
+    /// What the ranks of the part are doing.
+    States {
+        /// The job.
+        job: u32,
+        /// Name of the question.
+        query: u32,
+        /// Their states.
+        states: Vec<State>,
+    },
+    /// A rank waits for input: one chunk is wanted.
+    StdinWanted {
+        /// The job.
+        job: u32,
+    },
+    /// Another node cannot be reached from here.
+    PeerLost {
+        /// The other node.
+        node: u32,
+        /// Why it was given up.
+        reason: String,
+    },
+    /// All ranks of the part wait for messages, and none has done anything else since the number
+    /// `changes` was what it is.
+    Quiet {
+        /// The job.
+        job: u32,
+        /// Messages that left for other nodes.
+        sent: u64,
+        /// Messages that came from other nodes.
+        received: u64,
+        /// A number that changes whenever a rank does anything.
+        changes: u64,
+    },
+    /// The node leaves the cluster; nothing of a job is left here.
+    Leaving,
+}
+
+/// A node, as it presents itself.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct NodeInfo {
+    /// Name of its machine.
+    pub(crate) host: String,
+    /// Its worker threads.
+    pub(crate) workers: u32,
+    /// Ranks that it offers to take, if it says.
+    pub(crate) slots: Option<u32>,
+    /// Its process.
+    pub(crate) process: u32,
+    /// Where it listens; without an address where it listens on all.
+    pub(crate) addresses: Vec<String>,
+}
+
+/// A job, as every node that has a part in it is told.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Prepare {
+    /// Name of the job, never used before in this cluster.
+    pub(crate) job: u32,
+    /// The nodes that have a part in it.
+    pub(crate) nodes: Vec<Peer>,
+    /// Which of `nodes` has which ranks, from rank 0 on.
+    pub(crate) blocks: Vec<Block>,
+    /// Its programs, in rank order.
+    pub(crate) apps: Vec<App>,
+    /// Environment variables of every rank.
+    pub(crate) env: Vec<(String, String)>,
+    /// Directories beyond the working directory.
+    pub(crate) dirs: Vec<Dir>,
+    /// Who reads the input.
+    pub(crate) stdin: Stdin,
+    /// Whether the input is a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// One node of a job.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Peer {
+    /// Its number.
+    pub(crate) node: u32,
+    /// Its host.
+    pub(crate) host: String,
+    /// Where it can be reached.
+    pub(crate) addresses: Vec<String>,
+}
+
+/// Ranks that follow each other on one node.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Block {
+    /// Index among the job's nodes.
+    pub(crate) node: u32,
+    /// Number of ranks.
+    pub(crate) ranks: u32,
+}
+
+/// One program of a job.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct App {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Hash of its bytes.
+    pub(crate) module: [u8; 32],
+    /// How many they are.
+    pub(crate) bytes: u64,
+    /// Number of its ranks.
+    pub(crate) ranks: u32,
+    /// Its arguments after its name.
+    pub(crate) args: Vec<String>,
+    /// Further environment variables.
+    pub(crate) env: Vec<(String, String)>,
+    /// Its working directory.
+    pub(crate) wdir: String,
+}
+
+/// A directory that the ranks may use.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Dir {
+    /// Its path on the host.
+    pub(crate) host: String,
+    /// Its path for the guest.
+    pub(crate) guest: String,
+    /// Whether it may not be written.
+    pub(crate) read_only: bool,
+}
+
+/// Who reads the input.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, PartialEq)]
+pub(crate) enum Stdin {
+    None,
+    Rank(u32),
+    All,
+}
+
+/// What a part of a job did in all.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Default, PartialEq)]
+pub(crate) struct Totals {
+    /// Messages of ranks that ended by themselves.
+    pub(crate) messages: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Ranks whose code is still running.
+    pub(crate) left_running: u32,
+}
+
+/// A [`RankExit`] that travels.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) enum Exit {
+    Completed { code: i32 },
+    WithoutFinalize { code: i32 },
+    Aborted { code: i32, reason: String },
+    MpiFailed { class: i32, reason: String },
+    Raised { reason: String },
+    Trapped { code: i32, reason: String },
+    Failed { reason: String },
+    Killed,
+}
+
+/// What a rank is doing.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) rank: u32,
+    pub(crate) status: Status,
+}
+
+/// A [`RankStatus`](crate::job::RankStatus) that travels.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) enum Status {
+    Starting,
+    Running,
+    Waiting(Option<Wait>),
+    Outside(Option<String>),
+    Ended,
+}
+
+/// What a rank waits for in an MPI call.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Wait {
+    pub(crate) function: String,
+    pub(crate) peer: Option<i32>,
+    pub(crate) tag: Option<i32>,
+    pub(crate) context: u32,
+}
+
+impl Prepare {
+    /// Checks what no part of the runtime would check by itself.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let apps: u64 = self.apps.iter().map(|app| u64::from(app.ranks)).sum();
+        let placed: u64 = self.blocks.iter().map(|block| u64::from(block.ranks)).sum();
+        if self.job == 0 || self.apps.is_empty() || self.apps.len() > APPS_MAX {
+            return Err("it has no number or no programs");
+        }
+        if self.nodes.is_empty() || self.nodes.len() > JOB_NODES_MAX {
+            return Err("it has no or too many nodes");
+        }
+        if apps == 0 || apps > u64::from(JOB_RANKS_MAX) || apps != placed {
+            return Err("its ranks are not placed");
+        }
+        if self.blocks.iter().any(|block| block.node as usize >= self.nodes.len()) {
+            return Err("a rank is placed on a node that has no part in it");
+        }
+        if self.apps.iter().any(|app| app.bytes > MODULE_BYTES_MAX) {
+            return Err("a program is too long");
+        }
+        Ok(())
+    }
+
+    /// For each rank the number of its node.
+    pub(crate) fn placement(&self) -> Vec<u32> {
+        let node = |block: &Block| self.nodes[block.node as usize].node;
+        let ranks = |block: &Block| std::iter::repeat_n(node(block), block.ranks as usize);
+        self.blocks.iter().flat_map(ranks).collect()
+    }
+}
+
+impl From<&StdinPolicy> for Stdin {
+    fn from(policy: &StdinPolicy) -> Self {
+        match policy {
+            StdinPolicy::None => Self::None,
+            StdinPolicy::Rank(rank) => Self::Rank(*rank),
+            StdinPolicy::All => Self::All,
+        }
+    }
+}
+
+impl From<Stdin> for StdinPolicy {
+    fn from(stdin: Stdin) -> Self {
+        match stdin {
+            Stdin::None => Self::None,
+            Stdin::Rank(rank) => Self::Rank(rank),
+            Stdin::All => Self::All,
+        }
+    }
+}
+
+impl From<RankExit> for Exit {
+    fn from(exit: RankExit) -> Self {
+        match exit {
+            RankExit::Completed { code } => Self::Completed { code },
+            RankExit::WithoutFinalize { code } => Self::WithoutFinalize { code },
+            RankExit::Aborted { code, reason } => Self::Aborted { code, reason },
+            RankExit::MpiFailed { class, reason } => Self::MpiFailed { class, reason },
+            RankExit::Raised { reason } => Self::Raised { reason },
+            RankExit::Trapped { code, reason } => Self::Trapped { code, reason },
+            RankExit::Failed { reason } => Self::Failed { reason },
+            RankExit::Killed => Self::Killed,
+        }
+    }
+}
+
+impl From<Exit> for RankExit {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Completed { code } => Self::Completed { code },
+            Exit::WithoutFinalize { code } => Self::WithoutFinalize { code },
+            Exit::Aborted { code, reason } => Self::Aborted { code, reason },
+            Exit::MpiFailed { class, reason } => Self::MpiFailed { class, reason },
+            Exit::Raised { reason } => Self::Raised { reason },
+            Exit::Trapped { code, reason } => Self::Trapped { code, reason },
+            Exit::Failed { reason } => Self::Failed { reason },
+            Exit::Killed => Self::Killed,
+        }
+    }
+}
+
+impl From<State> for RankState {
+    fn from(state: State) -> Self {
+        let status = match state.status {
+            Status::Starting => RankStatus::Starting,
+            Status::Running => RankStatus::Running,
+            Status::Waiting(wait) => RankStatus::Waiting(wait.and_then(Wait::pending)),
+            Status::Outside(on) => RankStatus::Outside(on),
+            Status::Ended => RankStatus::Ended,
+        };
+        Self { rank: state.rank, status, host: None }
+    }
+}
+
+impl From<RankState> for State {
+    fn from(state: RankState) -> Self {
+        let status = match state.status {
+            RankStatus::Starting => Status::Starting,
+            RankStatus::Running => Status::Running,
+            RankStatus::Waiting(pending) => Status::Waiting(pending.map(Wait::from)),
+            RankStatus::Outside(on) => Status::Outside(on),
+            RankStatus::Ended => Status::Ended,
+        };
+        Self { rank: state.rank, status }
+    }
+}
+
+impl From<Pending> for Wait {
+    fn from(pending: Pending) -> Self {
+        let Pending { function, peer, tag, context } = pending;
+        Self { function: function.to_owned(), peer, tag, context }
+    }
+}
+
+impl Wait {
+    /// The wait, if it is in a function that this build knows.
+    fn pending(self) -> Option<Pending> {
+        let known = faasm_mpi_shim::functions().find(|function| function.name == self.function)?;
+        let Self { peer, tag, context, .. } = self;
+        Some(Pending { function: known.name, peer, tag, context })
+    }
+}

@@ -1,0 +1,347 @@
+//! The thread that drives a node: carries out what the coordinator says.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use faasm_transport::{Event, NodeId};
+
+use super::NodeEnd;
+use super::fetch::Programs;
+use super::part::{PartStreams, ReadyPart, follow, prepare};
+use crate::cluster::codec::{Arrival, Message as _, Outbox};
+use crate::cluster::inbox::Input as Arrived;
+use crate::cluster::message::{Prepare, State, ToCoordinator, ToNode, Totals};
+use crate::job::JobHandle;
+use crate::runtime::Runtime;
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Something of the network.
+    Arrived(Arrived),
+    /// A part can start, or cannot.
+    Prepared { job: u32, part: Box<Result<ReadyPart, String>> },
+    /// All ranks of a part have ended, and the coordinator has been told.
+    Over { job: u32 },
+    /// Leave the cluster.
+    Leave,
+}
+
+impl From<Arrived> for Input {
+    fn from(arrived: Arrived) -> Self {
+        Self::Arrived(arrived)
+    }
+}
+
+/// A part of a job.
+#[derive(Debug)]
+struct Part {
+    /// The other nodes of the job.
+    peers: Vec<NodeId>,
+    state: PartState,
+}
+
+#[derive(Debug)]
+enum PartState {
+    Preparing,
+    Ready(Box<ReadyPart>),
+    Running {
+        handle: JobHandle,
+        streams: PartStreams,
+    },
+    /// Its ranks have ended or will never start.
+    Over,
+}
+
+/// See the module's documentation.
+pub(super) struct Driver {
+    outbox: Arc<Outbox>,
+    runtime: Runtime,
+    programs: Arc<Programs>,
+    inbox: flume::Sender<Input>,
+    parts: HashMap<u32, Part>,
+    /// Nodes with which links were made.
+    peers: HashSet<NodeId>,
+    /// Where the coordinator is, as this node knows it.
+    coordinator: Option<SocketAddr>,
+    draining: bool,
+    end: Option<NodeEnd>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        runtime: Runtime,
+        outbox: Arc<Outbox>,
+        inbox: flume::Sender<Input>,
+        coordinator: Option<SocketAddr>,
+    ) -> Self {
+        let programs = Arc::new(Programs::new(runtime.clone(), outbox.clone()));
+        Self {
+            outbox,
+            runtime,
+            programs,
+            inbox,
+            parts: HashMap::new(),
+            peers: HashSet::new(),
+            coordinator,
+            draining: false,
+            end: None,
+        }
+    }
+
+    /// Runs until the node leaves or the coordinator is gone.
+    pub(super) fn run(mut self, received: &flume::Receiver<Input>) -> NodeEnd {
+        loop {
+            if let Some(end) = self.end.take() {
+                self.finish();
+                return end;
+            }
+            match received.recv() {
+                Ok(input) => self.handle(input),
+                Err(_) => self.end = Some(NodeEnd::Left),
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Arrived(Arrived::Arrived(from, arrival)) if from == NodeId::COORDINATOR => {
+                self.arrived(arrival);
+            }
+            Input::Arrived(Arrived::Arrived(from, _) | Arrived::Malformed(from, _)) => {
+                tracing::warn!("{from} sent a control message that only a coordinator may send");
+            }
+            Input::Arrived(Arrived::Peer(event)) => self.peer(event),
+            Input::Prepared { job, part } => self.prepared(job, *part),
+            Input::Over { job } => {
+                if let Some(part) = self.parts.get_mut(&job) {
+                    part.state = PartState::Over;
+                }
+                self.leave_if_drained();
+            }
+            Input::Leave => self.leave(),
+        }
+    }
+
+    fn arrived(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Message(bytes) => match ToNode::decode(&bytes) {
+                Ok(message) => self.message(message),
+                Err(error) => tracing::warn!(%error, "the coordinator sent no message"),
+            },
+            Arrival::Stdin { job, bytes } => {
+                if let Some(Part { state: PartState::Running { streams, .. }, .. }) =
+                    self.parts.get(&job)
+                    && let Some(input) = &streams.input
+                {
+                    input.feed(&bytes);
+                }
+            }
+            Arrival::Chunk { module, offset, bytes } => {
+                self.programs.arrived(module, offset, bytes);
+            }
+            Arrival::Output { .. } | Arrival::Close { .. } => {
+                tracing::warn!("the coordinator sent what only a node sends");
+            }
+        }
+    }
+
+    fn message(&mut self, message: ToNode) {
+        match message {
+            ToNode::Prepare(prepare) => self.prepare(prepare),
+            ToNode::Start { job } => self.start(job),
+            ToNode::End { job } => self.end_part(job),
+            ToNode::Release { job } => {
+                self.end_part(job);
+                self.parts.remove(&job);
+                self.leave_if_drained();
+            }
+            ToNode::Credit { job, bytes } => {
+                if let Some(Part { state: PartState::Running { streams, .. }, .. }) =
+                    self.parts.get(&job)
+                {
+                    streams.output.credit(bytes);
+                }
+            }
+            ToNode::Query { job, query } => self.answer(job, query),
+            ToNode::Drain => {
+                self.draining = true;
+                self.leave_if_drained();
+            }
+            ToNode::Leave => self.leave(),
+        }
+    }
+
+    fn prepare(&mut self, job: Box<Prepare>) {
+        let number = job.job;
+        if self.parts.contains_key(&number) {
+            return tracing::warn!("job {number} is here already");
+        }
+        if let Err(wrong) = job.check() {
+            return self.unready(number, format!("its description is wrong: {wrong}"));
+        }
+        let this = self.outbox.endpoint().node();
+        let others = job.nodes.iter().filter(|peer| NodeId(peer.node) != this);
+        let mut peers = Vec::new();
+        for peer in others {
+            let node = NodeId(peer.node);
+            peers.push(node);
+            if self.peers.insert(node) {
+                let addresses = self.reachable(&peer.addresses);
+                self.outbox.endpoint().add_peer(node, &addresses);
+            }
+        }
+        self.parts.insert(number, Part { peers, state: PartState::Preparing });
+        let (runtime, programs) = (self.runtime.clone(), self.programs.clone());
+        let (outbox, inbox) = (self.outbox.clone(), self.inbox.clone());
+        let make_ready = move || {
+            let part = Box::new(prepare(&job, &runtime, &programs, &outbox));
+            // The node is gone.
+            let _ = inbox.send(Input::Prepared { job: number, part });
+        };
+        let thread = std::thread::Builder::new().name(format!("faasm-prepare-{number}"));
+        if let Err(cause) = thread.spawn(make_ready) {
+            self.unready(number, format!("no thread can be had ({cause}); check `ulimit -u`"));
+        }
+    }
+
+    /// Addresses of a peer. One that joined over the coordinator's loopback is reached where the
+    /// coordinator is.
+    fn reachable(&self, addresses: &[String]) -> Vec<SocketAddr> {
+        let coordinator = self.coordinator.map(|address| address.ip());
+        let elsewhere = coordinator.filter(|ip| !ip.is_loopback());
+        let address = |text: &String| {
+            let address: SocketAddr = text.parse().ok()?;
+            let ip = match elsewhere {
+                Some(coordinator) if address.ip().is_loopback() => coordinator,
+                _ => address.ip(),
+            };
+            Some(SocketAddr::new(ip, address.port()))
+        };
+        addresses.iter().filter_map(address).collect()
+    }
+
+    fn unready(&mut self, job: u32, reason: String) {
+        self.parts.remove(&job);
+        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Unready { job, reason });
+    }
+
+    fn prepared(&mut self, job: u32, result: Result<ReadyPart, String>) {
+        let preparing =
+            self.parts.get_mut(&job).filter(|part| matches!(part.state, PartState::Preparing));
+        match (preparing, result) {
+            (Some(part), Ok(ready)) => {
+                part.state = PartState::Ready(Box::new(ready));
+                self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Ready { job });
+            }
+            (Some(_), Err(reason)) => self.unready(job, reason),
+            // It was ended meanwhile.
+            (None, Ok(ready)) => ready.job.handle().kill(0),
+            (None, Err(_)) => {}
+        }
+    }
+
+    fn start(&mut self, job: u32) {
+        let Some(part) = self.parts.get_mut(&job) else { return };
+        if !matches!(part.state, PartState::Ready(_)) {
+            return;
+        }
+        let state = std::mem::replace(&mut part.state, PartState::Over);
+        let PartState::Ready(ready) = state else { return };
+        let ReadyPart { job: prepared, streams } = *ready;
+        let handle = prepared.handle().clone();
+        let inbox = self.inbox.clone();
+        let over = move || {
+            // The node is gone.
+            let _ = inbox.send(Input::Over { job });
+        };
+        if let Err(cause) = follow(job, handle.clone(), self.outbox.clone(), over) {
+            handle.kill(0);
+            tracing::error!(%cause, "no thread can be had for job {job}; check `ulimit -u`");
+            return self.part_ended(job);
+        }
+        prepared.start();
+        part.state = PartState::Running { handle, streams };
+    }
+
+    /// Ends the ranks of a part; the coordinator is told when they have.
+    fn end_part(&mut self, job: u32) {
+        let Some(part) = self.parts.get_mut(&job) else { return };
+        match &part.state {
+            PartState::Running { handle, streams } => {
+                streams.output.stop();
+                handle.kill(0);
+                return;
+            }
+            PartState::Over => return,
+            PartState::Ready(ready) => ready.job.handle().kill(0),
+            PartState::Preparing => {}
+        }
+        part.state = PartState::Over;
+        self.part_ended(job);
+    }
+
+    fn part_ended(&self, job: u32) {
+        let totals = Totals::default();
+        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::PartEnded { job, totals });
+    }
+
+    fn answer(&self, job: u32, query: u32) {
+        let Some(Part { state: PartState::Running { handle, .. }, .. }) = self.parts.get(&job)
+        else {
+            return;
+        };
+        let states = handle.local_states().into_iter().map(State::from).collect();
+        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::States { job, query, states });
+    }
+
+    fn peer(&mut self, event: Event) {
+        match event {
+            Event::PeerLost { node, reason } if node == NodeId::COORDINATOR => {
+                self.end = Some(NodeEnd::CoordinatorLost { reason: reason.to_string() });
+            }
+            Event::PeerLeft(NodeId::COORDINATOR) => {
+                let reason = "it has ended".to_owned();
+                self.end = Some(NodeEnd::CoordinatorLost { reason });
+            }
+            Event::PeerLost { node, reason } => self.lost(node, reason.to_string()),
+            Event::PeerLeft(node) => self.lost(node, "it left the cluster".to_owned()),
+            Event::Refused { addr, reason } => tracing::warn!("{addr} was turned away: {reason}"),
+            _ => {}
+        }
+    }
+
+    /// A job that needs this node and the lost one cannot go on; the coordinator decides that.
+    fn lost(&mut self, node: NodeId, reason: String) {
+        self.peers.remove(&node);
+        self.outbox.endpoint().remove_peer(node);
+        let running =
+            |part: &Part| part.peers.contains(&node) && !matches!(part.state, PartState::Over);
+        if self.parts.values().any(running) {
+            let message = ToCoordinator::PeerLost { node: node.0, reason };
+            self.outbox.send(NodeId::COORDINATOR, &message);
+        }
+    }
+
+    fn leave_if_drained(&mut self) {
+        let busy = self.parts.values().any(|part| !matches!(part.state, PartState::Over));
+        if self.draining && !busy {
+            self.leave();
+        }
+    }
+
+    fn leave(&mut self) {
+        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Leaving);
+        self.end = Some(NodeEnd::Left);
+    }
+
+    /// Ends what still runs, and the links.
+    fn finish(mut self) {
+        self.programs.stop();
+        for job in self.parts.keys().copied().collect::<Vec<_>>() {
+            self.end_part(job);
+        }
+        crate::cluster::inbox::leave(self.outbox.endpoint());
+    }
+}

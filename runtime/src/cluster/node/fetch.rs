@@ -1,0 +1,138 @@
+//! Getting a job's programs to a node: from its own cache, or from the coordinator in chunks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use faasm_transport::NodeId;
+use faasm_vm::ContentHash;
+use parking_lot::Mutex;
+
+use crate::cluster::codec::Outbox;
+use crate::cluster::message::{App, CHUNK_BYTES_MAX, MODULE_BYTES_MAX, ToCoordinator};
+use crate::module::Module;
+use crate::runtime::Runtime;
+
+/// Chunks that are asked for before the first has come.
+const CHUNKS_AHEAD: u64 = 8;
+/// Compiled programs that are kept in memory for further jobs.
+const MODULES_MAX: usize = 16;
+
+/// The programs of a node.
+#[derive(Debug)]
+pub(super) struct Programs {
+    runtime: Runtime,
+    outbox: Arc<Outbox>,
+    shelf: Mutex<Shelf>,
+    arriving: Mutex<HashMap<[u8; 32], flume::Sender<Chunk>>>,
+}
+
+/// The programs that are ready, the ones used last at the end.
+#[derive(Debug, Default)]
+struct Shelf {
+    slots: Vec<([u8; 32], Arc<Mutex<Option<Module>>>)>,
+}
+
+type Chunk = (u64, Bytes);
+
+impl Programs {
+    pub(super) fn new(runtime: Runtime, outbox: Arc<Outbox>) -> Self {
+        Self { runtime, outbox, shelf: Mutex::default(), arriving: Mutex::default() }
+    }
+
+    /// The program, compiled. May take as long as fetching and compiling it; of several callers
+    /// one does that, and the others wait.
+    pub(super) fn get(&self, app: &App) -> Result<Module, String> {
+        let slot = self.shelf.lock().slot(&app.module);
+        let mut slot = slot.lock();
+        if let Some(module) = &*slot {
+            return Ok(module.named(&app.name));
+        }
+        let bytes = self.bytes(app)?;
+        // Nodes of one machine share the cache of compiled code: one of them compiles.
+        let lock = self.runtime.programs().lock(&app.module);
+        let module = self.runtime.load_bytes(&app.name, &bytes).map_err(|e| e.to_string())?;
+        drop(lock);
+        *slot = Some(module.clone());
+        Ok(module)
+    }
+
+    /// Bytes of a program have arrived.
+    pub(super) fn arrived(&self, module: [u8; 32], offset: u64, bytes: Bytes) {
+        if let Some(waiting) = self.arriving.lock().get(&module) {
+            // Whoever waited has given up.
+            let _ = waiting.send((offset, bytes));
+        }
+    }
+
+    /// The coordinator is gone: nothing arrives any more.
+    pub(super) fn stop(&self) {
+        self.arriving.lock().clear();
+    }
+
+    fn bytes(&self, app: &App) -> Result<Bytes, String> {
+        let store = self.runtime.programs();
+        if let Some(bytes) = store.read(&app.module) {
+            return Ok(bytes);
+        }
+        let (sender, chunks) = flume::unbounded();
+        self.arriving.lock().insert(app.module, sender);
+        let fetched = self.fetch(app, &chunks);
+        self.arriving.lock().remove(&app.module);
+        let bytes = fetched?;
+        if let Err(cause) = store.write(&app.module, &bytes) {
+            tracing::warn!(
+                "{} cannot be kept ({cause}) and is fetched again by the next job; make room in \
+                 the cache directory, or name another one in FAASM_CACHE_DIR",
+                app.name
+            );
+        }
+        Ok(bytes)
+    }
+
+    fn fetch(&self, app: &App, chunks: &flume::Receiver<Chunk>) -> Result<Bytes, String> {
+        if app.bytes > MODULE_BYTES_MAX {
+            return Err(format!("{} is too long to be sent", app.name));
+        }
+        let step = CHUNK_BYTES_MAX as u64;
+        let want = |offset: u64| {
+            if offset < app.bytes {
+                let module = app.module;
+                self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Want { module, offset });
+            }
+        };
+        (0..CHUNKS_AHEAD).for_each(|ahead| want(ahead * step));
+        let mut bytes = BytesMut::with_capacity(app.bytes as usize);
+        while (bytes.len() as u64) < app.bytes {
+            let gone = |_| format!("{} did not arrive: the coordinator is gone", app.name);
+            let (offset, chunk) = chunks.recv().map_err(gone)?;
+            let expected = (app.bytes - bytes.len() as u64).min(step);
+            if offset != bytes.len() as u64 || chunk.len() as u64 != expected {
+                return Err(format!("{} arrived in pieces that do not fit", app.name));
+            }
+            bytes.extend_from_slice(&chunk);
+            want(offset + CHUNKS_AHEAD * step);
+        }
+        let bytes = bytes.freeze();
+        if *ContentHash::of(&bytes).as_bytes() != app.module {
+            return Err(format!("{} arrived damaged", app.name));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Shelf {
+    /// The place of a program, which counts as used now.
+    fn slot(&mut self, module: &[u8; 32]) -> Arc<Mutex<Option<Module>>> {
+        let entry = match self.slots.iter().position(|(known, _)| known == module) {
+            Some(index) => self.slots.remove(index),
+            None => (*module, Arc::default()),
+        };
+        let slot = entry.1.clone();
+        self.slots.push(entry);
+        if self.slots.len() > MODULES_MAX {
+            self.slots.remove(0);
+        }
+        slot
+    }
+}

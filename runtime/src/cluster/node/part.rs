@@ -1,0 +1,145 @@
+//! A node's part of a job, from its description to its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use faasm_mpi_shim::world::Placement;
+use faasm_transport::NodeId;
+
+use super::fetch::Programs;
+use crate::cluster::codec::Outbox;
+use crate::cluster::message::{Prepare, Stdin, ToCoordinator, Totals};
+use crate::cluster::output::RemoteOutput;
+use crate::host::wasi::{Preopen, StdinStream};
+use crate::job::{AppSpec, JobHandle, JobReport, JobSpec, RankEvent};
+use crate::message::JobLinks;
+use crate::runtime::{PreparedJob, Runtime};
+
+/// A part whose ranks are ready to run.
+#[derive(Debug)]
+pub(super) struct ReadyPart {
+    pub(super) job: PreparedJob,
+    pub(super) streams: PartStreams,
+}
+
+/// The ways of a part's output and input.
+#[derive(Clone, Debug)]
+pub(super) struct PartStreams {
+    pub(super) output: Arc<RemoteOutput>,
+    pub(super) input: Option<StdinStream>,
+}
+
+/// Makes a part ready; takes as long as its programs need to arrive and to be compiled.
+///
+/// # Errors
+/// Why it cannot run here, in a paragraph.
+pub(super) fn prepare(
+    prepare: &Prepare,
+    runtime: &Runtime,
+    programs: &Programs,
+    outbox: &Arc<Outbox>,
+) -> Result<ReadyPart, String> {
+    let this = outbox.endpoint().node();
+    let placement = placement(prepare, this)?;
+    let output = Arc::new(RemoteOutput::new(outbox.clone(), prepare.job));
+    let reads = match prepare.stdin {
+        Stdin::None => false,
+        Stdin::All => true,
+        Stdin::Rank(rank) => placement.nodes.get(rank as usize) == Some(&placement.this_node),
+    };
+    let input = reads.then(|| {
+        let (outbox, job) = (outbox.clone(), prepare.job);
+        StdinStream::fed(prepare.terminal, move || {
+            outbox.send(NodeId::COORDINATOR, &ToCoordinator::StdinWanted { job });
+        })
+    });
+    let mut apps = Vec::new();
+    for app in &prepare.apps {
+        let mut spec = AppSpec::new(programs.get(app)?, app.ranks);
+        spec.args.clone_from(&app.args);
+        spec.env.clone_from(&app.env);
+        spec.wdir = Some(PathBuf::from(&app.wdir));
+        apps.push(spec);
+    }
+    let mut preopens = Vec::new();
+    for dir in &prepare.dirs {
+        let preopen = Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only);
+        preopens.push(preopen.map_err(|error| error.to_string())?);
+    }
+    let spec = JobSpec {
+        apps,
+        env: prepare.env.clone(),
+        preopens,
+        // Without a reader here nobody must touch the node's own standard input.
+        stdin: if reads { prepare.stdin.into() } else { crate::job::StdinPolicy::None },
+        input: input.clone(),
+        output: Some(output.clone()),
+        timeout: None,
+    };
+    let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
+    let links = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);
+    let job = runtime.prepare(spec, Some((placement, links))).map_err(|error| error.to_string())?;
+    Ok(ReadyPart { job, streams: PartStreams { output, input } })
+}
+
+/// Tells the coordinator of the end of each rank and then of the part, in a thread; calls `over`
+/// after that.
+///
+/// # Errors
+/// No thread can be had.
+pub(super) fn follow(
+    job: u32,
+    handle: JobHandle,
+    outbox: Arc<Outbox>,
+    over: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
+    let follow = move || {
+        let tell = |RankEvent { rank, exit }| {
+            let message = ToCoordinator::RankExited { job, rank, exit: exit.into() };
+            outbox.send(NodeId::COORDINATOR, &message);
+        };
+        let report = watch(&handle, tell);
+        let totals = report.map(|report| totals(&report)).unwrap_or_default();
+        outbox.send(NodeId::COORDINATOR, &ToCoordinator::PartEnded { job, totals });
+        over();
+    };
+    std::thread::Builder::new().name(format!("faasm-part-{job}")).spawn(follow).map(drop)
+}
+
+/// Hands out the ends of ranks as they happen, until all have ended.
+fn watch(handle: &JobHandle, tell: impl Fn(RankEvent)) -> Option<Arc<JobReport>> {
+    enum Next {
+        Event(Option<RankEvent>),
+        Report(Option<Arc<JobReport>>),
+    }
+    loop {
+        let next = flume::Selector::new()
+            .recv(&handle.events, |event| Next::Event(event.ok()))
+            .recv(&handle.report, |report| Next::Report(report.ok()))
+            .wait();
+        match next {
+            Next::Event(Some(event)) => tell(event),
+            Next::Event(None) => return handle.report.recv().ok(),
+            Next::Report(report) => {
+                // The last events came before it.
+                handle.events.try_iter().for_each(&tell);
+                return report;
+            }
+        }
+    }
+}
+
+/// What a finished part did.
+fn totals(report: &JobReport) -> Totals {
+    let JobReport { messages, bytes, left_running, .. } = *report;
+    Totals { messages, bytes, left_running }
+}
+
+fn placement(prepare: &Prepare, this: NodeId) -> Result<Placement, String> {
+    let this_node = prepare.nodes.iter().position(|peer| peer.node == this.0);
+    let this_node = this_node.ok_or("the job has no part for this node")? as u32;
+    let ranks = |block: &crate::cluster::message::Block| {
+        std::iter::repeat_n(block.node, block.ranks as usize)
+    };
+    Ok(Placement { nodes: prepare.blocks.iter().flat_map(ranks).collect(), this_node })
+}
