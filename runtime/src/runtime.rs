@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use actix::Actor;
+use faasm_mpi_shim::world::Placement;
 use faasm_vm::artifact::{ArtifactCache, ArtifactConfig};
 use faasm_vm::{EngineConfig, GuestMemory, VmEngine};
 use parking_lot::Mutex;
@@ -11,9 +12,10 @@ use wasmtime::Linker;
 
 use crate::error::Error;
 use crate::faaslet::{FaasletState, Start, run};
-use crate::job::{End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor, block};
+use crate::job::{Control, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor};
 use crate::launch::Launch;
-use crate::module::{Module, ModuleLoader, Progress};
+use crate::message::JobLinks;
+use crate::module::{Module, ModuleLoader, ProgramStore, Progress};
 use crate::scheduler::{Scheduler, Task};
 use crate::worker::{Monitor, Workers};
 
@@ -26,6 +28,7 @@ pub struct Runtime {
 #[derive(Debug)]
 struct Inner {
     loader: ModuleLoader,
+    programs: ProgramStore,
     engine: VmEngine,
     linker: LinkerBox,
     no_memory: GuestMemory,
@@ -105,11 +108,14 @@ impl RuntimeBuilder {
         let watched = jobs.clone();
         let monitor = Monitor::start(scheduler.clone(), move || end_deadlocks(&watched))
             .map_err(|cause| Error::Start { what: "monitor", cause })?;
+        let kept = self.cache.dir.clone().filter(|_| !self.no_cache);
+        let programs = ProgramStore::new(kept.as_deref());
         let cache =
             if self.no_cache { ArtifactCache::disabled() } else { ArtifactCache::new(self.cache) };
         let loader = ModuleLoader::new(engine.clone(), cache).with_progress(self.progress);
         let inner = Inner {
             loader,
+            programs,
             engine,
             linker: LinkerBox(linker),
             no_memory: GuestMemory::empty(),
@@ -145,6 +151,11 @@ impl Runtime {
         Ok(self.inner.loader.load_bytes(name, bytes)?)
     }
 
+    /// Where programs from elsewhere are kept.
+    pub(crate) fn programs(&self) -> &ProgramStore {
+        &self.inner.programs
+    }
+
     /// Describes a job that runs `module`.
     pub fn job(&self, module: &Module) -> JobBuilder {
         JobBuilder::new(self.clone(), module.clone())
@@ -155,19 +166,29 @@ impl Runtime {
         self.inner.scheduler.regular()
     }
 
-    /// Starts a job.
+    /// Starts a job on this node alone.
     pub(crate) fn spawn(&self, spec: JobSpec) -> Result<JobHandle, Error> {
+        Ok(self.prepare(spec, None)?.start())
+    }
+
+    /// Makes everything ready for a job, or for this node's part of a job that is spread over
+    /// several: from then on messages for its ranks may arrive.
+    pub(crate) fn prepare(
+        &self,
+        spec: JobSpec,
+        spread: Option<(Placement, JobLinks)>,
+    ) -> Result<PreparedJob, Error> {
         let inner = &self.inner;
-        let mut launch = Launch::prepare(spec, &inner.linker.0)?;
-        let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone());
+        let placement = spread.as_ref().map(|(placement, _)| placement);
+        let mut launch = Launch::prepare(spec, &inner.linker.0, placement)?;
+        let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
         let supervisor = Supervisor::new(shared.clone(), launch.timeout(), events, reporter);
         let supervisor = Supervisor::start_in_arbiter(inner.workers.control(), move |_| supervisor);
         inner.jobs.lock().push((Arc::downgrade(&shared), supervisor.clone()));
-        let ranks = shared.world().size();
         // All tasks exist before the first one runs, for a rank may send to any other at once.
-        for rank in 0..ranks {
+        for rank in shared.local_ranks() {
             let (program, wasi) = launch.rank(rank, &shared)?;
             let start = Start {
                 rank,
@@ -180,11 +201,38 @@ impl Runtime {
                 supervisor: supervisor.clone(),
                 spins: inner.spins,
             };
-            let home = block(rank, ranks, inner.scheduler.regular());
+            let home = shared.home(rank);
             shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));
         }
-        inner.workers.wake_all(&shared);
-        Ok(JobHandle { shared, supervisor, events: received, report })
+        let control = Control::Here { shared: shared.clone(), supervisor };
+        let handle = JobHandle { control, events: received, report };
+        Ok(PreparedJob { runtime: self.clone(), shared, handle })
+    }
+}
+
+/// A job whose ranks are ready to run. Unless it is started it must be ended by its handle.
+#[derive(Debug)]
+pub(crate) struct PreparedJob {
+    runtime: Runtime,
+    shared: Arc<JobShared>,
+    handle: JobHandle,
+}
+
+impl PreparedJob {
+    /// Lets the ranks run.
+    pub(crate) fn start(self) -> JobHandle {
+        self.runtime.inner.workers.wake_all(&self.shared);
+        self.handle
+    }
+
+    /// What the ranks share.
+    pub(crate) const fn shared(&self) -> &Arc<JobShared> {
+        &self.shared
+    }
+
+    /// The job's handle.
+    pub(crate) const fn handle(&self) -> &JobHandle {
+        &self.handle
     }
 }
 
