@@ -13,7 +13,8 @@ use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::{AttachedBuffer, Communicator};
 use crate::handle::{HandleKind, Handles};
-use crate::port::{Header, MpiPort, Payload};
+use crate::port::{Header, Message, MpiPort, Payload};
+use crate::progress::Pulls;
 use crate::request::Request;
 use crate::site::Site;
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD};
@@ -91,7 +92,7 @@ pub struct Arrived {
 pub struct MpiCtx<P> {
     /// The way to the other ranks.
     pub port: P,
-    memory: Option<GuestMemory>,
+    pub(crate) memory: Option<GuestMemory>,
     /// Between `MPI_Init` and `MPI_Finalize`?
     pub phase: Phase,
     /// Thread level that `MPI_Init_thread` provided.
@@ -134,12 +135,19 @@ pub struct MpiCtx<P> {
     pub sent_bytes: u64,
     /// Reused for payloads on their way out.
     pub(crate) staging: Vec<u8>,
+    /// Whether other ranks may run on other nodes.
+    pub(crate) is_spread: bool,
+    /// Receives whose data is on its way from another node.
+    pub(crate) pulls: Pulls,
+    /// Answers of other nodes that nobody has taken yet.
+    pub(crate) answers: Vec<Message>,
 }
 
 impl<P: MpiPort> MpiCtx<P> {
     /// The state of a rank before `MPI_Init`.
     pub fn new(port: P) -> Self {
         let (rank, world) = (port.rank(), port.world());
+        let is_spread = world.is_spread();
         let fatal = abi::MPI_ERRORS_ARE_FATAL;
         let everyone = Group::world(world.size() as usize);
         let mut comm_world =
@@ -172,6 +180,9 @@ impl<P: MpiPort> MpiCtx<P> {
             sent_messages: 0,
             sent_bytes: 0,
             staging: Vec::new(),
+            is_spread,
+            pulls: Pulls::default(),
+            answers: Vec::new(),
         }
     }
 

@@ -14,6 +14,9 @@ use crate::world::{PartHeader, World};
 /// Longest payload carried inside a message's first cache line.
 pub const SMALL_BYTES_MAX: usize = 32;
 
+/// Longest payload that a message to another node carries; longer ones are asked for by the receiver.
+pub const FAR_EAGER_BYTES_MAX: u64 = 64 * 1024;
+
 /// What a message is.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 #[repr(u8)]
@@ -32,6 +35,11 @@ pub enum Kind {
     Cancelled = 5,
     /// To a sender: its message `request` had been matched before the cancellation came.
     NotCancelled = 6,
+    /// From the rank's own node: data that was asked for as `request` has come. The payload is the next
+    /// piece, or nothing where all of it is in its place.
+    Pulled = 7,
+    /// From the rank's own node: the answer to the question `request`.
+    Answer = 8,
 }
 
 impl Kind {
@@ -45,8 +53,21 @@ impl Kind {
             4 => Self::Cancel,
             5 => Self::Cancelled,
             6 => Self::NotCancelled,
+            7 => Self::Pulled,
+            8 => Self::Answer,
             _ => return None,
         })
+    }
+
+    /// Whether messages of this kind travel between ranks, and not only from a node to its ranks.
+    pub const fn is_from_rank(self) -> bool {
+        !matches!(self, Self::Pulled | Self::Answer)
+    }
+
+    /// Whether the message is one of the program's.
+    #[inline]
+    pub const fn is_data(self) -> bool {
+        matches!(self, Self::Eager | Self::EagerSync | Self::Reference)
     }
 }
 
@@ -81,6 +102,15 @@ pub enum Payload {
         /// Number of bytes.
         len: u64,
     },
+    /// Bytes that share a receive buffer.
+    Shared(Bytes),
+    /// `len` bytes that the sender's node gives under this name.
+    Remote {
+        /// The name.
+        token: u64,
+        /// Number of bytes.
+        len: u64,
+    },
 }
 
 impl Payload {
@@ -101,7 +131,8 @@ impl Payload {
         match self {
             Self::Small(len, _) => u64::from(*len),
             Self::Owned(bytes) => bytes.len() as u64,
-            Self::Reference { len, .. } => *len,
+            Self::Reference { len, .. } | Self::Remote { len, .. } => *len,
+            Self::Shared(bytes) => bytes.len() as u64,
         }
     }
 
@@ -134,6 +165,25 @@ pub struct Pending {
     pub context: u32,
 }
 
+/// Asks for bytes of a message whose payload is [`Payload::Remote`].
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct PullRequest {
+    /// The receiver's name for the transfer, echoed by [`Kind::Pulled`].
+    pub name: u32,
+    /// The sender's world rank.
+    pub sender: u32,
+    /// Its node's name for the data.
+    pub token: u64,
+    /// First byte wanted. The requests of a transfer follow each other without gaps.
+    pub offset: u64,
+    /// Number of bytes wanted.
+    pub len: u64,
+    /// No request follows: the sender's buffer is free when these bytes have been read.
+    pub is_last: bool,
+    /// Where in this rank's memory byte 0 goes; without it each piece comes as a message.
+    pub into: Option<u64>,
+}
+
 /// One rank's way to the others and to its scheduler.
 ///
 /// Messages from one rank to another arrive in the order they were sent.
@@ -151,7 +201,20 @@ pub trait MpiPort: Send + Sync + 'static {
     fn send(&mut self, dest: u32, header: Header, payload: &[u8]);
 
     /// Sends a message that hands `payload` over, or refers to memory of this rank.
+    ///
+    /// To another node more than [`FAR_EAGER_BYTES_MAX`] bytes stay here until they are asked for.
     fn send_payload(&mut self, dest: u32, header: Header, payload: Payload);
+
+    /// Asks for data of a message from another node. [`Kind::Pulled`] messages tell of it, unless
+    /// nothing is wanted.
+    fn pull(&mut self, request: &PullRequest);
+
+    /// Gives up a message from another node, whose node need not keep its data any longer.
+    fn release(&mut self, sender: u32, token: u64);
+
+    /// Asks a node to gather this rank for a communicator ([`World::gather_context`]). A message of
+    /// kind [`Kind::Answer`] brings the context, under the name that this gives.
+    fn ask_to_gather(&mut self, node: u32, key: (u32, i32, &[u32]), member: u32) -> u32;
 
     /// Takes the next arrived message.
     fn receive(&mut self) -> Option<Message>;

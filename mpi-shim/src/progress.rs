@@ -1,5 +1,7 @@
 //! Moving messages: starting sends and receives, and everything an arrived message causes.
 
+mod pull;
+
 use faasm_mpi_engine::datatype;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::matching::{Envelope, Pattern};
@@ -7,8 +9,10 @@ use faasm_vm::{GuestAddr, GuestMemory};
 
 use crate::abi::{self, Status};
 use crate::ctx::{Arrived, Bytes, MpiCtx};
-use crate::port::{Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX};
+use crate::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX};
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
+
+pub(crate) use pull::Pulls;
 
 /// Contiguous messages up to this size are copied into the message; longer ones stay where they
 /// are until the receiver copies them.
@@ -45,6 +49,8 @@ impl<P: MpiPort> MpiCtx<P> {
             }
             Kind::NotCancelled => {}
             Kind::Cancel => self.withdraw(&header),
+            Kind::Pulled => self.pulled(header.request, payload),
+            Kind::Answer => self.answers.push(Message { header, payload }),
         }
     }
 
@@ -53,6 +59,9 @@ impl<P: MpiPort> MpiCtx<P> {
         let found = self.matching.withdraw(|arrived| {
             arrived.header.sender == cancel.sender && arrived.header.request == cancel.request
         });
+        if let Some(Arrived { payload: Payload::Remote { token, .. }, .. }) = found {
+            self.port.release(cancel.sender, token);
+        }
         let kind = if found.is_some() { Kind::Cancelled } else { Kind::NotCancelled };
         self.answer(cancel, kind);
     }
@@ -99,7 +108,8 @@ impl<P: MpiPort> MpiCtx<P> {
         self.sent_messages += 1;
         self.sent_bytes += bytes;
         let run = buffer.run();
-        if bytes <= EAGER_BYTES_MAX {
+        let is_far = self.is_far(peer);
+        if bytes <= eager_bytes_max(is_far) {
             self.send_copied(peer, header, buffer, run, bytes)?;
         } else if let (Some(addr), true) = (run, mode != SendMode::Buffered) {
             self.memory()?.check(GuestAddr::new(addr), bytes).map_err(crate::ctx::fault("buf"))?;
@@ -110,9 +120,20 @@ impl<P: MpiPort> MpiCtx<P> {
             let mut packed = Vec::new();
             let memory = Bytes(self.memory()?);
             datatype::pack(&memory, buffer.addr, buffer.count, &buffer.datatype, &mut packed)?;
+            // The copy is kept until the other node wants it; only a buffered send need not wait.
+            let waits = is_far && mode != SendMode::Buffered;
+            let kind = if waits { Kind::Reference } else { kind };
+            let header = Header { kind, ..header };
             self.port.send_payload(peer, header, Payload::Owned(packed.into()));
+            return Ok(kind == Kind::Eager);
         }
         Ok(kind == Kind::Eager)
+    }
+
+    /// Whether `rank` runs on another node.
+    #[inline]
+    pub(crate) fn is_far(&self, rank: u32) -> bool {
+        self.is_spread && !self.port.world().is_local(rank)
     }
 
     /// Sends a short message with a copy of its data.
@@ -166,10 +187,13 @@ impl<P: MpiPort> MpiCtx<P> {
 
     /// Copies an arrived message into the buffer of the receive `name` and completes it.
     pub fn deliver(&mut self, name: i32, arrived: &Arrived) {
-        let completion = match self.requests.get(name) {
-            Some(request) => self.received(&request.buffer, arrived),
-            None => return,
-        };
+        let Some(request) = self.requests.get(name) else { return };
+        if matches!(arrived.payload, Payload::Remote { .. }) {
+            let buffer = request.buffer.clone();
+            self.start_pull(name, buffer, arrived);
+            return;
+        }
+        let completion = self.received(&request.buffer, arrived);
         self.complete(name, completion);
         if matches!(arrived.header.kind, Kind::EagerSync | Kind::Reference) {
             self.answer(&arrived.header, Kind::Matched);
@@ -181,75 +205,80 @@ impl<P: MpiPort> MpiCtx<P> {
     ///
     /// Takes unexpected messages first and then arriving ones, in order. `None` when none matches yet.
     #[inline]
-    pub fn receive_directly(&mut self, pattern: &Pattern, buffer: &Buffer) -> Option<Completion> {
+    pub fn receive_directly(&mut self, pattern: &Pattern, buffer: &Buffer) -> Option<Received> {
         if let Some((_, arrived)) = self.matching.extract(pattern) {
-            return Some(self.take_over(buffer, &arrived));
+            return Some(self.take_over(buffer, arrived));
         }
         while let Some(message) = self.port.receive() {
             let header = &message.header;
             let envelope =
                 Envelope { context: header.context, source: header.source, tag: header.tag };
-            let is_data = matches!(header.kind, Kind::Eager | Kind::EagerSync | Kind::Reference);
-            if is_data && pattern.accepts(&envelope) {
+            if header.kind.is_data() && pattern.accepts(&envelope) {
                 let Message { header, payload } = message;
-                return Some(self.take_over(buffer, &Arrived { header, payload }));
+                return Some(self.take_over(buffer, Arrived { header, payload }));
             }
             self.handle_message(message);
         }
         None
     }
 
-    /// Copies a matched message into `buffer` and answers its sender.
+    /// Copies a matched message into `buffer` and answers its sender, unless its data is far away.
     #[inline]
-    fn take_over(&mut self, buffer: &Buffer, arrived: &Arrived) -> Completion {
+    fn take_over(&mut self, buffer: &Buffer, arrived: Arrived) -> Received {
+        if matches!(arrived.payload, Payload::Remote { .. }) {
+            return Received::Far(Box::new(arrived));
+        }
+        let arrived = &arrived;
         let completion = self.received(buffer, arrived);
         if matches!(arrived.header.kind, Kind::EagerSync | Kind::Reference) {
             self.answer(&arrived.header, Kind::Matched);
         }
-        completion
+        Received::Here(completion)
     }
 
     /// Copies an arrived message into `buffer`.
     fn received(&self, buffer: &Buffer, arrived: &Arrived) -> Completion {
-        let len = arrived.payload.len();
-        let mut status = Status {
-            source: arrived.header.source,
-            tag: arrived.header.tag,
-            count_bytes: len.cast_signed(),
-            ..Status::EMPTY
-        };
-        let error = self.fill(buffer, arrived).err();
-        if let Some(error) = &error
-            && error.class == ErrorClass::Truncate
-        {
-            status.count_bytes = buffer.bytes().unwrap_or(0).cast_signed();
+        match self.fill(buffer, arrived) {
+            Ok(()) => self.outcome(buffer, arrived),
+            Err(error) => Completion { status: status(arrived), error: Some(error) },
         }
-        Completion { status, error }
+    }
+
+    /// What a receive into `buffer` reports when the message's data is there, as far as it fits.
+    fn outcome(&self, buffer: &Buffer, arrived: &Arrived) -> Completion {
+        let mut status = status(arrived);
+        let (len, room) = (arrived.payload.len(), buffer.bytes().unwrap_or(0));
+        if len <= room {
+            return Completion { status, error: None };
+        }
+        status.count_bytes = room.cast_signed();
+        let detail = format!(
+            "a message of {len} bytes from rank {} with tag {} does not fit the {room} bytes of the \
+             receive buffer",
+            arrived.header.source, arrived.header.tag
+        );
+        let error = MpiError::argument(ErrorClass::Truncate, "count", detail);
+        Completion { status, error: Some(error) }
     }
 
     fn fill(&self, buffer: &Buffer, arrived: &Arrived) -> Result<()> {
-        let (len, room) = (arrived.payload.len(), buffer.bytes()?);
-        let taken = len.min(room);
+        let taken = arrived.payload.len().min(buffer.bytes()?);
         let memory = self.memory()?;
         match &arrived.payload {
-            Payload::Small(_, bytes) => write(memory, buffer, &bytes[..taken as usize])?,
-            Payload::Owned(bytes) => write(memory, buffer, &bytes[..taken as usize])?,
+            Payload::Small(_, bytes) => write(memory, buffer, &bytes[..taken as usize]),
+            Payload::Owned(bytes) => write(memory, buffer, &bytes[..taken as usize]),
+            Payload::Shared(bytes) => write(memory, buffer, &bytes[..taken as usize]),
             Payload::Reference { addr, .. } => {
                 let source = self.port.memory(arrived.header.sender).ok_or_else(|| {
                     MpiError::new(ErrorClass::Other, "the sender's memory is gone")
                 })?;
-                copy(memory, buffer, source, *addr, taken)?;
+                copy(memory, buffer, source, *addr, taken)
+            }
+            Payload::Remote { .. } => {
+                let detail = "the data of a message from another node was not asked for";
+                Err(MpiError::new(ErrorClass::Intern, detail))
             }
         }
-        if len > room {
-            let detail = format!(
-                "a message of {len} bytes from rank {} with tag {} does not fit the {room} bytes \
-                 of the receive buffer",
-                arrived.header.source, arrived.header.tag
-            );
-            return Err(MpiError::argument(ErrorClass::Truncate, "count", detail));
-        }
-        Ok(())
     }
 
     /// Ends the request `name`, if it still exists and is under way.
@@ -288,6 +317,31 @@ impl<P: MpiPort> MpiCtx<P> {
             request: name.cast_unsigned(),
         };
         self.port.send(peer, header, &[]);
+    }
+}
+
+/// What became of a message that a receive has matched.
+#[derive(Debug)]
+pub enum Received {
+    /// It is in the buffer.
+    Here(Completion),
+    /// Its data is on another node and has to be asked for.
+    Far(Box<Arrived>),
+}
+
+/// Longest message that carries its data.
+#[inline]
+pub(crate) const fn eager_bytes_max(is_far: bool) -> u64 {
+    if is_far { FAR_EAGER_BYTES_MAX } else { EAGER_BYTES_MAX }
+}
+
+/// The status of a whole message.
+fn status(arrived: &Arrived) -> Status {
+    Status {
+        source: arrived.header.source,
+        tag: arrived.header.tag,
+        count_bytes: arrived.payload.len().cast_signed(),
+        ..Status::EMPTY
     }
 }
 

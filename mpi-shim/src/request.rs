@@ -4,7 +4,7 @@ use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::error::MpiError;
 
 use crate::abi::{self, Status};
-use crate::progress::EAGER_BYTES_MAX;
+use crate::progress::eager_bytes_max;
 
 /// Send modes of section 3.4.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -100,10 +100,11 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether its data is copied when it is sent, so that the sender need not wait.
-    pub fn is_eager(&self) -> bool {
-        let is_copied = self.buffer.bytes().is_ok_and(|bytes| bytes <= EAGER_BYTES_MAX)
-            || self.buffer.run().is_none();
+    /// Whether its data is copied when it is sent, so that the sender need not wait; `is_far` if the
+    /// peer runs on another node.
+    pub fn is_eager(&self, is_far: bool) -> bool {
+        let is_copied = self.buffer.bytes().is_ok_and(|bytes| bytes <= eager_bytes_max(is_far))
+            || (!is_far && self.buffer.run().is_none());
         match self.operation {
             Operation::Send { mode: SendMode::Buffered, .. } => true,
             Operation::Send { dest, .. } => is_copied || dest == abi::MPI_PROC_NULL,

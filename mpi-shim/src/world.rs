@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use faasm_mpi_engine::error::Result;
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 
 use crate::site::Site;
 use parts::Parts;
@@ -37,6 +37,8 @@ pub struct World {
     parts: Parts,
     world_site: Arc<Site>,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
+    /// By context, the sites of gathered communicators that not all local members have yet.
+    gathered_sites: Mutex<HashMap<u32, GatheredSite>>,
 }
 
 /// Names a gathering of a group inside a communicator: context, tag and the members.
@@ -46,8 +48,14 @@ type GatheringKey = (u32, i32, Vec<u32>);
 #[derive(Debug)]
 struct Gathering {
     context: u32,
-    site: Arc<Site>,
     has_joined: Box<[bool]>,
+}
+
+#[derive(Debug)]
+struct GatheredSite {
+    site: Arc<Site>,
+    /// Local members that have not come yet.
+    missing: usize,
 }
 
 impl World {
@@ -68,6 +76,7 @@ impl World {
             world_site: Arc::new(Site::new(lanes.iter().copied())),
             lanes: lanes.into(),
             gatherings: Mutex::default(),
+            gathered_sites: Mutex::default(),
         })
     }
 
@@ -175,35 +184,41 @@ impl World {
         self.parts.has_room(context, 0..self.nodes, rank)
     }
 
-    /// Context and site of the communicator that `member` makes with the others who give the same
-    /// `context`, `tag` and `members`, without waiting for them.
+    /// The node that gathers a group with these members.
+    pub fn gathering_node(&self, members: &[u32]) -> u32 {
+        members.first().map_or(self.this_node(), |first| self.node(*first))
+    }
+
+    /// Context of the communicator that `member` makes with the others who give the same `context`,
+    /// `tag` and `members`, without waiting for them. Called on the [`World::gathering_node`] only.
     ///
-    /// The first to come makes both. The n-th call of one member belongs with the n-th call of
-    /// every other; the last one to join removes the entry.
+    /// The first to come makes it. The n-th call of one member belongs with the n-th call of every
+    /// other; the last one to join removes the entry.
     ///
     /// # Errors
-    /// `MPI_ERR_NO_MEM` when no context is left.
-    pub fn gather(
+    /// `MPI_ERR_NO_MEM` when no context is left; `MPI_ERR_INTERN` when `member` is not one.
+    pub fn gather_context(
         &self,
         (context, tag, members): (u32, i32, &[u32]),
         member: u32,
-    ) -> Result<(u32, Arc<Site>)> {
+    ) -> Result<u32> {
+        if member as usize >= members.len() {
+            let detail = format!("{member} is no member of a group of {}", members.len());
+            return Err(MpiError::new(ErrorClass::Intern, detail));
+        }
         let mut gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (context, tag, members.to_vec());
         let queue = gatherings.entry(key.clone()).or_default();
         let index = match queue.iter().position(|entry| !entry.has_joined[member as usize]) {
             Some(index) => index,
             None => {
-                queue.push_back(Gathering {
-                    context: self.new_context()?,
-                    site: self.new_site(members.iter().copied()),
-                    has_joined: vec![false; members.len()].into(),
-                });
+                let has_joined = vec![false; members.len()].into();
+                queue.push_back(Gathering { context: self.new_context()?, has_joined });
                 queue.len() - 1
             }
         };
         queue[index].has_joined[member as usize] = true;
-        let made = (queue[index].context, queue[index].site.clone());
+        let made = queue[index].context;
         if queue[index].has_joined.iter().all(|joined| *joined) {
             queue.remove(index);
             if queue.is_empty() {
@@ -211,6 +226,22 @@ impl World {
             }
         }
         Ok(made)
+    }
+
+    /// The site for the local ones of `members`, who each call this once, of a communicator that was
+    /// gathered.
+    pub fn gather_site(&self, context: u32, members: &[u32]) -> Arc<Site> {
+        let mut sites = self.gathered_sites.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = sites.entry(context).or_insert_with(|| GatheredSite {
+            site: self.new_site(members.iter().copied()),
+            missing: members.iter().filter(|rank| self.is_local(**rank)).count(),
+        });
+        entry.missing = entry.missing.saturating_sub(1);
+        let site = entry.site.clone();
+        if entry.missing == 0 {
+            sites.remove(&context);
+        }
+        site
     }
 }
 
@@ -221,7 +252,10 @@ mod tests {
     #[test]
     fn the_nth_call_of_each_member_belongs_together() {
         let world = World::new(vec![0; 3], vec![0, 0, 1], Placement::one_node(3));
-        let gather = |key, member| world.gather(key, member).expect("contexts are left");
+        let gather = |key: (u32, i32, &[u32]), member| {
+            let context = world.gather_context(key, member).expect("contexts are left");
+            (context, world.gather_site(context, key.2))
+        };
         let key = (7, 1, &[0, 2][..]);
         let early = [gather(key, 0), gather(key, 0)];
         let late = [gather(key, 1), gather(key, 1)];
@@ -231,7 +265,10 @@ mod tests {
             assert!(Arc::ptr_eq(&mine.1, &theirs.1));
         }
         assert!(world.gatherings.lock().expect("no panic").is_empty());
+        assert!(world.gathered_sites.lock().expect("no panic").is_empty());
         let other = gather((7, 2, &[0, 2]), 0);
         assert_ne!(other.0, gather((7, 1, &[0, 1]), 0).0);
+        let stranger = world.gather_context((7, 1, &[0, 1]), 2);
+        assert_eq!(stranger.map_err(|error| error.class), Err(ErrorClass::Intern));
     }
 }

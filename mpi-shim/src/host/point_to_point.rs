@@ -6,11 +6,11 @@ use faasm_vm::GuestAddr;
 
 use crate::abi;
 use crate::call::{Call, MpiView};
-use crate::ctx::{MpiCtx, bad_handle};
+use crate::ctx::{Arrived, MpiCtx, bad_handle};
 use crate::host::buffer::check_room;
 use crate::host::completion::{put_status, wait_one};
 use crate::port::{MpiPort, Pending};
-use crate::progress::pattern;
+use crate::progress::{Received, pattern};
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 use crate::table::host_functions;
 
@@ -108,14 +108,28 @@ async fn blocking_send<T: MpiView>(
 ) -> Result<()> {
     let request = send_request(call.mpi(), mode, args)?;
     // Only a send that has to wait needs an entry in the table, for the answer to find.
-    if mode != SendMode::Synchronous && request.is_eager() {
+    let is_far = call.mpi().is_far(request.peer);
+    if mode != SendMode::Synchronous && request.is_eager(is_far) {
         call.mpi().start_send(&request, 0)?;
         if call.mpi().port.is_congested(request.peer) {
-            Box::pin(call.yield_now()).await;
+            Box::pin(let_drain(call, request.peer)).await;
         }
         return Ok(());
     }
     Box::pin(send_and_wait(call, request)).await
+}
+
+/// Lets others run while much is queued for `peer`: for a neighbour one turn, so that it can receive;
+/// for a rank of another node until the links have taken some, but not for ever.
+async fn let_drain<T: MpiView>(call: &mut Call<'_, T>, peer: u32) {
+    const TURNS_MAX: u32 = 1000;
+    let turns = if call.mpi().is_far(peer) { TURNS_MAX } else { 1 };
+    for _ in 0..turns {
+        call.yield_now().await;
+        if !call.mpi().port.is_congested(peer) {
+            return;
+        }
+    }
 }
 
 /// Sends what the receiver has to answer.
@@ -141,17 +155,35 @@ async fn recv<T: MpiView>(
         return Box::pin(receive_posted(call, request, status)).await;
     }
     let pattern = pattern(request.context, peer, tag);
-    let completion = match call.mpi().receive_directly(&pattern, &request.buffer) {
-        Some(completion) => completion,
+    let received = match call.mpi().receive_directly(&pattern, &request.buffer) {
+        Some(received) => received,
         None => {
             let pending = pending(call.function, peer, tag, request.context);
             let buffer = &request.buffer;
             call.wait_directly(&pending, |mpi| mpi.receive_directly(&pattern, buffer)).await
         }
     };
+    let completion = match received {
+        Received::Here(completion) => completion,
+        Received::Far(arrived) => {
+            return Box::pin(receive_far(call, request, arrived, status)).await;
+        }
+    };
     call.mpi().error_comm = comm;
     put_status(call, status, &completion.status)?;
     completion.error.map_or(Ok(()), Err)
+}
+
+/// Receives a message that was matched and whose data is on another node.
+async fn receive_far<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: Request,
+    arrived: Box<Arrived>,
+    status: GuestAddr,
+) -> Result<()> {
+    let handle = insert(call.mpi(), request)?;
+    call.mpi().deliver(handle, &arrived);
+    finish_receive(call, handle, status).await
 }
 
 /// Receives by way of the table of requests, in the order of the other posted receives.
@@ -208,6 +240,7 @@ async fn sendrecv<T: MpiView>(
         Err(error) => {
             // The receive must not write into the buffer after the call has failed.
             mpi.matching.cancel(receive.cast_unsigned());
+            mpi.pulls.forget(receive);
             mpi.requests.remove(receive);
             return Err(error);
         }

@@ -166,7 +166,7 @@ async fn imrecv<T: MpiView>(
     call.write_i32("request", request, handle)
 }
 
-/// Receives an extracted message; the request is complete.
+/// Receives an extracted message; the request is complete, unless the data is on another node.
 fn matched_receive<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,

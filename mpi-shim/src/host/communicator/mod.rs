@@ -1,14 +1,17 @@
 //! Communicators (MPI-5.0 sections 7.4 and 7.8): inquiry, construction, names, hints.
 //!
 //! Blocking constructors meet at the parent's site (`exchange`), and the last member computes who
-//! is where (`construct`). `MPI_Comm_idup` and `MPI_Comm_create_group` wait for nobody: the first
-//! member to come makes the context and the site that the others will find.
+//! is where (`construct`). `MPI_Comm_idup` and `MPI_Comm_create_group` wait for no other member: the
+//! first to come makes the context, on the node of the group's first member, and on its own node the
+//! site that the others there will find.
 //!
 //! # Unfinished features
 //! Intercommunicators (section 7.6): every communicator is an intracommunicator.
 
 mod construct;
 mod exchange;
+
+use std::sync::Arc;
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::{Comparison, Group};
@@ -21,7 +24,8 @@ use crate::ctx::{MpiCtx, bad_handle};
 use crate::host::attribute::{self, Object};
 use crate::host::point_to_point::insert_complete;
 use crate::host::{error, group, info};
-use crate::port::MpiPort;
+use crate::port::{Message, MpiPort, Payload, Pending};
+use crate::site::Site;
 use crate::table::host_functions;
 
 pub(crate) use construct::{Color, Made, install, split};
@@ -243,12 +247,44 @@ async fn idup<T: MpiView>(
     // Joining comes first: a member whose callback fails must not shift its later calls.
     let members: Vec<_> = group.iter().collect();
     let key = (parent_context, IDUP_TAG, members.as_slice());
-    let (context, site) = call.mpi().port.world().gather(key, rank)?;
+    let (context, site) = gather(call, key, rank).await?;
     let inherited = Inherited::prepare(call, comm, info).await?;
     inherited.install(call, comm, Made { context, group, rank, site }, newcomm)?;
     let handle = insert_complete(call.mpi(), comm)?;
     call.write_i32("request", request, handle)?;
     Ok(())
+}
+
+/// Context and site of a communicator whose members wait for nobody: its context comes from the node
+/// of the first member, which may have to be asked, and its site is this node's.
+async fn gather<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (context, tag, members): (u32, i32, &[u32]),
+    member: u32,
+) -> Result<(u32, Arc<Site>)> {
+    let world = call.mpi().port.world().clone();
+    let (node, key) = (world.gathering_node(members), (context, tag, members));
+    let made = if node == world.this_node() {
+        world.gather_context(key, member)?
+    } else {
+        let name = call.mpi().port.ask_to_gather(node, key, member);
+        let pending = Pending { function: call.function, peer: None, tag: Some(tag), context };
+        Box::pin(call.wait(&pending, &|| false, |mpi| answer(mpi, name))).await?
+    };
+    Ok((made, world.gather_site(made, members)))
+}
+
+/// Takes the answer to the question `name`, if it has come.
+fn answer<P: MpiPort>(mpi: &mut MpiCtx<P>, name: u32) -> Option<Result<u32>> {
+    let index = mpi.answers.iter().position(|answer| answer.header.request == name)?;
+    let Message { header, payload } = mpi.answers.swap_remove(index);
+    Some(match payload {
+        Payload::Shared(detail) => {
+            let detail = String::from_utf8_lossy(&detail).into_owned();
+            Err(MpiError::new(ErrorClass::NoMem, detail))
+        }
+        _ => Ok(header.context),
+    })
 }
 
 async fn comm_create<T: MpiView>(
@@ -272,6 +308,7 @@ async fn comm_create_group<T: MpiView>(
     newcomm: GuestAddr,
 ) -> Result<()> {
     let mpi = call.mpi();
+    let own = mpi.port.rank();
     let communicator = mpi.comm(comm)?;
     let (parent, parent_context) = (communicator.group.clone(), communicator.context);
     let group = subgroup(mpi, &parent, handle)?;
@@ -279,12 +316,12 @@ async fn comm_create_group<T: MpiView>(
         let detail = format!("{tag} is not between 0 and MPI_TAG_UB ({})", i32::MAX);
         return Err(MpiError::argument(ErrorClass::Tag, "tag", detail));
     }
-    let made = match group.rank_of(mpi.port.rank()) {
+    let made = match group.rank_of(own) {
         Some(rank) => {
             let members: Vec<_> = group.iter().collect();
             let rank = rank as u32;
             let key = (parent_context, tag, members.as_slice());
-            let (context, site) = mpi.port.world().gather(key, rank)?;
+            let (context, site) = gather(call, key, rank).await?;
             Some(Made { context, group, rank, site })
         }
         None => None,
@@ -330,7 +367,9 @@ async fn comm_split_type<T: MpiView>(
     let communicator = call.mpi().comm(comm)?;
     let (parent, rank) = (communicator.group.clone(), communicator.rank);
     let hints = info::hints(call.mpi(), info);
-    let color = hints.and_then(|hints| resource(split_type, rank, &hints));
+    let world = call.mpi().port.world();
+    let node = world.node(parent.world_rank(rank as usize).unwrap_or_default());
+    let color = hints.and_then(|hints| resource(split_type, (rank, node), &hints));
     let input = color.map(|color| (split_type, (color, key)));
     let made = exchange(call, comm, input, |world, inputs: Vec<(i32, Color)>| {
         let given = |(kind, _): &&(i32, Color)| *kind != abi::MPI_UNDEFINED;
@@ -346,18 +385,18 @@ async fn comm_split_type<T: MpiView>(
     put_made(call, comm, made, newcomm)
 }
 
-/// The colour of a split by a kind of resource. All ranks share one node's memory, and no smaller
+/// The colour of a split by a kind of resource. The ranks of a node share its memory, and no smaller
 /// resource is known, for ranks may move between cores.
-fn resource(split_type: i32, rank: u32, hints: &Info) -> Result<Option<i32>> {
-    let everybody = Some(0);
+fn resource(split_type: i32, (rank, node): (u32, u32), hints: &Info) -> Result<Option<i32>> {
+    let (everybody, of_node) = (Some(0), Some(node.cast_signed()));
     match split_type {
-        abi::MPI_COMM_TYPE_SHARED => Ok(everybody),
+        abi::MPI_COMM_TYPE_SHARED => Ok(of_node),
         abi::MPI_UNDEFINED | abi::MPI_COMM_TYPE_HW_UNGUIDED => Ok(None),
         abi::MPI_COMM_TYPE_HW_GUIDED | abi::MPI_COMM_TYPE_RESOURCE_GUIDED => {
             let shared = hints.value("mpi_hw_resource_type")? == Some("mpi_shared_memory");
             let guided = split_type == abi::MPI_COMM_TYPE_RESOURCE_GUIDED;
             Ok(match hints.value("mpi_pset_name")?.filter(|_| guided) {
-                _ if shared => everybody,
+                _ if shared => of_node,
                 Some("mpi://WORLD") => everybody,
                 Some("mpi://SELF") => Some(rank.cast_signed()),
                 _ => None,
