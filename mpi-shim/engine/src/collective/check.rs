@@ -24,7 +24,7 @@ pub fn check(contributions: &[Contribution]) -> Result<()> {
             return Err(different_operators(first, rank));
         }
         if first.kind != Kind::Barrier {
-            check_sides(contributions, rank)?;
+            check_sides(other, rank, contributions.len())?;
         }
     }
     if first.kind.is_rooted() && first.root as usize >= contributions.len() {
@@ -35,9 +35,7 @@ pub fn check(contributions: &[Contribution]) -> Result<()> {
 }
 
 /// Each side has a block for each peer where the operation needs one.
-fn check_sides(contributions: &[Contribution], rank: usize) -> Result<()> {
-    let this = &contributions[rank];
-    let peers = contributions.len();
+pub(super) fn check_sides(this: &Contribution, rank: usize, peers: usize) -> Result<()> {
     let sides = [(&this.send, "sendcounts"), (&this.recv, "recvcounts")];
     for (side, argument) in sides {
         let exempt = this.kind == Kind::ReduceScatter;

@@ -1,4 +1,5 @@
-//! Blocking collectives among members of one process (MPI-5.0 chapter 6).
+//! Blocking collectives (MPI-5.0 chapter 6), here among members of one process; `cluster` is their
+//! extension to several nodes.
 //!
 //! Every member waits inside the call with its arguments in a [`Contribution`]; the last to arrive
 //! runs the whole operation on everybody's buffers: [`execute`] does it at once, [`Plan`] in parts
@@ -12,6 +13,7 @@
 //! Not here: collectives of intercommunicators (section 6.2.3) and neighborhood collectives (8.6).
 
 mod check;
+pub mod cluster;
 mod contribution;
 mod members;
 mod movement;

@@ -3,8 +3,8 @@
 
 use alloc::format;
 
-use crate::collective::contribution::Contribution;
-use crate::collective::members::{Failures, Members};
+use crate::collective::contribution::{Contribution, Operand};
+use crate::collective::members::{Failures, MemberFault, Members};
 use crate::collective::transfer::{data_bytes, swap};
 use crate::error::{ErrorClass, MpiError};
 
@@ -24,24 +24,33 @@ pub(in crate::collective) fn run<M: Members>(
             ) else {
                 continue;
             };
-            let sizes = data_bytes(a).and_then(|size| Ok((size, data_bytes(b)?)));
-            let (ours, theirs) = sizes.map_err(|fault| fault.everywhere(n))?;
-            if ours == theirs {
-                swap(members, a, b).map_err(|fault| fault.everywhere(n))?;
-                continue;
-            }
-            let detail = format!(
-                "rank {low} exchanges {ours} bytes in place with rank {high}, which has {theirs}"
-            );
-            let (low_class, high_class) = match ours > theirs {
-                true => (ErrorClass::Count, ErrorClass::Truncate),
-                false => (ErrorClass::Truncate, ErrorClass::Count),
-            };
-            failures.push(low, MpiError::new(low_class, detail.clone()));
-            failures.push(high, MpiError::new(high_class, detail));
+            pair(a, b, members, &mut failures).map_err(|fault| fault.everywhere(n))?;
         }
     }
     failures.into_result()
+}
+
+/// Exchanges two blocks, the first of which is that of the member with the lower rank.
+pub(in crate::collective) fn pair<M: Members>(
+    a: Operand<'_>,
+    b: Operand<'_>,
+    members: &M,
+    failures: &mut Failures,
+) -> Result<(), MemberFault> {
+    let (low, high) = (a.member, b.member);
+    let (ours, theirs) = (data_bytes(a)?, data_bytes(b)?);
+    if ours == theirs {
+        return swap(members, a, b);
+    }
+    let detail =
+        format!("rank {low} exchanges {ours} bytes in place with rank {high}, which has {theirs}");
+    let (low_class, high_class) = match ours > theirs {
+        true => (ErrorClass::Count, ErrorClass::Truncate),
+        false => (ErrorClass::Truncate, ErrorClass::Count),
+    };
+    failures.push(low, MpiError::new(low_class, detail.clone()));
+    failures.push(high, MpiError::new(high_class, detail));
+    Ok(())
 }
 
 /// Either all members or none must be in place.
