@@ -74,7 +74,9 @@ up() {
     done
     down
     # A half made lab must not stay.
-    trap 'status=$?; trap "" INT TERM; down; exit $status' ERR INT TERM
+    trap 'status=$?; trap "" INT TERM; down; exit $status' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     mkdir -p "$(state)"
     ip netns add "$(namespace switch)"
     write_files "$hosts"
@@ -89,7 +91,7 @@ up() {
     else
         join_by_bridge "$hosts" "${wire[@]}"
     fi
-    trap - ERR INT TERM
+    trap - EXIT INT TERM
 }
 
 write_files() {

@@ -3,12 +3,12 @@
 //! wrong.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -17,9 +17,9 @@ use faasm_workloads::manifest::{Guest, Manifest};
 
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
 
-/// Guests that other tests run: `cli.rs`, `wasi.rs`, and for `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 4] =
-    ["faasm/launcher.c", "apps/endless.c", "faasm/wasi.c", "bench/"];
+/// Guests that other tests run: `cli.rs`, `cluster_network.rs`, `wasi.rs`, and for `bench/` the scenarios of the benchmarks.
+const CLAIMED_ELSEWHERE: [&str; 5] =
+    ["faasm/launcher.c", "faasm/traffic.c", "apps/endless.c", "faasm/wasi.c", "bench/"];
 /// Erroneous programs whose members call different functions: the standard leaves open what
 /// happens; we report an error where MPICH waits for ever.
 const NOT_PORTABLE: [&str; 1] = ["communicator_misuse"];
@@ -29,16 +29,30 @@ const NATIVE_RANKS_MAX: u32 = 4;
 /// A guest takes a fraction of a second; the machine may be busy with other tests.
 const NATIVE_SECONDS_MAX: u32 = 100;
 
-fn manifest() -> Vec<Guest> {
+pub(crate) fn manifest() -> Vec<Guest> {
     let path = guests_dir().join("manifest.toml");
     Manifest::read(&path).unwrap_or_else(|error| panic!("{error}")).guests
+}
+
+/// A guest's program, which several tests run and the first of them compiles.
+pub(crate) fn compiled(guest: &Guest) -> Result<PathBuf, String> {
+    static PROGRAMS: Mutex<BTreeMap<String, Arc<OnceLock<Result<PathBuf, String>>>>> =
+        Mutex::new(BTreeMap::new());
+    let mut programs = PROGRAMS.lock().expect("nobody panics while he holds this");
+    let program = Arc::clone(programs.entry(guest.name.clone()).or_default());
+    drop(programs);
+    let compile = || {
+        let program = build_dir().join(format!("{}.wasm", guest.name));
+        compile(&guests_dir().join(&guest.source), &guest.options, &program)?;
+        Ok(program)
+    };
+    program.get_or_init(compile).clone()
 }
 
 #[test]
 fn guests_do_what_the_manifest_says() {
     check_all(&manifest(), |guest| {
-        let program = build_dir().join(format!("{}.wasm", guest.name));
-        compile(&guests_dir().join(&guest.source), &guest.options, &program)?;
+        let program = compiled(guest)?;
         check_runs(guest, &guest.np, |np| {
             let mut command = faasm_run();
             command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
@@ -86,7 +100,7 @@ fn every_guest_is_claimed() {
 }
 
 /// Runs the check of every guest, two at a time, and shows all failures.
-fn check_all(guests: &[Guest], check: impl Fn(&Guest) -> Result<(), String> + Sync) {
+pub(crate) fn check_all(guests: &[Guest], check: impl Fn(&Guest) -> Result<(), String> + Sync) {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(guest) = guests.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -123,7 +137,7 @@ fn check_runs(guest: &Guest, np: &[u32], command: impl Fn(u32) -> Command) -> Re
     Ok(())
 }
 
-fn check_run(guest: &Guest, ran: &Ran) -> Result<(), String> {
+pub(crate) fn check_run(guest: &Guest, ran: &Ran) -> Result<(), String> {
     if ran.status != Some(guest.exit) {
         return Err(format!("exit status {:?} instead of {}", ran.status, guest.exit));
     }

@@ -1,6 +1,10 @@
 //! What `faasm-run` does, from the outside: the guests of the manifest, and the command line.
 
 mod cli;
+mod cluster;
+mod cluster_guests;
+mod cluster_network;
 mod guests;
+mod lab;
 mod support;
 mod wasi;
