@@ -6,5 +6,7 @@ mod run;
 mod state;
 
 pub use exit::RankExit;
+#[cfg(test)]
+pub(crate) use port::RankPort;
 pub(crate) use run::{Start, run};
 pub(crate) use state::FaasletState;

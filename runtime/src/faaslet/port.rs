@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
-use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending};
+use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending, PullRequest};
 use faasm_mpi_shim::world::{PartHeader, World};
 use faasm_vm::GuestMemory;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -32,6 +32,8 @@ const LOOKS_BETWEEN_CLOCKS: u32 = 16;
 pub(crate) struct RankPort {
     job: Arc<JobShared>,
     rank: u32,
+    /// The job has ranks on other nodes.
+    is_spread: bool,
     reader: Reader,
     spin: Spin,
     suspended: bool,
@@ -45,6 +47,7 @@ impl RankPort {
     pub(crate) fn new(job: Arc<JobShared>, rank: u32, spins: bool) -> Self {
         let reader = Reader::default();
         Self {
+            is_spread: job.far().is_some(),
             job,
             rank,
             reader,
@@ -60,7 +63,14 @@ impl RankPort {
     }
 
     fn is_worker_idle(&self) -> bool {
-        LocalQueue::is_worker_idle() && self.job.scheduler().awake() > 1
+        // Without another worker that runs, only another node could bring news.
+        LocalQueue::is_worker_idle() && (self.is_spread || self.job.scheduler().awake() > 1)
+    }
+
+    /// Whether `rank` runs on another node.
+    #[inline]
+    fn is_far(&self, rank: u32) -> bool {
+        self.is_spread && !self.job.world().is_local(rank)
     }
 }
 
@@ -80,11 +90,17 @@ impl MpiPort for RankPort {
 
     #[inline]
     fn send(&mut self, dest: u32, header: Header, payload: &[u8]) {
+        if self.is_far(dest) {
+            return self.job.send_far(dest, &header, payload);
+        }
         self.job.rank(dest).mailbox().push(header, payload);
         self.wake_if_waiting(dest);
     }
 
     fn send_payload(&mut self, dest: u32, header: Header, payload: Payload) {
+        if self.is_far(dest) {
+            return self.job.send_payload_far(dest, &header, payload);
+        }
         match payload {
             Payload::Reference { addr, len } => {
                 let mut bytes = [0; 16];
@@ -95,6 +111,18 @@ impl MpiPort for RankPort {
             payload => self.job.rank(dest).mailbox().push_overflow(Message { header, payload }),
         }
         self.wake_if_waiting(dest);
+    }
+
+    fn pull(&mut self, request: &PullRequest) {
+        self.job.pull(self.rank, request);
+    }
+
+    fn release(&mut self, sender: u32, token: u64) {
+        self.job.release(sender, token);
+    }
+
+    fn ask_to_gather(&mut self, node: u32, key: (u32, i32, &[u32]), member: u32) -> u32 {
+        self.job.ask_to_gather(self.rank, node, key, member)
     }
 
     #[inline]
@@ -123,6 +151,11 @@ impl MpiPort for RankPort {
                 }
                 if !LocalQueue::is_worker_idle() {
                     return false;
+                }
+                if self.is_spread
+                    && let Some(endpoint) = self.job.endpoint()
+                {
+                    endpoint.poll();
                 }
                 spin_loop();
             }
@@ -187,6 +220,9 @@ impl MpiPort for RankPort {
     }
 
     fn is_congested(&self, dest: u32) -> bool {
+        if self.is_far(dest) {
+            return self.job.is_far_congested(dest);
+        }
         self.job.rank(dest).mailbox().is_congested()
     }
 

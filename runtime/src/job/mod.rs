@@ -8,9 +8,8 @@ mod shared;
 mod spec;
 mod supervisor;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "the coordinator of a job uses it"))]
 pub(crate) use deadlock::{Quiet, is_stuck};
-pub(crate) use far::{PULL_ASK, PULL_RELEASE};
+pub(crate) use far::{Far, PULL_ASK, PULL_RELEASE};
 pub(crate) use handle::{Control, RemoteJob};
 pub use handle::{JobHandle, RankEvent};
 pub use report::{JobReport, Outcome, RankState, RankStatus};

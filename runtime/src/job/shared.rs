@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::Pending;
-use faasm_mpi_shim::world::{PartHeader, Placement, World};
+use faasm_mpi_shim::world::{Placement, World};
 use faasm_vm::GuestMemory;
 use parking_lot::Mutex;
 
+use super::far::Far;
 use crate::host::wasi::{WasiHooks, WasiWait};
 use crate::message::{JobLinks, Mailbox};
 use crate::scheduler::{Scheduler, Task};
@@ -179,8 +179,8 @@ pub(crate) struct JobShared {
     scheduler: Arc<Scheduler>,
     /// For each rank the worker that it is placed on, if it is here.
     homes: Box<[u32]>,
-    /// The way to the job's other nodes, if it has any.
-    links: Option<JobLinks>,
+    /// The job's other nodes, if it has any.
+    far: Option<Far>,
     started: Instant,
     processor_name: String,
     /// Wake-ups that were handed to another worker and have not been carried out.
@@ -197,7 +197,10 @@ impl JobShared {
         spread: Option<(Placement, JobLinks)>,
     ) -> Arc<Self> {
         let (placement, links) = match spread {
-            Some((placement, links)) => (placement, Some(links)),
+            Some((placement, links)) => {
+                scheduler.poll_links(links.endpoint());
+                (placement, Some(links))
+            }
             None => (Placement::one_node(app_numbers.len()), None),
         };
         let homes = homes(&placement, scheduler.regular());
@@ -211,7 +214,7 @@ impl JobShared {
             world: World::new(app_numbers, homes.to_vec(), placement),
             scheduler,
             homes,
-            links,
+            far: links.map(Far::new),
             started: Instant::now(),
             processor_name: uname.nodename().to_string_lossy().into_owned(),
             wakes_in_flight: AtomicU64::new(0),
@@ -229,26 +232,10 @@ impl JobShared {
         (0..self.world.size()).filter(|rank| self.world.is_local(*rank))
     }
 
-    /// The way to the job's other nodes, if it has any.
+    /// The job's other nodes, if it has any.
     #[inline]
-    pub(crate) const fn links(&self) -> Option<&JobLinks> {
-        self.links.as_ref()
-    }
-
-    /// Sends a part of a collective to another node.
-    pub(crate) fn send_part(&self, node: u32, part: PartHeader, data: Bytes) {
-        let Some(links) = &self.links else { return };
-        self.world.count_part(part.context, node, data.len());
-        links.send_part(node, PartHeader { from: self.world.this_node(), ..part }, data);
-    }
-
-    /// Takes a part of a collective that another node sent.
-    pub(crate) fn take_part(&self, part: PartHeader) -> Option<Bytes> {
-        let (data, taken) = self.world.take_part(part)?;
-        if let (Some(links), Some(bytes)) = (&self.links, taken) {
-            links.report_parts(part.from, part.context, bytes);
-        }
-        Some(data)
+    pub(crate) const fn far(&self) -> Option<&Far> {
+        self.far.as_ref()
     }
 
     #[inline]
@@ -322,6 +309,14 @@ impl JobShared {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for JobShared {
+    fn drop(&mut self) {
+        if let Some(far) = &self.far {
+            self.scheduler.forget_links(far.links.endpoint());
+        }
     }
 }
 

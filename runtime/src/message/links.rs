@@ -1,5 +1,7 @@
 //! A job's way to its ranks on other nodes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use faasm_mpi_shim::world::PartHeader;
 use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
@@ -16,24 +18,41 @@ pub(crate) const PART_PIECE: u16 = 0;
 pub(crate) const PARTS_TAKEN: u16 = 1;
 
 /// The links of one job.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct JobLinks {
     endpoint: Endpoint,
     /// The job's name at all its nodes.
     job: u32,
     /// For each node of the job, by its number there, its name in the cluster.
     peers: Box<[NodeId]>,
+    /// Messages sent.
+    sent: AtomicU64,
 }
 
 impl JobLinks {
     /// The links of job `job` over `endpoint`, whose nodes are `peers`.
     pub(crate) fn new(endpoint: Endpoint, job: u32, peers: Box<[NodeId]>) -> Self {
-        Self { endpoint, job, peers }
+        Self { endpoint, job, peers, sent: AtomicU64::new(0) }
     }
 
     /// Number in the job of the node with this name in the cluster.
     pub(crate) fn number(&self, peer: NodeId) -> Option<u32> {
         self.peers.iter().position(|node| *node == peer).map(|index| index as u32)
+    }
+
+    /// Number of nodes of the job.
+    pub(crate) const fn nodes(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Messages sent to other nodes so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Bytes on their way to a node of the job.
+    pub(crate) fn backlog_bytes(&self, node: u32, lane: Lane) -> usize {
+        self.endpoint.backlog_bytes(self.peers[node as usize], lane)
     }
 
     /// The way to all nodes.
@@ -95,6 +114,8 @@ impl JobLinks {
     }
 
     fn addressed(&self, service: Service, about: Envelope) -> Envelope {
+        // Counted before it leaves, so that it is never received before it counts.
+        self.sent.fetch_add(1, Ordering::SeqCst);
         Envelope { job: self.job, service: service as u16, ..about }
     }
 }

@@ -4,6 +4,7 @@
 //! thread is a push on its local queue, one from elsewhere a push on its inbox. Idle workers take
 //! tasks from workers that have been busy with one poll for long.
 
+mod links;
 mod queue;
 mod spin;
 mod task;

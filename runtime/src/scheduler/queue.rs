@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::{Steal, Stealer, Worker as Deque};
 use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
+use faasm_transport::Endpoint;
 use parking_lot::Mutex;
 
+use super::links::Links;
 use super::task::Task;
 
 thread_local! {
@@ -163,6 +165,7 @@ pub(crate) struct Scheduler {
     monitor: OnceLock<Thread>,
     /// It sleeps, or is about to.
     monitor_sleeps: AtomicBool,
+    links: Links,
 }
 
 impl Scheduler {
@@ -176,7 +179,29 @@ impl Scheduler {
             .collect();
         let (awake, monitor) = (CachePadded::new(AtomicU32::new(0)), OnceLock::new());
         let monitor_sleeps = AtomicBool::new(false);
-        (Arc::new(Self { workers, regular, awake, monitor, monitor_sleeps }), deques)
+        let links = Links::default();
+        (Arc::new(Self { workers, regular, awake, monitor, monitor_sleeps, links }), deques)
+    }
+
+    /// From now on idle workers drive `endpoint`, until [`Scheduler::forget_links`].
+    pub(crate) fn poll_links(&self, endpoint: &Endpoint) {
+        self.links.add(endpoint);
+    }
+
+    /// Ends one [`Scheduler::poll_links`].
+    pub(crate) fn forget_links(&self, endpoint: &Endpoint) {
+        self.links.remove(endpoint);
+    }
+
+    /// Whether any job has ranks on other nodes.
+    #[inline]
+    pub(crate) fn has_links(&self) -> bool {
+        self.links.any()
+    }
+
+    /// Hands over what other nodes have sent; it may make tasks of this thread runnable.
+    pub(crate) fn drive_links(&self) {
+        self.links.poll();
     }
 
     /// Names the thread that is unparked when the first worker wakes up.

@@ -95,14 +95,19 @@ impl RunLoop {
         if let Some(task) = self.scheduler.steal(self.index) {
             return Some(task);
         }
-        // Without another worker that runs, nothing but an event could bring work.
-        if self.scheduler.awake() < 2 {
+        // Without another worker that runs, nothing but an event or another node could bring work.
+        let has_links = self.scheduler.has_links();
+        if self.scheduler.awake() < 2 && !has_links {
             return None;
         }
         let (started, limit) = (Instant::now(), self.spin.limit());
         while started.elapsed() < limit {
             for _ in 0..LOOKS_BETWEEN_CLOCKS {
                 if let Some(task) = self.scheduler.worker(self.index).pop_inbox() {
+                    self.spin.learn(true);
+                    return Some(task);
+                }
+                if has_links && let Some(task) = self.drive_links() {
                     self.spin.learn(true);
                     return Some(task);
                 }
@@ -116,6 +121,12 @@ impl RunLoop {
         }
         self.spin.learn(false);
         None
+    }
+
+    /// Takes over what other nodes have sent, and the first task that it has made runnable.
+    fn drive_links(&self) -> Option<Arc<Task>> {
+        self.scheduler.drive_links();
+        LocalQueue::pop()
     }
 
     /// Leaves the thread to its event loop until a task is queued.

@@ -1,0 +1,418 @@
+//! What arrives for the ranks of a job from its other nodes.
+//!
+//! The links call [`DataPlane`] on their own thread or on an idle worker's; it never blocks. Nothing
+//! in a message is trusted: ranks, kinds, sizes and names are checked, and a message that is refused
+//! changes nothing. Where data can be put into its place without its rank it is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload as MpiPayload};
+use faasm_mpi_shim::world::{PartHeader, PartRefused};
+use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
+use faasm_transport::{Envelope, Lane, NodeId, Payload, Service};
+use faasm_vm::GuestAddr;
+use parking_lot::Mutex;
+
+use crate::job::{Far, JobShared, PULL_ASK, PULL_RELEASE};
+use crate::message::{
+    Ask, AskRefused, CHUNK_BYTES_MAX, Chunk, DataRefused, PART_PIECE, PARTS_TAKEN, Source,
+};
+
+/// Bytes on their way to a node beyond which no more data is read for it.
+const BACKLOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest part of a collective; a linear memory has no more bytes.
+const PART_BYTES_MAX: u64 = 1 << 32;
+/// Parts that are being put together at most.
+const ASSEMBLIES_MAX: usize = 4096;
+/// Longest message that is copied into a ring; longer ones share the receive buffer.
+const COPIED_BYTES_MAX: usize = 928;
+
+/// Why a message of another node was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum DataError {
+    /// It comes from a node that has no part in the job.
+    #[error("{0} has no part in the job")]
+    Stranger(NodeId),
+    /// It is for a rank that is not here, or from one that is not there.
+    #[error("the message is for rank {to} from rank {from}, which are not at its ends")]
+    Misrouted {
+        /// The rank it is for.
+        to: u32,
+        /// The rank it says it is from.
+        from: u32,
+    },
+    /// It is of no known kind.
+    #[error("service {service} has no messages of kind {kind}")]
+    Kind {
+        /// The service.
+        service: u16,
+        /// The kind.
+        kind: u16,
+    },
+    /// Its length is not what it says.
+    #[error("a message of {bytes} bytes says that it has {len}")]
+    Length {
+        /// Bytes that it has.
+        bytes: usize,
+        /// Bytes that it says it has.
+        len: u64,
+    },
+    /// It asks for something that it may not have.
+    #[error("a request for data: {0}")]
+    Ask(AskRefused),
+    /// It brings data that is not expected.
+    #[error("data of a message: {0}")]
+    Data(DataRefused),
+    /// It is a part of a collective that is not expected.
+    #[error("a part of a collective: {0}")]
+    Part(PartRefused),
+}
+
+/// What arrives for one job on this node.
+#[derive(Debug)]
+pub(crate) struct DataPlane {
+    job: Arc<JobShared>,
+    /// Parts of which pieces are missing.
+    assemblies: Mutex<HashMap<PartHeader, BytesMut>>,
+}
+
+impl DataPlane {
+    /// The receiving side of `job`, which has ranks on other nodes.
+    pub(crate) fn new(job: Arc<JobShared>) -> Self {
+        Self { job, assemblies: Mutex::default() }
+    }
+
+    /// Takes a message for this job of any service but `Control`.
+    ///
+    /// # Errors
+    /// When the message breaks a rule; nothing has changed then. Nodes of one build keep the rules, so
+    /// the job cannot go on rightly.
+    pub(crate) fn message(
+        &self,
+        from: NodeId,
+        envelope: &Envelope,
+        payload: Payload<'_>,
+    ) -> Result<(), DataError> {
+        let Some((far, node)) = self.job.far().and_then(|far| Some((far, far.links.number(from)?)))
+        else {
+            return Err(DataError::Stranger(from));
+        };
+        match Service::from_number(envelope.service) {
+            Some(Service::Message) => self.handle_message(node, envelope, payload),
+            Some(Service::PullRequest) => self.handle_pull(far, node, envelope),
+            Some(Service::PullData) => self.handle_data(far, node, envelope, payload),
+            Some(Service::Part) => self.handle_part(node, envelope, payload),
+            Some(Service::Call) => self.handle_call(far, node, envelope, &payload),
+            Some(Service::Reply) => self.handle_reply(envelope, payload),
+            Some(Service::Control) | None => Err(unknown_kind(envelope)),
+        }?;
+        far.received.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The links have taken most of what was queued for `peer`.
+    pub(crate) fn drained(&self, peer: NodeId, lane: Lane) {
+        if let (Lane::Bulk, Some(far)) = (lane, self.job.far())
+            && let Some(node) = far.links.number(peer)
+        {
+            self.send_chunks(far, node);
+        }
+    }
+
+    /// A message for a rank's mailbox.
+    fn handle_message(
+        &self,
+        node: u32,
+        envelope: &Envelope,
+        payload: Payload<'_>,
+    ) -> Result<(), DataError> {
+        self.check_route(node, envelope)?;
+        let kind = u8::try_from(envelope.kind).ok().and_then(Kind::from_number);
+        let Some(kind) = kind.filter(|kind| kind.is_from_rank()) else {
+            return Err(unknown_kind(envelope));
+        };
+        let header = Header {
+            kind,
+            context: envelope.context,
+            source: envelope.source,
+            tag: envelope.tag,
+            sender: envelope.from,
+            request: envelope.request,
+        };
+        let (bytes, len) = (payload.len(), envelope.len);
+        let wrong = Err(DataError::Length { bytes, len });
+        let is_remote = kind.is_data() && bytes == 0 && len > FAR_EAGER_BYTES_MAX;
+        if is_remote {
+            let payload = MpiPayload::Remote { token: envelope.addr, len };
+            self.deliver(envelope.to, header, payload);
+            return Ok(());
+        }
+        // A reference that carries its data would be answered twice.
+        let is_short = len <= FAR_EAGER_BYTES_MAX && kind != Kind::Reference;
+        if bytes as u64 != len || !is_short || (bytes > 0 && !kind.is_data()) {
+            return wrong;
+        }
+        if bytes <= COPIED_BYTES_MAX {
+            let rank = self.job.rank(envelope.to);
+            rank.mailbox().push(header, &payload);
+            rank.wake_if_waiting();
+        } else {
+            self.deliver(envelope.to, header, MpiPayload::Shared(payload.into_bytes()));
+        }
+        Ok(())
+    }
+
+    /// Another node wants data of a message, or does not want it any more.
+    fn handle_pull(&self, far: &Far, node: u32, envelope: &Envelope) -> Result<(), DataError> {
+        let (token, len) = (envelope.addr, envelope.len);
+        match envelope.kind {
+            PULL_ASK => {
+                self.check_route(node, envelope)?;
+                let (to, name) = (envelope.from, envelope.request);
+                let ask = Ask { token, to, name, len, is_last: envelope.tag != 0 };
+                let done = far.outgoing.lock().handle_request(node, &ask);
+                if let Some((rank, answer)) = done.map_err(DataError::Ask)? {
+                    self.deliver(rank, answer, MpiPayload::copied(&[]));
+                }
+                self.send_chunks(far, node);
+                Ok(())
+            }
+            PULL_RELEASE => far.outgoing.lock().handle_release(node, token).map_err(DataError::Ask),
+            _ => Err(unknown_kind(envelope)),
+        }
+    }
+
+    /// Reads and sends what `node` has asked for, as far as the links have room.
+    fn send_chunks(&self, far: &Far, node: u32) {
+        while far.links.backlog_bytes(node, Lane::Bulk) < BACKLOG_BYTES_MAX {
+            let chunk = far.outgoing.lock().poll_chunk(node);
+            let Some(chunk) = chunk else { return };
+            let data = self.read(&chunk);
+            let about = Envelope {
+                to: chunk.to,
+                from: chunk.rank,
+                request: chunk.name,
+                addr: chunk.offset,
+                len: chunk.len,
+                ..Envelope::default()
+            };
+            far.links.send_bytes(node, Lane::Bulk, Service::PullData, about, data);
+            if let Some(answer) = chunk.answer {
+                self.deliver(chunk.rank, answer, MpiPayload::copied(&[]));
+            }
+        }
+    }
+
+    /// The bytes of a chunk.
+    fn read(&self, chunk: &Chunk) -> Bytes {
+        let (offset, len) = (chunk.offset, chunk.len);
+        match &chunk.source {
+            Source::Held(bytes) => bytes.slice(offset as usize..(offset + len) as usize),
+            Source::Memory(addr) => {
+                let memory = self.job.rank(chunk.rank).memory();
+                let bytes =
+                    memory.map(|memory| memory.read_vec(GuestAddr::new(addr + offset), len));
+                // The sender has checked the range and its memory never shrinks; it is gone only when
+                // the rank is, and then the job is ending.
+                bytes.and_then(Result::ok).map_or_else(|| vec![0; len as usize].into(), Bytes::from)
+            }
+        }
+    }
+
+    /// Data that a rank of this node has asked for.
+    fn handle_data(
+        &self,
+        far: &Far,
+        node: u32,
+        envelope: &Envelope,
+        payload: Payload<'_>,
+    ) -> Result<(), DataError> {
+        self.check_route(node, envelope)?;
+        let (bytes, len) = (payload.len(), envelope.len);
+        if bytes as u64 != len || len > CHUNK_BYTES_MAX {
+            return Err(DataError::Length { bytes, len });
+        }
+        let (rank, name) = (envelope.to, envelope.request);
+        let place = far.incoming.lock().handle_data(node, (rank, name), envelope.addr, len);
+        let place = place.map_err(DataError::Data)?;
+        let header = Header {
+            kind: Kind::Pulled,
+            context: 0,
+            source: 0,
+            tag: 0,
+            sender: envelope.from,
+            request: name,
+        };
+        match place.addr {
+            None => self.deliver(rank, header, MpiPayload::Shared(payload.into_bytes())),
+            Some(addr) => {
+                // The receiver has checked its buffer, and its memory never shrinks.
+                if let Some(memory) = self.job.rank(rank).memory()
+                    && let Err(fault) = memory.write(GuestAddr::new(addr), &payload)
+                {
+                    tracing::error!(rank, %fault, "a checked receive buffer is gone");
+                }
+                if place.is_last {
+                    self.deliver(rank, header, MpiPayload::copied(&[]));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A part of a collective, or news of ours.
+    fn handle_part(
+        &self,
+        node: u32,
+        envelope: &Envelope,
+        payload: Payload<'_>,
+    ) -> Result<(), DataError> {
+        let (context, len) = (envelope.context, envelope.len);
+        let world = self.job.world();
+        match envelope.kind {
+            PARTS_TAKEN => {
+                if let Some(rank) = world.report_parts(context, node, len) {
+                    self.wake(rank);
+                }
+                Ok(())
+            }
+            PART_PIECE => {
+                let header = PartHeader {
+                    context,
+                    meeting: envelope.addr,
+                    step: envelope.request,
+                    from: node,
+                };
+                let Some(data) = self.assemble(header, len, payload)? else { return Ok(()) };
+                let leader = world.put_part(header, data).map_err(DataError::Part)?;
+                if let Some(rank) = leader {
+                    self.wake(rank);
+                }
+                Ok(())
+            }
+            _ => Err(unknown_kind(envelope)),
+        }
+    }
+
+    /// The whole part, when `payload` is all of it or the last piece that was missing.
+    fn assemble(
+        &self,
+        header: PartHeader,
+        len: u64,
+        payload: Payload<'_>,
+    ) -> Result<Option<Bytes>, DataError> {
+        let bytes = payload.len();
+        if bytes as u64 == len {
+            return Ok(Some(payload.into_bytes()));
+        }
+        let mut assemblies = self.assemblies.lock();
+        let wrong = Err(DataError::Length { bytes, len });
+        let known = assemblies.get(&header).map(BytesMut::len);
+        let missing = len.saturating_sub(known.unwrap_or(0) as u64);
+        let is_piece = bytes as u64 == missing.min(FRAME_PAYLOAD_BYTES_MAX as u64);
+        let is_new = known.is_none();
+        if bytes == 0 || !is_piece || len > PART_BYTES_MAX {
+            return wrong;
+        }
+        if is_new && assemblies.len() >= ASSEMBLIES_MAX {
+            return Err(DataError::Part(PartRefused::TooMany));
+        }
+        let assembly = assemblies.entry(header).or_default();
+        assembly.extend_from_slice(&payload);
+        if assembly.len() as u64 == len {
+            return Ok(assemblies.remove(&header).map(BytesMut::freeze));
+        }
+        Ok(None)
+    }
+
+    /// A rank of another node gathers for a communicator.
+    fn handle_call(
+        &self,
+        far: &Far,
+        node: u32,
+        envelope: &Envelope,
+        payload: &[u8],
+    ) -> Result<(), DataError> {
+        let (bytes, len) = (payload.len(), envelope.len);
+        let size = self.job.world().size();
+        let word = |chunk: &[u8]| u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        let members: Vec<u32> = payload.chunks_exact(4).map(word).collect();
+        if members.len() * 4 != bytes || members.iter().any(|rank| *rank >= size) {
+            return Err(DataError::Length { bytes, len });
+        }
+        let caller = usize::try_from(len).ok().and_then(|member| members.get(member));
+        if caller != Some(&envelope.from) || self.job.world().node(envelope.from) != node {
+            return Err(DataError::Misrouted { to: envelope.to, from: envelope.from });
+        }
+        let key = (envelope.context, envelope.tag, members.as_slice());
+        let made = self.job.world().gather_context(key, len as u32);
+        let about =
+            Envelope { to: envelope.from, request: envelope.request, ..Envelope::default() };
+        let lane = Lane::Message;
+        match made {
+            Ok(context) => {
+                let about = Envelope { context, ..about };
+                far.links.send(node, lane, Service::Reply, about, &[]);
+            }
+            Err(error) => {
+                let reason = error.detail.as_bytes();
+                far.links.send(node, lane, Service::Reply, Envelope { kind: 1, ..about }, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a question of a rank of this node.
+    fn handle_reply(&self, envelope: &Envelope, payload: Payload<'_>) -> Result<(), DataError> {
+        let to = envelope.to;
+        if to >= self.job.world().size() || !self.job.world().is_local(to) {
+            return Err(DataError::Misrouted { to, from: envelope.from });
+        }
+        let payload = match envelope.kind {
+            0 => MpiPayload::copied(&[]),
+            1 => MpiPayload::Shared(payload.into_bytes()),
+            _ => return Err(unknown_kind(envelope)),
+        };
+        let header = Header {
+            kind: Kind::Answer,
+            context: envelope.context,
+            source: 0,
+            tag: 0,
+            sender: to,
+            request: envelope.request,
+        };
+        self.deliver(to, header, payload);
+        Ok(())
+    }
+
+    /// Checks that a message is from a rank of `node` and for one of this node.
+    fn check_route(&self, node: u32, envelope: &Envelope) -> Result<(), DataError> {
+        let world = self.job.world();
+        let (to, from) = (envelope.to, envelope.from);
+        let exist = to < world.size() && from < world.size();
+        if exist && world.is_local(to) && world.node(from) == node {
+            return Ok(());
+        }
+        Err(DataError::Misrouted { to, from })
+    }
+
+    fn deliver(&self, rank: u32, header: Header, payload: MpiPayload) {
+        self.job.rank(rank).mailbox().push_overflow(Message { header, payload });
+        self.wake(rank);
+    }
+
+    fn wake(&self, rank: u32) {
+        self.job.rank(rank).wake_if_waiting();
+    }
+}
+
+const fn unknown_kind(envelope: &Envelope) -> DataError {
+    DataError::Kind { service: envelope.service, kind: envelope.kind }
+}
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

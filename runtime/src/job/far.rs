@@ -1,0 +1,192 @@
+//! What the ranks of this node send to those of other nodes.
+//!
+//! ```text
+//! service      kind           to          from      addr     len           payload
+//! Message      Kind           receiver    sender    token    of the data   the data, or nothing
+//! PullRequest  ASK, RELEASE   sender      receiver  token    wanted        nothing (tag: 1 if last)
+//! PullData     0              receiver    sender    offset   of the piece  the piece
+//! Part         PIECE, TAKEN   -           node      meeting  of the part   the piece
+//! Call         0              -           rank      -        member        the group
+//! Reply        0, 1           rank        -         -        -             why not
+//! ```
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Payload, PullRequest};
+use faasm_mpi_shim::world::PartHeader;
+use faasm_transport::{Endpoint, Envelope, Lane, Service};
+use parking_lot::Mutex;
+
+use super::shared::JobShared;
+use crate::message::{Incoming, JobLinks, Offer, Outgoing, Source};
+
+/// A request for data.
+pub(crate) const PULL_ASK: u16 = 0;
+/// A message is not wanted any more.
+pub(crate) const PULL_RELEASE: u16 = 1;
+
+/// Bytes queued for a node from which on a blocking send waits for the links.
+const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
+
+/// A job's other nodes.
+#[derive(Debug)]
+pub(crate) struct Far {
+    pub(crate) links: JobLinks,
+    pub(crate) outgoing: Mutex<Outgoing>,
+    pub(crate) incoming: Mutex<Incoming>,
+    /// Messages of other nodes that were handled.
+    pub(crate) received: AtomicU64,
+    last_question: AtomicU32,
+}
+
+impl Far {
+    pub(super) fn new(links: JobLinks) -> Self {
+        Self {
+            outgoing: Mutex::new(Outgoing::new(links.nodes())),
+            incoming: Mutex::default(),
+            received: AtomicU64::new(0),
+            last_question: AtomicU32::new(0),
+            links,
+        }
+    }
+
+    /// Whether data that was asked for waits to be sent.
+    pub(super) fn is_sending(&self) -> bool {
+        self.outgoing.lock().is_busy()
+    }
+}
+
+impl JobShared {
+    /// Sends a message with a copy of `payload` to a rank of another node.
+    pub(crate) fn send_far(&self, dest: u32, header: &Header, payload: &[u8]) {
+        let Some(far) = self.far() else { return };
+        let about = about(dest, header, payload.len() as u64);
+        far.links.send(self.world().node(dest), Lane::Message, Service::Message, about, payload);
+    }
+
+    /// Sends a message to a rank of another node; a long one stays here until it is asked for.
+    pub(crate) fn send_payload_far(&self, dest: u32, header: &Header, payload: Payload) {
+        let Some(far) = self.far() else { return };
+        let node = self.world().node(dest);
+        let len = payload.len();
+        let source = match payload {
+            Payload::Small(len, bytes) => {
+                return self.send_far(dest, header, &bytes[..usize::from(len)]);
+            }
+            Payload::Reference { addr, .. } => Source::Memory(addr),
+            Payload::Owned(bytes) => Source::Held(bytes.into()),
+            Payload::Shared(bytes) => Source::Held(bytes),
+            // Only arriving messages are such; there is nothing to send.
+            Payload::Remote { .. } => return,
+        };
+        let about = about(dest, header, len);
+        match source {
+            Source::Held(bytes) if len <= FAR_EAGER_BYTES_MAX => {
+                far.links.send_bytes(node, Lane::Message, Service::Message, about, bytes);
+            }
+            source => {
+                let waits = header.kind == Kind::Reference;
+                let answer = Header { kind: Kind::Matched, sender: dest, ..*header };
+                let answer = waits.then_some(answer);
+                let offer = Offer { node, rank: header.sender, source, len, answer };
+                let token = far.outgoing.lock().offer(offer);
+                let about = Envelope { addr: token, ..about };
+                far.links.send(node, Lane::Message, Service::Message, about, &[]);
+            }
+        }
+    }
+
+    /// `rank` asks for data of a message from another node.
+    pub(crate) fn pull(&self, rank: u32, request: &PullRequest) {
+        let Some(far) = self.far() else { return };
+        let node = self.world().node(request.sender);
+        far.incoming.lock().ask(rank, node, request);
+        let about = Envelope {
+            kind: PULL_ASK,
+            to: request.sender,
+            from: rank,
+            tag: i32::from(request.is_last),
+            request: request.name,
+            addr: request.token,
+            len: request.len,
+            ..Envelope::default()
+        };
+        far.links.send(node, Lane::Message, Service::PullRequest, about, &[]);
+    }
+
+    /// Tells the node of `sender` that nobody wants its message `token` any more.
+    pub(crate) fn release(&self, sender: u32, token: u64) {
+        let Some(far) = self.far() else { return };
+        let about = Envelope { kind: PULL_RELEASE, to: sender, addr: token, ..Envelope::default() };
+        let node = self.world().node(sender);
+        far.links.send(node, Lane::Message, Service::PullRequest, about, &[]);
+    }
+
+    /// Asks `node` to gather `rank`; gives the name that the answer will have.
+    pub(crate) fn ask_to_gather(
+        &self,
+        rank: u32,
+        node: u32,
+        (context, tag, members): (u32, i32, &[u32]),
+        member: u32,
+    ) -> u32 {
+        let Some(far) = self.far() else { return 0 };
+        let name = far.last_question.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let about = Envelope {
+            from: rank,
+            context,
+            tag,
+            request: name,
+            len: u64::from(member),
+            ..Envelope::default()
+        };
+        let group: Vec<u8> = members.iter().flat_map(|rank| rank.to_le_bytes()).collect();
+        far.links.send(node, Lane::Message, Service::Call, about, &group);
+        name
+    }
+
+    /// Sends a part of a collective to another node.
+    pub(crate) fn send_part(&self, node: u32, part: PartHeader, data: Bytes) {
+        let Some(far) = self.far() else { return };
+        self.world().count_part(part.context, node, data.len());
+        far.links.send_part(node, PartHeader { from: self.world().this_node(), ..part }, data);
+    }
+
+    /// Takes a part of a collective that another node sent.
+    pub(crate) fn take_part(&self, part: PartHeader) -> Option<Bytes> {
+        let (data, taken) = self.world().take_part(part)?;
+        if let (Some(far), Some(bytes)) = (self.far(), taken) {
+            far.links.report_parts(part.from, part.context, bytes);
+        }
+        Some(data)
+    }
+
+    /// Whether so much is queued for the node of `dest` that a blocking send should wait.
+    pub(crate) fn is_far_congested(&self, dest: u32) -> bool {
+        self.far().is_some_and(|far| {
+            far.links.backlog_bytes(self.world().node(dest), Lane::Message) > CONGESTED_BYTES
+        })
+    }
+
+    /// The way to the other nodes, for workers with nothing else to do.
+    #[inline]
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        self.far().map(|far| far.links.endpoint())
+    }
+}
+
+/// The envelope of a message between ranks.
+fn about(dest: u32, header: &Header, len: u64) -> Envelope {
+    Envelope {
+        kind: header.kind as u16,
+        to: dest,
+        from: header.sender,
+        context: header.context,
+        source: header.source,
+        tag: header.tag,
+        request: header.request,
+        len,
+        ..Envelope::default()
+    }
+}
