@@ -29,7 +29,7 @@ pub use join::join;
 pub use joiner::Joined;
 pub use token::Token;
 
-pub(crate) use admission::Session;
+pub(crate) use admission::{Answer, Session};
 
 /// Number of the protocol between nodes; nodes of different numbers cannot talk.
 pub const PROTOCOL: u32 = 1;

@@ -47,6 +47,15 @@ pub enum Event {
     },
     /// The peer left in order; all that it had sent was delivered.
     PeerLeft(NodeId),
+    /// A machine has joined and become a node; nothing is sent to it until it is added as a peer.
+    Admitted {
+        /// Its new name.
+        node: NodeId,
+        /// What it calls itself; not checked.
+        host: String,
+        /// Where it joined from; its links come from another port.
+        addr: SocketAddr,
+    },
     /// Somebody was turned away.
     Refused {
         /// Where it came from.
@@ -68,6 +77,8 @@ pub enum LostReason {
     Ended,
     /// It came back as another process, which knows nothing of what was sent before.
     Restarted,
+    /// It does not talk to this node, or this node not to it; the reason is a sentence.
+    Refused(String),
 }
 
 impl From<Loss> for LostReason {
@@ -90,6 +101,7 @@ impl fmt::Display for LostReason {
             }
             Self::Ended => f.write_str("its process ended"),
             Self::Restarted => f.write_str("its process was started anew"),
+            Self::Refused(reason) => f.write_str(reason),
         }
     }
 }

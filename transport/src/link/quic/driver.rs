@@ -1,0 +1,469 @@
+//! What one thread at a time does: read the socket, keep timers, deliver messages, make and end
+//! connections.
+//!
+//! Locks are taken in this order: the driver, a connection, a session; the last two for moments.
+//! Threads that send take a connection only if it is free, and leave their messages to its holder
+//! if it is not. The handler is called with the driver and the connection locked, so it never runs
+//! twice at once and may send.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use quinn_proto::{ConnectionHandle, DatagramEvent, Incoming};
+
+use super::{
+    Shared,
+    connection::{CloseCode, Link, Role},
+    peer::Peer,
+    socket::{Batch, Buffers},
+    wake::{NEVER, Nanos},
+};
+use crate::{
+    bootstrap::Admission,
+    handler::{Event, LostReason},
+    id::NodeId,
+    membership::{Action, Membership},
+    tls,
+};
+
+/// Times that the socket is read before anything else is done.
+const READS_MAX: usize = 4;
+/// Handshakes that may be under way; more are not answered.
+const HANDSHAKES_MAX: usize = 256;
+/// Handshakes beyond which a machine has to prove that it receives at its address.
+const UNPROVEN_HANDSHAKES_MAX: usize = 32;
+/// Connections of members that have not been added yet.
+pub(super) const EARLY_MAX: usize = 256;
+/// Times that the pause between two attempts to dial doubles.
+const REDIAL_DOUBLINGS_MAX: u32 = 4;
+const GIVEN_UP: &str = "this node was given up, or left";
+/// Refusals per second that are told; more are only counted.
+const REFUSALS_TOLD_MAX: u32 = 10;
+
+/// What the thread that drives the endpoint knows.
+pub(super) struct Driver {
+    pub(super) endpoint: quinn_proto::Endpoint,
+    pub(super) links: HashMap<ConnectionHandle, Arc<Link>>,
+    pub(super) members: BTreeMap<NodeId, Member>,
+    pub(super) membership: Membership,
+    pub(super) admission: Option<Admission>,
+    /// Connections of members that were not added yet.
+    pub(super) early: HashMap<NodeId, Arc<Link>>,
+    /// Connections to others whose handshake is under way.
+    pub(super) handshakes: usize,
+    buffers: Buffers,
+    response: Vec<u8>,
+    touched: Vec<Arc<Link>>,
+    /// What is to be done when no connection is locked.
+    pub(super) outcomes: Vec<Outcome>,
+    refusals: Refusals,
+}
+
+/// What the handling of a connection leaves to be done.
+pub(super) enum Outcome {
+    /// The peer cannot be talked to any more.
+    Lost(NodeId, LostReason),
+    /// The peer has left, or this node has left it.
+    Left(NodeId),
+    /// The connection to the peer is gone; the session is not.
+    Broken(NodeId),
+    /// The connection is not used any more.
+    Replaced(Arc<Link>),
+}
+
+/// A peer that was added and is neither lost nor gone.
+pub(super) struct Member {
+    pub(super) peer: Arc<Peer>,
+    /// `PeerUp` was told.
+    pub(super) is_up: bool,
+    /// It is left as soon as it has everything.
+    pub(super) is_leaving: bool,
+    /// When it is dialled next; never if the peer dials, or a connection stands.
+    pub(super) dial_at: Nanos,
+    /// Attempts since the last connection.
+    pub(super) attempts: u32,
+}
+
+/// What other threads ask of the driver.
+pub(super) enum Command {
+    Add(Arc<Peer>),
+    Remove(NodeId),
+    /// Ends the connection as a broken network would, for tests.
+    #[cfg(test)]
+    Sever(NodeId),
+}
+
+/// Limits how many refusals are told.
+#[derive(Default)]
+struct Refusals {
+    second: u64,
+    told: u32,
+}
+
+impl Driver {
+    pub(super) fn new(
+        endpoint: quinn_proto::Endpoint,
+        membership: Membership,
+        admission: Option<Admission>,
+    ) -> Self {
+        Self {
+            endpoint,
+            links: HashMap::new(),
+            members: BTreeMap::new(),
+            membership,
+            admission,
+            early: HashMap::new(),
+            handshakes: 0,
+            buffers: Buffers::new(),
+            response: Vec::new(),
+            touched: Vec::new(),
+            outcomes: Vec::new(),
+            refusals: Refusals::default(),
+        }
+    }
+
+    /// Does what there is to do; true if there was anything.
+    pub(super) fn turn(&mut self, shared: &Shared) -> bool {
+        let mut is_busy = self.run_commands(shared);
+        is_busy |= self.receive(shared);
+        is_busy |= self.run_timers(shared);
+        while let Some(link) = self.touched.pop() {
+            self.service(shared, &link);
+            while let Some(outcome) = self.outcomes.pop() {
+                self.apply(shared, outcome);
+            }
+        }
+        is_busy
+    }
+
+    fn apply(&mut self, shared: &Shared, outcome: Outcome) {
+        match outcome {
+            Outcome::Lost(node, reason) => self.lose(shared, node, reason),
+            Outcome::Left(node) => {
+                let was_leaving = self.members.get(&node).is_some_and(|member| member.is_leaving);
+                self.membership.handle_left(node);
+                self.forget(shared, node, CloseCode::Left);
+                if !was_leaving {
+                    shared.handler.event(Event::PeerLeft(node));
+                }
+            }
+            Outcome::Broken(node) => self.redial(shared, node),
+            Outcome::Replaced(link) => {
+                link.conn.lock().close(CloseCode::Replaced, "another connection took its place");
+                self.touched.push(link);
+            }
+        }
+    }
+
+    fn run_commands(&mut self, shared: &Shared) -> bool {
+        let mut is_busy = false;
+        while let Some(command) = shared.next_command() {
+            is_busy = true;
+            match command {
+                Command::Add(peer) => self.add(shared, peer),
+                Command::Remove(node) => self.remove(shared, node),
+                #[cfg(test)]
+                Command::Sever(node) => self.sever(node),
+            }
+        }
+        is_busy
+    }
+
+    fn receive(&mut self, shared: &Shared) -> bool {
+        let mut is_busy = false;
+        // Taken out, so that what is read can be handled.
+        let mut buffers = std::mem::take(&mut self.buffers);
+        for _ in 0..READS_MAX {
+            // An error of the socket is one of a datagram sent before; timers deal with those.
+            let count = shared.socket.receive(&mut buffers).unwrap_or(0);
+            let now = Instant::now();
+            for batch in buffers.batches(count) {
+                self.handle_batch(shared, &batch, now);
+            }
+            is_busy |= count > 0;
+            if !buffers.is_full(count) {
+                break;
+            }
+        }
+        self.buffers = buffers;
+        is_busy
+    }
+
+    fn handle_batch(&mut self, shared: &Shared, batch: &Batch<'_>, now: Instant) {
+        let mut bytes = BytesMut::from(batch.bytes);
+        while !bytes.is_empty() {
+            let datagram = bytes.split_to(batch.stride.clamp(1, bytes.len()));
+            let (from, to) = (batch.from, batch.to);
+            let event =
+                self.endpoint.handle(now, from, to, batch.ecn, datagram, &mut self.response);
+            match event {
+                None => shared.counters.ignored.add(1),
+                Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                    let Some(link) = self.links.get(&handle) else { continue };
+                    link.conn.lock().proto.handle_event(event);
+                    if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, link)) {
+                        self.touched.push(Arc::clone(link));
+                    }
+                }
+                Some(DatagramEvent::NewConnection(incoming)) => {
+                    self.handle_incoming(shared, incoming, now);
+                }
+                Some(DatagramEvent::Response(transmit)) => {
+                    shared.counters.ignored.add(1);
+                    shared.socket.send(&transmit, &self.response);
+                }
+            }
+            self.response.clear();
+        }
+    }
+
+    fn handle_incoming(&mut self, shared: &Shared, incoming: Incoming, now: Instant) {
+        let remote = incoming.remote_address();
+        if self.handshakes >= HANDSHAKES_MAX {
+            shared.counters.ignored.add(1);
+            return self.endpoint.ignore(incoming);
+        }
+        let must_prove = self.handshakes >= UNPROVEN_HANDSHAKES_MAX;
+        if must_prove && !incoming.remote_address_validated() && incoming.may_retry() {
+            if let Ok(transmit) = self.endpoint.retry(incoming, &mut self.response) {
+                shared.socket.send(&transmit, &self.response);
+            }
+            return;
+        }
+        let config = shared.settings.server(remote);
+        match self.endpoint.accept(incoming, now, &mut self.response, Some(config)) {
+            Ok((handle, proto)) => {
+                self.handshakes += 1;
+                let link = Arc::new(Link::new(handle, remote, proto, Role::Unknown(None)));
+                self.links.insert(handle, Arc::clone(&link));
+                self.touched.push(link);
+            }
+            Err(error) => {
+                shared.counters.ignored.add(1);
+                if let Some(transmit) = error.response {
+                    shared.socket.send(&transmit, &self.response);
+                }
+            }
+        }
+    }
+
+    fn run_timers(&mut self, shared: &Shared) -> bool {
+        let now = Instant::now();
+        let nanos = shared.wake.nanos(now);
+        if nanos < shared.next_due.load(Ordering::SeqCst) {
+            return false;
+        }
+        // From here on a connection that gets an earlier time lowers it again by itself.
+        shared.next_due.store(NEVER, Ordering::SeqCst);
+        for link in self.links.values() {
+            let due = link.due.load(Ordering::SeqCst);
+            if due > nanos {
+                shared.next_due.fetch_min(due, Ordering::SeqCst);
+                continue;
+            }
+            link.conn.lock().proto.handle_timeout(now);
+            if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, link)) {
+                self.touched.push(Arc::clone(link));
+            }
+        }
+        for node in self.due_dials(nanos) {
+            self.dial(shared, node, now);
+        }
+        self.run_membership(shared, now);
+        let due = self.members.values().map(|member| member.dial_at).min().unwrap_or(NEVER);
+        let silence = self.membership.timeout().map_or(NEVER, |at| shared.wake.nanos(at));
+        shared.next_due.fetch_min(due.min(silence), Ordering::SeqCst);
+        true
+    }
+
+    fn run_membership(&mut self, shared: &Shared, now: Instant) {
+        while let Some(action) = self.membership.poll(now) {
+            match action {
+                Action::Heartbeat(node) => self.heartbeat(node),
+                Action::Lost(node, loss) => self.lose(shared, node, loss.into()),
+            }
+        }
+    }
+
+    /// An acknowledgement shows as well as anything that this node is alive.
+    fn heartbeat(&mut self, node: NodeId) {
+        let Some(link) = self.members.get(&node).and_then(|member| member.peer.link()) else {
+            return;
+        };
+        let mut conn = link.conn.lock();
+        if let Role::Member(peer) = &conn.role
+            && conn.is_greeted
+        {
+            let signal = peer.session().acknowledgement();
+            conn.write_signal(&signal);
+        }
+        drop(conn);
+        self.touched.push(link);
+    }
+
+    fn due_dials(&self, now: Nanos) -> Vec<NodeId> {
+        let due = self.members.iter().filter(|(_, member)| member.dial_at <= now);
+        due.map(|(node, _)| *node).collect()
+    }
+
+    fn dial(&mut self, shared: &Shared, node: NodeId, now: Instant) {
+        let Some(member) = self.members.get_mut(&node) else { return };
+        member.dial_at = NEVER;
+        let addrs = &member.peer.addrs;
+        let Some(&remote) = addrs.get(member.attempts as usize % addrs.len().max(1)) else {
+            return;
+        };
+        member.attempts += 1;
+        let config = shared.settings.client(remote);
+        let name = tls::node_name(shared.cluster, node);
+        match self.endpoint.connect(now, config, remote, &name) {
+            Ok((handle, proto)) => {
+                let link = Link::new(handle, remote, proto, Role::Unknown(Some(node)));
+                let link = Arc::new(link);
+                self.links.insert(handle, Arc::clone(&link));
+                self.touched.push(link);
+            }
+            Err(error) => {
+                tracing::warn!(%node, addr = %remote, %error, "a node cannot be dialled");
+                self.redial(shared, node);
+            }
+        }
+    }
+
+    /// Dials again, the later the more often it was in vain.
+    pub(super) fn redial(&mut self, shared: &Shared, node: NodeId) {
+        let Some(member) = self.members.get_mut(&node) else { return };
+        if shared.dials(node) {
+            let doublings = member.attempts.saturating_sub(1).min(REDIAL_DOUBLINGS_MAX);
+            let pause = shared.config.timing.redial_interval * (1 << doublings);
+            let pause = if member.attempts == 0 { Duration::ZERO } else { pause };
+            member.dial_at = shared.wake.nanos(Instant::now() + pause);
+            shared.next_due.fetch_min(member.dial_at, Ordering::SeqCst);
+        }
+    }
+
+    fn add(&mut self, shared: &Shared, peer: Arc<Peer>) {
+        let node = peer.node;
+        if !self.membership.add(node, Instant::now()) {
+            tracing::warn!(%node, "a peer cannot be added: it is this node, or there are too many");
+            return;
+        }
+        let member = Member { peer, is_up: false, is_leaving: false, dial_at: NEVER, attempts: 0 };
+        self.members.insert(node, member);
+        // Membership has a new time to look after.
+        shared.next_due.store(0, Ordering::SeqCst);
+        if let Some(link) = self.early.remove(&node) {
+            self.attach(shared, &link, &mut link.conn.lock(), node);
+            self.touched.push(link);
+        } else {
+            self.redial(shared, node);
+        }
+    }
+
+    fn remove(&mut self, shared: &Shared, node: NodeId) {
+        let Some(member) = self.members.get_mut(&node) else { return };
+        member.is_leaving = true;
+        member.peer.leave();
+        match member.peer.link() {
+            Some(link) => self.touched.push(link),
+            None if member.is_up => {}
+            None => self.forget(shared, node, CloseCode::Left),
+        }
+    }
+
+    /// Gives a peer up.
+    pub(super) fn lose(&mut self, shared: &Shared, node: NodeId, reason: LostReason) {
+        let Some(member) = self.members.get(&node) else { return };
+        let is_leaving = member.is_leaving;
+        tracing::debug!(%node, %reason, "a peer is lost");
+        self.membership.handle_lost(node);
+        self.forget(shared, node, CloseCode::Refused);
+        if !is_leaving {
+            shared.handler.event(Event::PeerLost { node, reason });
+        }
+    }
+
+    /// Ends all that was between this node and a peer.
+    pub(super) fn forget(&mut self, shared: &Shared, node: NodeId, code: CloseCode) {
+        let Some(member) = self.members.remove(&node) else { return };
+        if code == CloseCode::Left {
+            self.membership.remove(node);
+        }
+        shared.drop_peer(&member.peer);
+        if let Some(link) = member.peer.replace_link(None) {
+            link.conn.lock().close(code, GIVEN_UP);
+            self.touched.push(link);
+        }
+        for link in self.links.values() {
+            let mut conn = link.conn.lock();
+            // An attempt to dial it.
+            if matches!(conn.role, Role::Unknown(Some(dialled)) if dialled == node) {
+                conn.close(code, GIVEN_UP);
+                self.touched.push(Arc::clone(link));
+            }
+        }
+        shared.left.notify_all();
+    }
+
+    /// Ends all connections at once.
+    pub(super) fn end(&mut self, shared: &Shared) {
+        for link in self.links.values() {
+            let mut conn = link.conn.lock();
+            if !matches!(conn.role, Role::Over) {
+                conn.close(CloseCode::Ended, "the node's endpoint ended");
+            }
+            shared.transmit(link, &mut conn);
+        }
+        for member in self.members.values() {
+            shared.drop_peer(&member.peer);
+            member.peer.replace_link(None);
+        }
+    }
+
+    /// Dials with other TLS settings than a member's.
+    #[cfg(test)]
+    pub(super) fn dial_with(
+        &mut self,
+        shared: &Shared,
+        tls: rustls::ClientConfig,
+        addr: std::net::SocketAddr,
+    ) {
+        let tls = quinn_proto::crypto::rustls::QuicClientConfig::try_from(tls);
+        let config = quinn_proto::ClientConfig::new(Arc::new(tls.expect("TLS settings")));
+        let (handle, proto) = self
+            .endpoint
+            .connect(Instant::now(), config, addr, tls::COORDINATOR_NAME)
+            .expect("an address");
+        let link = Arc::new(Link::new(handle, addr, proto, Role::Unknown(Some(NodeId(0)))));
+        self.links.insert(handle, Arc::clone(&link));
+        self.touched.push(link);
+        shared.wake.notify();
+    }
+
+    #[cfg(test)]
+    fn sever(&mut self, node: NodeId) {
+        let Some(link) = self.members.get(&node).and_then(|member| member.peer.link()) else {
+            return;
+        };
+        link.conn.lock().proto.close(Instant::now(), 99u32.into(), "cut".into());
+        self.touched.push(link);
+    }
+
+    /// Tells that somebody was turned away, unless that happens all the time.
+    pub(super) fn tell_refused(&mut self, shared: &Shared, link: &Link, reason: String) {
+        shared.counters.refused.add(1);
+        let second = shared.wake.nanos(Instant::now()) / 1_000_000_000;
+        if self.refusals.second != second {
+            self.refusals = Refusals { second, told: 0 };
+        }
+        self.refusals.told += 1;
+        if self.refusals.told <= REFUSALS_TOLD_MAX {
+            tracing::warn!(addr = %link.remote, reason, "a connection was refused");
+            shared.handler.event(Event::Refused { addr: link.remote, reason });
+        }
+    }
+}
