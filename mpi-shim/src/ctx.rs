@@ -13,6 +13,7 @@ use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::{AttachedBuffer, Communicator};
 use crate::handle::{HandleKind, Handles};
+use crate::host::tool::ToolState;
 use crate::port::{Header, Message, MpiPort, Payload};
 use crate::progress::Pulls;
 use crate::request::Request;
@@ -141,6 +142,8 @@ pub struct MpiCtx<P> {
     pub(crate) pulls: Pulls,
     /// Answers of other nodes that nobody has taken yet.
     pub(crate) answers: Vec<Message>,
+    /// The tool information interface.
+    pub(crate) tool: ToolState,
 }
 
 impl<P: MpiPort> MpiCtx<P> {
@@ -153,7 +156,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let mut comm_world =
             Communicator::new(CONTEXT_WORLD, everyone, rank, world.world_site().clone(), fatal);
         "MPI_COMM_WORLD".clone_into(&mut comm_world.name);
-        let alone = std::sync::Arc::new(Site::new(std::iter::once(0)));
+        let alone = std::sync::Arc::new(Site::new(std::iter::once(0), None));
         let mut comm_self = Communicator::new(CONTEXT_SELF, only(rank), 0, alone, fatal);
         "MPI_COMM_SELF".clone_into(&mut comm_self.name);
         Self {
@@ -183,6 +186,7 @@ impl<P: MpiPort> MpiCtx<P> {
             is_spread,
             pulls: Pulls::default(),
             answers: Vec::new(),
+            tool: ToolState::default(),
         }
     }
 

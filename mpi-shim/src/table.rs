@@ -55,7 +55,8 @@ pub struct FunctionInfo {
 /// `MPI_Name(a: Type, ..) = path;` names an `async fn(&mut Call<'_, T>, Type, ..) -> Result<()>`
 /// whose error goes to the communicator's error handler. With `ending` before the name the function
 /// returns `wasmtime::Result<Result<()>>`, so that it can also end the program; `real` and
-/// `aint` name a plain function that cannot fail and returns an `f64` or an `i32`.
+/// `aint` name a plain function that cannot fail and returns an `f64` or an `i32`; `tool` names a
+/// plain function whose error code goes to the caller without an error handler.
 macro_rules! host_functions {
     ($(
         $(#[doc = $doc:literal])*
@@ -120,6 +121,18 @@ macro_rules! host_function {
     ($linker:ident, aint, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {
         $crate::table::host_function!($linker, plain i32, $name($($arg: $ty),*) = $path)
     };
+    ($linker:ident, tool, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {{
+        #[allow(unused_imports, reason = "functions without arguments convert nothing")]
+        use $crate::table::Argument as _;
+        let function = |mut caller: wasmtime::Caller<'_, T>,
+                        $($arg: <$ty as $crate::table::Argument>::Wasm),*| -> i32 {
+            let result: std::result::Result<(), i32> =
+                $path(caller.data_mut().mpi(), $(<$ty>::from_wasm($arg)),*);
+            result.err().unwrap_or($crate::abi::MPI_SUCCESS)
+        };
+        $linker.func_wrap("mpi", stringify!($name), function)?;
+        $linker.func_wrap("mpi", concat!("P", stringify!($name)), function)?;
+    }};
     ($linker:ident, plain $value:ident, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {{
         #[allow(unused_imports, reason = "functions without arguments convert nothing")]
         use $crate::table::Argument as _;

@@ -16,6 +16,7 @@ mod pack;
 mod point_to_point;
 mod probe;
 mod status;
+pub(crate) mod tool;
 mod topology;
 
 use crate::call::MpiView;
@@ -42,6 +43,11 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     point_to_point::FUNCTIONS,
     probe::FUNCTIONS,
     status::FUNCTIONS,
+    tool::FUNCTIONS,
+    tool::category::FUNCTIONS,
+    tool::control::FUNCTIONS,
+    tool::event::FUNCTIONS,
+    tool::performance::FUNCTIONS,
     topology::FUNCTIONS,
 ];
 
@@ -65,6 +71,11 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> was
     point_to_point::add_to_linker(linker)?;
     probe::add_to_linker(linker)?;
     status::add_to_linker(linker)?;
+    tool::add_to_linker(linker)?;
+    tool::category::add_to_linker(linker)?;
+    tool::control::add_to_linker(linker)?;
+    tool::event::add_to_linker(linker)?;
+    tool::performance::add_to_linker(linker)?;
     topology::add_to_linker(linker)?;
     Ok(())
 }
