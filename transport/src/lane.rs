@@ -75,12 +75,16 @@ pub enum LaneError {
     /// The peer is another process than before, or has given this node up.
     #[error("the peer does not know this session any more: it was started anew or gave it up")]
     OtherSession,
+    /// The peer talks to what this node was before it gave the peer up: refuse the connection, so
+    /// that the peer learns it, and wait for the peer's new session.
+    #[error("this session is not the one that the peer talked to")]
+    FormerSession,
 }
 
 impl LaneError {
-    /// Whether a new connection can go on where this one stopped.
+    /// Whether only the connection is to be closed, and the session can go on with another one.
     pub fn is_resumable(&self) -> bool {
-        matches!(self, Self::Gap { .. } | Self::NoHello)
+        matches!(self, Self::Gap { .. } | Self::NoHello | Self::FormerSession)
     }
 }
 

@@ -26,5 +26,6 @@ pub use error::Error;
 pub use handler::{Event, Handler, LostReason};
 pub use id::{Lane, NodeId};
 pub use link::local::LocalNetwork;
+pub use link::sim::{Faults, SimNetwork};
 pub use payload::Payload;
 pub use tls::{Authority, ClusterId};

@@ -95,7 +95,7 @@ pub struct View {
 /// - Events: [`handle_hello`](Self::handle_hello), [`handle_heard`](Self::handle_heard),
 ///   [`handle_sent`](Self::handle_sent), [`handle_left`](Self::handle_left).
 /// - Then [`poll`](Self::poll) until it has nothing more, and again at
-///   [`timeout`](Self::timeout). Longer pauses than that are taken for a stop of this process.
+///   [`timeout`](Self::timeout). If nothing is called for much longer, this process was stopped.
 #[derive(Debug)]
 pub struct Membership {
     node: NodeId,
@@ -103,7 +103,8 @@ pub struct Membership {
     timing: Timing,
     epoch: u64,
     peers: BTreeMap<NodeId, Peer>,
-    polled: Option<Instant>,
+    /// When this process was last seen to run.
+    awake: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -116,12 +117,13 @@ struct Peer {
 impl Membership {
     /// A node without peers. `cluster` names the coordinator's run.
     pub fn new(node: NodeId, cluster: u64, timing: Timing) -> Self {
-        Self { node, cluster, timing, epoch: 0, peers: BTreeMap::new(), polled: None }
+        Self { node, cluster, timing, epoch: 0, peers: BTreeMap::new(), awake: None }
     }
 
     /// Adds a peer, or one anew that was lost or has left; a present one stays as it is.
     /// False if there are [`NODES_MAX`] already, or it is this node itself.
     pub fn add(&mut self, node: NodeId, now: Instant) -> bool {
+        self.forgive_pause(now);
         let is_present = self.peers.get(&node).is_some_and(Peer::is_alive);
         if is_present {
             return true;
@@ -130,7 +132,6 @@ impl Membership {
             return false;
         }
         self.peers.insert(node, Peer { state: State::Joining, heard: now, sent: now });
-        self.polled.get_or_insert(now);
         self.epoch += 1;
         true
     }
@@ -172,6 +173,7 @@ impl Membership {
 
     /// Something arrived from a peer.
     pub fn handle_heard(&mut self, node: NodeId, now: Instant) {
+        self.forgive_pause(now);
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.heard = peer.heard.max(now);
         if peer.state == State::Joining {
@@ -181,6 +183,7 @@ impl Membership {
 
     /// Something was sent to a peer: it needs no heartbeat for a while.
     pub fn handle_sent(&mut self, node: NodeId, now: Instant) {
+        self.forgive_pause(now);
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.sent = peer.sent.max(now);
         }
@@ -248,8 +251,9 @@ impl Membership {
 
     /// Silence of a time in which this process did not run is not the peers'.
     fn forgive_pause(&mut self, now: Instant) {
-        let Some(polled) = self.polled.replace(now) else { return };
-        let pause = now.saturating_duration_since(polled);
+        let awake = *self.awake.get_or_insert(now);
+        self.awake = Some(awake.max(now));
+        let pause = now.saturating_duration_since(awake);
         let usual = self.timing.heartbeat_interval;
         if pause <= 2 * usual {
             return;

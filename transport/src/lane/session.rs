@@ -137,10 +137,13 @@ impl Session {
     /// # Errors
     /// The peer cannot go on with this session: it is to be given up.
     pub fn handle_hello(&mut self, hello: &Hello) -> Result<(), LaneError> {
-        let is_known = self.peer_session.is_none_or(|known| known == hello.session);
         let knows_me = hello.peer_session == 0 || hello.peer_session == self.session;
-        if !is_known || !knows_me {
-            return Err(LaneError::OtherSession);
+        match self.peer_session {
+            Some(known) if known != hello.session || !knows_me => {
+                return Err(LaneError::OtherSession);
+            }
+            None if !knows_me => return Err(LaneError::FormerSession),
+            _ => {}
         }
         for (outgoing, next) in self.outgoing.iter_mut().zip(hello.next) {
             outgoing.resume(next)?;
@@ -264,6 +267,12 @@ impl Session {
     /// Bytes that were sent in a lane and are not known to have arrived, heads included.
     pub fn backlog_bytes(&self, lane: Lane) -> usize {
         self.outgoing[lane as usize].kept_bytes()
+    }
+
+    /// Whether the peer has never greeted. If it refuses a connection of such a session, it may
+    /// still know this node's former one; of any other, it has given this node up.
+    pub fn is_fresh(&self) -> bool {
+        self.peer_session.is_none()
     }
 
     /// Whether the peer has greeted on the present connection.

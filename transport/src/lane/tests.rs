@@ -124,6 +124,7 @@ fn liars_and_strangers_are_given_up() {
     assert_eq!(a.handle_hello(&hello(&mut session(9))), Err(LaneError::OtherSession));
     let stranger = Hello { peer_session: 9, ..hello(&mut b) };
     assert_eq!(a.handle_hello(&stranger), Err(LaneError::OtherSession));
+    assert_eq!(session(3).handle_hello(&hello(&mut b)), Err(LaneError::FormerSession));
     let (_, mut b) = pair();
     b.handle_frame(lane, 0, 0, Instant::now()).expect("the first");
     let earlier = LaneError::LeftEarlier { lane, said: 0, received: 1 };

@@ -62,6 +62,26 @@ fn a_peer_that_is_heard_of_stays() {
 }
 
 #[test]
+fn a_busy_sender_finds_a_dead_peer_as_soon_as_an_idle_one() {
+    let (mut members, start) = members();
+    greet(&mut members, start);
+    (0..49).for_each(|tenth| members.handle_sent(PEER, start + millis(100 * tenth)));
+    let found = run(&mut members, start, start + millis(60_000));
+    assert_eq!(found, [(millis(5000), Action::Lost(PEER, Loss::Silent(millis(5000))))]);
+}
+
+#[test]
+fn a_time_without_peers_is_no_pause() {
+    let (mut members, start) = members();
+    run(&mut members, start, start + millis(5000));
+    let later = start + millis(60_000);
+    assert!(members.add(PEER, later));
+    let found = run(&mut members, start, later + millis(5000));
+    let lost = Action::Lost(PEER, Loss::Unreachable(millis(5000)));
+    assert_eq!(found.last(), Some(&(millis(65_000), lost)));
+}
+
+#[test]
 fn a_peer_that_never_came_is_unreachable() {
     let (mut members, start) = members();
     let found = run(&mut members, start, start + millis(5000));
