@@ -167,7 +167,7 @@ impl Driver {
                 Command::Add(peer) => self.add(shared, peer),
                 Command::Remove(node) => self.remove(shared, node),
                 #[cfg(test)]
-                Command::Sever(node) => self.sever(node),
+                Command::Sever(node) => self.sever(shared, node),
             }
         }
         is_busy
@@ -444,13 +444,19 @@ impl Driver {
         shared.wake.notify();
     }
 
+    /// Forgets a connection without a word to the other side.
     #[cfg(test)]
-    fn sever(&mut self, node: NodeId) {
+    fn sever(&mut self, shared: &Shared, node: NodeId) {
         let Some(link) = self.members.get(&node).and_then(|member| member.peer.link()) else {
             return;
         };
-        link.conn.lock().proto.close(Instant::now(), 99u32.into(), "cut".into());
-        self.touched.push(link);
+        let peer = Arc::clone(&self.members[&node].peer);
+        link.conn.lock().role = Role::Over;
+        self.links.remove(&link.handle);
+        self.endpoint.handle_event(link.handle, quinn_proto::EndpointEvent::drained());
+        peer.drop_link(&link);
+        peer.session().handle_disconnected();
+        self.redial(shared, node);
     }
 
     /// Tells that somebody was turned away, unless that happens all the time.

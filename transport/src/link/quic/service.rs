@@ -172,7 +172,6 @@ impl Driver {
             self.outcomes.extend(before.map(Outcome::Replaced));
             return;
         };
-        member.attempts = 0;
         member.dial_at = NEVER;
         let peer = Arc::clone(&member.peer);
         conn.role = Role::Member(Arc::clone(&peer));
@@ -322,6 +321,7 @@ impl Driver {
     fn greeted(&mut self, shared: &Shared, conn: &mut Conn, peer: &Peer) {
         conn.is_greeted = true;
         let Some(member) = self.members.get_mut(&peer.node) else { return };
+        member.attempts = 0;
         if !std::mem::replace(&mut member.is_up, true) {
             shared.handler.event(Event::PeerUp(peer.node));
         }
@@ -386,6 +386,8 @@ impl Driver {
                         self.outcomes.push(Outcome::Lost(peer.node, LostReason::Ended));
                     }
                     Some(CloseCode::Refused) => self.lost_by_refusal(peer.node, reason),
+                    // The side that dials is done before the other has seen its certificate.
+                    _ if is_tls_failure(reason) => self.lost_by_refusal(peer.node, reason),
                     _ => self.broken(&peer, link),
                 }
             }

@@ -468,8 +468,10 @@ fn whoever_has_no_certificate_gets_nothing() {
     let authority = coordinator.link.shared.config.identity.authority.clone();
     let mut tls = tls::join_config(tls::fingerprint(&authority)).expect("a configuration");
     tls.alpn_protocols = vec![tls::MEMBER_PROTOCOL.to_vec()];
-    let identity = Authority::new().and_then(|other| other.issue(NodeId(1), HOUR));
-    let stranger = start_with(config(1, identity.expect("an identity"), quick()), None);
+    let other = Authority::new().expect("another authority");
+    let mut identity = other.issue(NodeId(1), HOUR).expect("an identity");
+    identity.authority = authority;
+    let stranger = start_with(config(1, identity, quick()), None);
     stranger.link.shared.driver.lock().dial_with(
         &stranger.link.shared,
         tls,
