@@ -42,6 +42,7 @@ pub use cluster::{
     Host, HostError, HostList, LocalCluster, MapBy, Node, NodeEnd, NodeSlots, NodeStatus,
     Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
 };
+pub use cluster::launcher;
 pub use error::Error;
 pub use faaslet::RankExit;
 pub use faasm_transport::NodeId;

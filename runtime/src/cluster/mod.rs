@@ -3,13 +3,14 @@
 //! Modules, lower ones first: `message` (what the two tell each other), `codec` (its bytes),
 //! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `node`, `coordinator`, `local` (a
 //! cluster inside one process), `hostfile` and `placement` (which hosts there are, and which rank goes
-//! where).
+//! where), `launcher` (how node processes get to their hosts).
 
 mod codec;
 mod coordinator;
 mod error;
 mod hostfile;
 mod inbox;
+pub mod launcher;
 mod local;
 mod message;
 mod node;
