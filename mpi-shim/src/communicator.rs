@@ -19,6 +19,8 @@ pub struct Communicator {
     pub group: Group,
     /// This process's rank in it.
     pub rank: u32,
+    /// Its seat at the site: its place among the members of its node.
+    pub seat: u32,
     /// Where its members meet for collectives.
     pub site: Arc<Seat>,
     /// Number of collectives this rank has entered here.
@@ -60,6 +62,7 @@ impl Communicator {
             context,
             group,
             rank,
+            seat: site.seat(rank),
             site: Arc::new(Seat(site)),
             meetings: 0,
             errhandler,
@@ -73,7 +76,7 @@ impl Communicator {
 
     /// Number of members.
     pub fn size(&self) -> u32 {
-        self.site.members()
+        self.site.communicator_size()
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use faasm_mpi_engine::collective::Contribution;
-use faasm_mpi_engine::error::MpiError;
+use faasm_mpi_engine::collective::cluster::Spread;
+use faasm_mpi_engine::error::{MpiError, Result};
+use faasm_mpi_engine::group::Group;
 
 /// What a member brings to a meeting.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub enum Arrival {
     Collective(Contribution),
     /// Anything else: the function's name and a value that the last member combines with the others'.
     Exchange(&'static str, Box<dyn Any + Send>),
+    /// The same at a site of a spread communicator: the value is encoded, for it travels.
+    Input(&'static str, Result<Box<[u8]>>),
 }
 
 /// What a member takes away from a meeting.
@@ -39,9 +43,14 @@ pub enum Outcome {
 ///
 /// Nothing is reset between meetings: counters go on counting, and a member knows the number of its
 /// meeting. What members on different workers write lies on different cache lines.
+///
+/// Only members that run on this node come to a site; each has a seat, in the order of their ranks.
+/// When the communicator has members on other nodes too, the last one to arrive leads this node's
+/// part of the operation, and releases the others when that is over.
 #[derive(Debug)]
 pub struct Site {
     members: u32,
+    elsewhere: Option<Box<Elsewhere>>,
     lanes: Box<[Lane]>,
     /// Lanes filled so far, over all meetings.
     filled: Padded<AtomicU64>,
@@ -52,6 +61,15 @@ pub struct Site {
     /// Twice the number of completed meetings, plus 1 if the last one has left outcomes.
     epoch: Padded<AtomicU64>,
     slots: Box<[Slot]>,
+}
+
+/// What a site knows of a communicator that has members on other nodes.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// On which node each member runs.
+    pub spread: Spread,
+    /// World ranks of the members that come to this site.
+    pub local: Group,
 }
 
 /// A value that shares its cache line, and the one fetched with it, with nothing else.
@@ -83,7 +101,9 @@ struct SlotContent {
 
 impl Site {
     /// A site for as many members as `workers` has items: for each the worker it was placed on.
-    pub fn new(workers: impl Iterator<Item = u32>) -> Self {
+    ///
+    /// With `elsewhere` these are the members of this node.
+    pub fn new(workers: impl Iterator<Item = u32>, elsewhere: Option<Elsewhere>) -> Self {
         let mut seen: Vec<u32> = Vec::new();
         let mut lanes: Vec<Lane> = Vec::new();
         let slots: Box<[Slot]> = workers
@@ -99,6 +119,7 @@ impl Site {
             .collect();
         Self {
             members: u32::try_from(slots.len()).expect("ranks are counted in 32 bits"),
+            elsewhere: elsewhere.map(Box::new),
             lanes: lanes.into(),
             filled: Padded::default(),
             has_arrivals: AtomicBool::new(false),
@@ -108,9 +129,32 @@ impl Site {
         }
     }
 
-    /// Number of members.
+    /// Number of members that come to this site.
     pub const fn members(&self) -> u32 {
         self.members
+    }
+
+    /// Number of members of the communicator.
+    #[inline]
+    pub fn communicator_size(&self) -> u32 {
+        match &self.elsewhere {
+            None => self.members,
+            Some(elsewhere) => elsewhere.spread.size() as u32,
+        }
+    }
+
+    /// What there is to know when the communicator has members on other nodes.
+    #[inline]
+    pub fn elsewhere(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_deref()
+    }
+
+    /// The seat of the member with this rank in the communicator, who runs on this node.
+    pub fn seat(&self, rank: u32) -> u32 {
+        match &self.elsewhere {
+            None => rank,
+            Some(elsewhere) => elsewhere.spread.seat(rank).unwrap_or(0),
+        }
     }
 
     /// Whether any member of the meeting under way brought something.

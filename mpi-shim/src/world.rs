@@ -8,9 +8,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use faasm_mpi_engine::collective::cluster::Spread;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::group::Group;
 
-use crate::site::Site;
+use crate::site::{Elsewhere, Site};
 use parts::Parts;
 use placement::Contexts;
 
@@ -72,8 +74,8 @@ impl World {
             nodes,
             contexts: Contexts::new(nodes, placement.this_node, CONTEXT_WORLD + 1),
             parts: Parts::default(),
+            world_site: site(&placement, &lanes, 0..size),
             placement,
-            world_site: Arc::new(Site::new(lanes.iter().copied())),
             lanes: lanes.into(),
             gatherings: Mutex::default(),
             gathered_sites: Mutex::default(),
@@ -95,10 +97,9 @@ impl World {
         &self.world_site
     }
 
-    /// A site for these members, given by world rank.
-    pub fn new_site(&self, members: impl Iterator<Item = u32>) -> Arc<Site> {
-        let lane = |rank: u32| self.lanes.get(rank as usize).copied().unwrap_or(0);
-        Arc::new(Site::new(members.map(lane)))
+    /// A site for those of these members, given by world rank, that run on this node.
+    pub fn new_site(&self, members: impl Iterator<Item = u32> + Clone) -> Arc<Site> {
+        site(&self.placement, &self.lanes, members)
     }
 
     /// Number of the node that `rank` runs on. The nodes of a job are numbered from 0.
@@ -243,6 +244,23 @@ impl World {
         }
         site
     }
+}
+
+/// A site for those of `members` that `placement` has on this node.
+fn site(
+    placement: &Placement,
+    lanes: &[u32],
+    members: impl Iterator<Item = u32> + Clone,
+) -> Arc<Site> {
+    let lane = |rank: u32| lanes.get(rank as usize).copied().unwrap_or(0);
+    let node = |rank: u32| placement.nodes.get(rank as usize).copied().unwrap_or(0);
+    let Some(spread) = Spread::new(members.clone().map(node), placement.this_node) else {
+        return Arc::new(Site::new(members.map(lane), None));
+    };
+    let local: Vec<u32> = members.filter(|rank| node(*rank) == placement.this_node).collect();
+    let lanes: Vec<u32> = local.iter().copied().map(lane).collect();
+    let local = Group::new(local).expect("a communicator has each rank once");
+    Arc::new(Site::new(lanes.into_iter(), Some(Elsewhere { spread, local })))
 }
 
 #[cfg(test)]

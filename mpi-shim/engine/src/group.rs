@@ -115,7 +115,7 @@ impl Group {
     }
 
     /// World ranks in the order of the group.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = u32> + Clone + '_ {
         (0..self.len()).map(|rank| self.world_rank(rank).expect("the rank is below the length"))
     }
 

@@ -11,10 +11,9 @@ use faasm_vm::GuestAddr;
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::MpiCtx;
-use crate::host::communicator::{Color, Made, exchange, install, split};
+use crate::host::communicator::{Color, Made, Maker, exchange, install, split};
 use crate::port::MpiPort;
 use crate::table::host_functions;
-use crate::world::World;
 
 host_functions! {
     /// A balanced shape for a number of processes. Section 8.5.2.
@@ -142,7 +141,7 @@ async fn cart_create<T: MpiView>(
     let communicator = call.mpi().comm(comm)?;
     let (parent, size) = (communicator.group.clone(), communicator.size());
     let input = described(call, ndims, (dims, periods), size);
-    let combine = |world: &_, grids: Vec<Cartesian>| place(world, &parent, &grids);
+    let combine = |maker: &mut Maker<'_>, grids: Vec<Cartesian>| place(maker, &parent, &grids);
     let output = exchange(call, comm, input, combine).await?;
     let (made, topology) = output;
     put_grid(call, comm, made, topology, ("comm_cart", comm_cart))
@@ -150,7 +149,7 @@ async fn cart_create<T: MpiView>(
 
 /// The first members make the grid, in their order: ranks in one process are equally far apart.
 fn place(
-    world: &World,
+    maker: &mut Maker<'_>,
     parent: &Group,
     grids: &[Cartesian],
 ) -> Result<Vec<(Option<Made>, Cartesian)>> {
@@ -166,7 +165,7 @@ fn place(
         return Err(MpiError::argument(ErrorClass::NotSame, "dims", detail));
     }
     let size = grid.size();
-    let made = Made::new(world, Group::new(parent.iter().take(size).collect())?)?;
+    let made = maker.make(Group::new(parent.iter().take(size).collect())?)?;
     let member = |rank: usize| (rank < size).then(|| made.at(rank as u32));
     Ok((0..grids.len()).map(|rank| (member(rank), grid.clone())).collect())
 }
@@ -247,7 +246,7 @@ async fn cart_sub<T: MpiView>(
         Ok((_, color)) => Ok(*color),
         Err(error) => Err(error.clone()),
     };
-    let combine = |world: &_, colors: Vec<Color>| split(world, &parent, &colors);
+    let combine = |maker: &mut Maker<'_>, colors: Vec<Color>| split(maker, &parent, &colors);
     let made = exchange(call, comm, input, combine).await?;
     let (topology, _) = slice?;
     put_grid(call, comm, made, topology, ("newcomm", newcomm))

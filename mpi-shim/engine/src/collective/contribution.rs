@@ -191,6 +191,17 @@ impl Contribution {
     }
 }
 
+impl Contribution {
+    /// Type of the elements that the member puts into a reduction.
+    pub fn element(&self) -> Option<&Datatype> {
+        match (&self.send, &self.recv) {
+            (_, Side::Vector(vector)) => Some(&vector.datatype),
+            (Side::Buffer(buffer), _) | (_, Side::Buffer(buffer)) => Some(&buffer.datatype),
+            _ => None,
+        }
+    }
+}
+
 /// Elements at an address of one member.
 #[derive(Copy, Clone, Debug)]
 pub struct Operand<'a> {

@@ -9,6 +9,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 use faasm_vm::{GuestAddr, GuestMemory};
 
+use super::leader::lead;
 use super::meeting::Meeting;
 use crate::call::{Call, MpiView};
 use crate::ctx::engine_fault;
@@ -36,6 +37,10 @@ pub(super) async fn collective<T: MpiView>(
     if !meeting.is_last {
         meeting.wait(call).await;
         return Ok(meeting.outcome().map(|_| ()));
+    }
+    if meeting.site.elsewhere().is_some() {
+        Box::pin(lead(call, &meeting, user)).await?;
+        return Ok(meeting.release(call).and_then(|()| meeting.outcome().map(|_| ())));
     }
     let failures = match arrivals(call.function, &meeting.site) {
         Err(failures) => failures,
@@ -70,7 +75,7 @@ fn arrivals(
         match site.take_arrival(member) {
             Arrival::Collective(contribution) => contributions.push(contribution),
             Arrival::Barrier => other = Some((member, Kind::Barrier.name())),
-            Arrival::Exchange(name, _) => other = Some((member, name)),
+            Arrival::Exchange(name, _) | Arrival::Input(name, _) => other = Some((member, name)),
         }
     }
     match other {
@@ -95,7 +100,7 @@ pub(super) fn check_barrier(function: &'static str, site: &Site) {
     let other = (0..site.members()).find_map(|member| match site.take_arrival(member) {
         Arrival::Barrier => None,
         Arrival::Collective(contribution) => Some((member, contribution.kind.name())),
-        Arrival::Exchange(name, _) => Some((member, name)),
+        Arrival::Exchange(name, _) | Arrival::Input(name, _) => Some((member, name)),
     });
     if let Some((member, name)) = other {
         for each in 0..site.members() {
@@ -267,10 +272,10 @@ impl Scratches {
     }
 }
 
-/// The memories of a communicator's members.
-struct Everyone<'a, P> {
-    port: &'a P,
-    group: &'a Group,
+/// The memories of a communicator's members on this node.
+pub(super) struct Everyone<'a, P> {
+    pub(super) port: &'a P,
+    pub(super) group: &'a Group,
 }
 
 impl<P: MpiPort> Everyone<'_, P> {

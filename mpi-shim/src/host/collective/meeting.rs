@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
-use faasm_mpi_engine::error::Result;
+use faasm_mpi_engine::collective::cluster::{Brought, Concluded};
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 
+use super::leader::{Leader, lead, take_all};
 use crate::call::{Call, MpiView};
 use crate::communicator::Seat;
 use crate::port::{MpiPort, Pending};
 use crate::site::{Arrival, Outcome, Site};
+use crate::world::World;
 
 /// One member's part in a meeting.
 #[derive(Clone, Debug)]
 pub(super) struct Meeting {
     pub(super) site: Arc<Seat>,
-    comm: i32,
-    member: u32,
-    context: u32,
+    pub(super) comm: i32,
+    pub(super) seat: u32,
+    pub(super) context: u32,
     /// Number of the meeting at its site.
-    number: u64,
+    pub(super) number: u64,
     /// All others have arrived before.
     pub(super) is_last: bool,
 }
@@ -32,12 +35,12 @@ impl Meeting {
     ) -> Result<Self> {
         let communicator = call.mpi().comm_mut(comm)?;
         communicator.meetings += 1;
-        let (number, member, context) =
-            (communicator.meetings, communicator.rank, communicator.context);
+        let (number, seat, context) =
+            (communicator.meetings, communicator.seat, communicator.context);
         let site = communicator.site.clone();
-        bring(&site, member);
-        let is_last = site.arrive(member, number);
-        Ok(Self { site, comm, member, context, number, is_last })
+        bring(&site, seat);
+        let is_last = site.arrive(seat, number);
+        Ok(Self { site, comm, seat, context, number, is_last })
     }
 
     /// Waits for the last member to release the others.
@@ -52,6 +55,10 @@ impl Meeting {
     pub(super) fn release<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
         self.site.release(self.number);
         let mpi = call.mpi();
+        if let Some(elsewhere) = self.site.elsewhere() {
+            mpi.port.wake_group(&elsewhere.local);
+            return Ok(());
+        }
         let group = mpi.comm(self.comm)?.group.clone();
         mpi.port.wake_group(&group);
         Ok(())
@@ -62,7 +69,7 @@ impl Meeting {
         if !self.site.has_outcomes() {
             return Ok(Outcome::Done);
         }
-        match self.site.take_outcome(self.member) {
+        match self.site.take_outcome(self.seat) {
             Outcome::Failed(error) => Err(error),
             outcome => Ok(outcome),
         }
@@ -73,7 +80,12 @@ impl Meeting {
 pub(crate) async fn barrier<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<()> {
     let meeting = Meeting::enter(call, comm, |_, _| {})?;
     if meeting.is_last {
-        super::execution::check_barrier(call.function, &meeting.site);
+        if meeting.site.elsewhere().is_some() {
+            // A barrier has no operator that could end the program.
+            Box::pin(lead(call, &meeting, None)).await.map_err(unexpected_end)?;
+        } else {
+            super::execution::check_barrier(call.function, &meeting.site);
+        }
         meeting.release(call)?;
     } else {
         meeting.wait(call).await;
@@ -96,4 +108,101 @@ pub(crate) async fn meet<T: MpiView>(
         meeting.wait(call).await;
     }
     meeting.outcome()
+}
+
+/// What entering a meeting of a communicator that is spread over nodes leads to.
+pub(crate) enum Entered {
+    /// Another member led, and left this one its outcome.
+    Over(Outcome),
+    /// This member leads its node: it confers with the other nodes and calls [`Gathering::end`].
+    Leads(Gathering),
+}
+
+/// The members of this node at a meeting whose last one is to lead.
+pub(crate) struct Gathering(Meeting);
+
+/// As [`meet`] for a communicator that has members on other nodes.
+pub(crate) async fn gather<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    arrival: Arrival,
+) -> Result<Entered> {
+    let meeting = Meeting::enter(call, comm, |site, seat| site.bring(seat, arrival))?;
+    if meeting.is_last {
+        return Ok(Entered::Leads(Gathering(meeting)));
+    }
+    meeting.wait(call).await;
+    meeting.outcome().map(Entered::Over)
+}
+
+impl Gathering {
+    /// Takes what the members of this node brought to the leaders of the other nodes.
+    pub(crate) async fn confer<'c, 'a, T: MpiView>(
+        &self,
+        call: &'c mut Call<'a, T>,
+    ) -> Result<(Conference<'c, 'a, T>, Result<Vec<Box<[u8]>>>)> {
+        let leader = Leader::begin(call, &self.0).await;
+        let leader = leader.ok_or_else(|| unexpected_end("the communicator has one node"))?;
+        let mut conference = Conference { leader, site: self.0.site.clone() };
+        let inputs = conference.inputs(take_all(&self.0.site)).await;
+        Ok((conference, inputs))
+    }
+
+    /// Releases the members, who have their outcomes; gives this one's.
+    pub(crate) fn end<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<Outcome> {
+        self.0.release(call)?;
+        self.0.outcome()
+    }
+}
+
+/// The leaders of all nodes telling each other something.
+pub(crate) struct Conference<'c, 'a, T: MpiView> {
+    leader: Leader<'c, 'a, T>,
+    site: Arc<Seat>,
+}
+
+impl<T: MpiView> Conference<'_, '_, T> {
+    /// The site whose members wait.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Nothing more will be said.
+    pub(crate) async fn end(self) -> Result<()> {
+        self.leader.end().await.map_err(unexpected_end)
+    }
+
+    /// What the ranks of the job share.
+    pub(crate) fn world(&mut self) -> Arc<World> {
+        self.leader.call().mpi().port.world().clone()
+    }
+
+    /// Tells the other nodes `input`; gives what each node said, in the order of their lowest
+    /// members.
+    pub(crate) async fn tell(&mut self, input: Result<Box<[u8]>>) -> Result<Vec<Box<[u8]>>> {
+        let name = self.leader.call().function;
+        let rest = (1..self.site.members()).map(|_| Ok(Box::default()));
+        let inputs = std::iter::once(input).chain(rest);
+        let brought = inputs.map(|input| Brought::Input(name, input)).collect();
+        let mut told = self.inputs(brought).await?;
+        let Some(elsewhere) = self.site.elsewhere() else { return Ok(Vec::new()) };
+        let spread = &elsewhere.spread;
+        let first = |node| spread.members(node)[0] as usize;
+        Ok((0..spread.nodes()).map(|node| std::mem::take(&mut told[first(node)])).collect())
+    }
+
+    async fn inputs(&mut self, brought: Vec<Brought>) -> Result<Vec<Box<[u8]>>> {
+        match self.leader.run(brought).await.map_err(unexpected_end)? {
+            Concluded::Inputs(inputs) => Ok(inputs),
+            Concluded::Done(failures) => Err(failures.errors.into_iter().next().map_or_else(
+                || unexpected_end("other members called another function"),
+                |(_, error)| error,
+            )),
+        }
+    }
+}
+
+fn unexpected_end(why: impl std::fmt::Display) -> MpiError {
+    let detail = format!("an operation between nodes ended unexpectedly: {why}");
+    MpiError::new(ErrorClass::Intern, detail)
 }

@@ -1,13 +1,15 @@
-//! Collective communication (MPI-5.0 chapter 6) among ranks of one process.
+//! Collective communication (MPI-5.0 chapter 6).
 //!
 //! Members meet at their communicator's site; the last one to arrive executes the operation on all
 //! members' buffers, and releases the others. `functions` turns C arguments into contributions,
-//! `meeting` brings members together, `execution` is what the last one does.
+//! `meeting` brings members together, `execution` is what the last one does, `leader` what it does
+//! when there are members on other nodes.
 
 mod execution;
 mod functions;
+mod leader;
 mod meeting;
 
 pub(crate) use execution::mismatch;
 pub(super) use functions::{FUNCTIONS, add_to_linker};
-pub(crate) use meeting::{barrier, meet};
+pub(crate) use meeting::{Conference, Entered, barrier, gather, meet};

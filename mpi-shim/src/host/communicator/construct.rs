@@ -27,16 +27,73 @@ pub(crate) struct Made {
 /// Colour and key of `MPI_Comm_split`; no colour is `MPI_UNDEFINED`.
 pub(crate) type Color = (Option<i32>, i32);
 
-impl Made {
+/// Makes the communicators of one call.
+#[derive(Debug)]
+pub(crate) struct Maker<'a> {
+    world: &'a World,
+    contexts: Contexts,
+}
+
+/// Where the contexts come from.
+#[derive(Debug)]
+enum Contexts {
+    /// This node makes the communicators alone.
+    Fresh,
+    /// None are given yet: the nodes that will give them, in the order of the communicators.
+    Counted(Vec<u32>),
+    /// Those that all nodes have agreed on, the last one first.
+    Agreed(Vec<u32>),
+}
+
+impl<'a> Maker<'a> {
+    /// Makes communicators whose members all run on this node.
+    pub(crate) const fn fresh(world: &'a World) -> Self {
+        Self { world, contexts: Contexts::Fresh }
+    }
+
+    /// Only finds out which communicators are made; their contexts are not valid.
+    pub(crate) const fn counting(world: &'a World) -> Self {
+        Self { world, contexts: Contexts::Counted(Vec::new()) }
+    }
+
+    /// Makes communicators with these contexts.
+    pub(crate) fn agreed(world: &'a World, mut contexts: Vec<u32>) -> Self {
+        contexts.reverse();
+        Self { world, contexts: Contexts::Agreed(contexts) }
+    }
+
+    /// For each communicator that was counted, the node that gives it a context: that of its first
+    /// member.
+    pub(crate) fn into_owners(self) -> Vec<u32> {
+        match self.contexts {
+            Contexts::Counted(owners) => owners,
+            Contexts::Fresh | Contexts::Agreed(_) => Vec::new(),
+        }
+    }
+
     /// A new communicator of `group`, seen by its rank 0.
     ///
     /// # Errors
     /// `MPI_ERR_NO_MEM` when no context is left.
-    pub(crate) fn new(world: &World, group: Group) -> Result<Self> {
-        let (context, site) = (world.new_context()?, world.new_site(group.iter()));
-        Ok(Self { context, group, rank: 0, site })
+    pub(crate) fn make(&mut self, group: Group) -> Result<Made> {
+        let context = match &mut self.contexts {
+            Contexts::Fresh => self.world.new_context()?,
+            Contexts::Counted(owners) => {
+                let first = group.world_rank(0).map(|rank| self.world.node(rank));
+                owners.push(first.unwrap_or(0));
+                owners.len() as u32
+            }
+            Contexts::Agreed(contexts) => contexts.pop().ok_or_else(|| {
+                let detail = "more communicators are made than the nodes have agreed on";
+                MpiError::new(ErrorClass::Intern, detail)
+            })?,
+        };
+        let site = self.world.new_site(group.iter());
+        Ok(Made { context, group, rank: 0, site })
     }
+}
 
+impl Made {
     /// The same communicator as the member with `rank` sees it.
     pub(crate) fn at(&self, rank: u32) -> Self {
         Self { rank, ..self.clone() }
@@ -64,15 +121,19 @@ pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Res
 }
 
 /// `MPI_Comm_dup`: everybody in the same order.
-pub(crate) fn duplicate(world: &World, parent: &Group) -> Result<Vec<Made>> {
-    let made = Made::new(world, parent.clone())?;
-    Ok((0..made.site.members()).map(|rank| made.at(rank)).collect())
+pub(crate) fn duplicate(maker: &mut Maker<'_>, parent: &Group) -> Result<Vec<Made>> {
+    let made = maker.make(parent.clone())?;
+    Ok((0..parent.len() as u32).map(|rank| made.at(rank)).collect())
 }
 
 /// `MPI_Comm_split`: one communicator for each colour, in the order of the keys and then ranks.
 ///
 /// Cost: a sort of the members.
-pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Result<Vec<Option<Made>>> {
+pub(crate) fn split(
+    maker: &mut Maker<'_>,
+    parent: &Group,
+    colors: &[Color],
+) -> Result<Vec<Option<Made>>> {
     let mut members: BTreeMap<i32, Vec<(i32, usize)>> = BTreeMap::new();
     for (rank, (color, key)) in colors.iter().enumerate() {
         if let Some(color) = color {
@@ -84,7 +145,7 @@ pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Result<V
         chosen.sort_unstable();
         let ranks = chosen.iter().filter_map(|(_, rank)| parent.world_rank(*rank)).collect();
         let group = Group::new(ranks).expect("each member has one colour");
-        let made = Made::new(world, group)?;
+        let made = maker.make(group)?;
         for (new_rank, (_, rank)) in (0..).zip(chosen.iter()) {
             outputs[*rank] = Some(made.at(new_rank));
         }
@@ -96,7 +157,11 @@ pub(crate) fn split(world: &World, parent: &Group, colors: &[Color]) -> Result<V
 ///
 /// # Errors
 /// `MPI_ERR_NOT_SAME` when members of a group did not all give that group.
-pub(crate) fn create(world: &World, parent: &Group, groups: &[Group]) -> Result<Vec<Option<Made>>> {
+pub(crate) fn create(
+    maker: &mut Maker<'_>,
+    parent: &Group,
+    groups: &[Group],
+) -> Result<Vec<Option<Made>>> {
     let mut made: BTreeMap<u32, Made> = BTreeMap::new();
     let mut outputs = vec![None; groups.len()];
     for (member, group) in groups.iter().enumerate() {
@@ -104,7 +169,7 @@ pub(crate) fn create(world: &World, parent: &Group, groups: &[Group]) -> Result<
         let (Some(rank), Some(first)) = (own, group.world_rank(0)) else { continue };
         let new = match made.entry(first) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Made::new(world, group.clone())?),
+            Entry::Vacant(entry) => entry.insert(maker.make(group.clone())?),
         };
         if new.group != *group {
             let detail = format!("rank {member} gave another group than the rest of its group");
@@ -156,7 +221,7 @@ mod tests {
     fn a_split_orders_by_key_and_then_by_rank() {
         let (world, parent) = worlds(5);
         let colors = [(Some(1), 9), (Some(0), 0), (Some(1), -3), (None, 0), (Some(1), 9)];
-        let made = split(&world, &parent, &colors).expect("contexts are left");
+        let made = split(&mut Maker::fresh(&world), &parent, &colors).expect("contexts are left");
         let expected = vec![2, 0, 4];
         assert_eq!(listed(&made[0]), Some((expected.clone(), 1)));
         assert_eq!(listed(&made[1]), Some((vec![1], 0)));
@@ -172,13 +237,15 @@ mod tests {
         let (world, parent) = worlds(4);
         let group = |ranks: &[u32]| Group::new(ranks.to_vec()).expect("distinct ranks");
         let (a, b, none) = (group(&[2, 0]), group(&[1]), Group::empty());
-        let made = create(&world, &parent, &[a.clone(), b.clone(), a.clone(), none.clone()]);
+        let mut maker = Maker::fresh(&world);
+        let made = create(&mut maker, &parent, &[a.clone(), b.clone(), a.clone(), none.clone()]);
         let made = made.expect("consistent");
         assert_eq!(listed(&made[0]), Some((vec![2, 0], 1)));
         assert_eq!(listed(&made[1]), Some((vec![1], 0)));
         assert_eq!(listed(&made[3]), None);
-        let class =
-            |groups: &[Group]| create(&world, &parent, groups).err().map(|error| error.class);
+        let class = |groups: &[Group]| {
+            create(&mut Maker::fresh(&world), &parent, groups).err().map(|error| error.class)
+        };
         let reversed = group(&[0, 2]);
         let different = Some(ErrorClass::NotSame);
         assert_eq!(class(&[a.clone(), b.clone(), group(&[2, 1]), none.clone()]), different);

@@ -10,6 +10,7 @@
 
 mod construct;
 mod exchange;
+mod wire;
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ use crate::port::{Message, MpiPort, Payload, Pending};
 use crate::site::Site;
 use crate::table::host_functions;
 
-pub(crate) use construct::{Color, Made, install, split};
+pub(crate) use construct::{Color, Made, Maker, install, split};
 pub(crate) use exchange::exchange;
 
 host_functions! {
@@ -161,9 +162,9 @@ async fn dup<T: MpiView>(
         Ok(inherited) => Ok(inherited),
     };
     let input = prepared.as_ref().map(|_| ()).map_err(Clone::clone);
-    let made = exchange(call, comm, input, |world, inputs| {
+    let made = exchange(call, comm, input, |maker, inputs: Vec<()>| {
         debug_assert_eq!(inputs.len(), parent.len(), "every member brings an input");
-        construct::duplicate(world, &parent)
+        construct::duplicate(maker, &parent)
     })
     .await;
     match (prepared, made) {
@@ -295,7 +296,8 @@ async fn comm_create<T: MpiView>(
 ) -> Result<()> {
     let parent = call.mpi().comm(comm)?.group.clone();
     let input = subgroup(call.mpi(), &parent, handle);
-    let combine = |world: &_, groups: Vec<Group>| construct::create(world, &parent, &groups);
+    let combine =
+        |maker: &mut Maker<'_>, groups: Vec<Group>| construct::create(maker, &parent, &groups);
     let made = exchange(call, comm, input, combine).await?;
     put_made(call, comm, made, newcomm)
 }
@@ -351,7 +353,7 @@ async fn comm_split<T: MpiView>(
 ) -> Result<()> {
     let parent = call.mpi().comm(comm)?.group.clone();
     let input = construct::color(color, key);
-    let combine = |world: &_, colors: Vec<Color>| split(world, &parent, &colors);
+    let combine = |maker: &mut Maker<'_>, colors: Vec<Color>| split(maker, &parent, &colors);
     let made = exchange(call, comm, input, combine).await?;
     put_made(call, comm, made, newcomm)
 }
@@ -371,7 +373,7 @@ async fn comm_split_type<T: MpiView>(
     let node = world.node(parent.world_rank(rank as usize).unwrap_or_default());
     let color = hints.and_then(|hints| resource(split_type, (rank, node), &hints));
     let input = color.map(|color| (split_type, (color, key)));
-    let made = exchange(call, comm, input, |world, inputs: Vec<(i32, Color)>| {
+    let made = exchange(call, comm, input, |maker, inputs: Vec<(i32, Color)>| {
         let given = |(kind, _): &&(i32, Color)| *kind != abi::MPI_UNDEFINED;
         let first = inputs.iter().find(given).map(|(kind, _)| *kind);
         if let Some(other) = inputs.iter().filter(given).find(|(kind, _)| Some(*kind) != first) {
@@ -379,7 +381,7 @@ async fn comm_split_type<T: MpiView>(
             return Err(MpiError::argument(ErrorClass::NotSame, "split_type", detail));
         }
         let colors: Vec<Color> = inputs.into_iter().map(|(_, color)| color).collect();
-        split(world, &parent, &colors)
+        split(maker, &parent, &colors)
     })
     .await?;
     put_made(call, comm, made, newcomm)
