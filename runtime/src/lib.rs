@@ -37,12 +37,13 @@ mod runtime;
 mod scheduler;
 mod worker;
 
-pub use cluster::{
-    AppDemand, Cluster, ClusterApp, ClusterDir, ClusterError, ClusterJob, ClusterStatus, EdgeError,
-    Host, HostError, HostList, LocalCluster, MapBy, Node, NodeEnd, NodeSlots, NodeStatus,
-    Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
-};
 pub use cluster::launcher;
+pub use cluster::{
+    AppDemand, Cluster, ClusterApp, ClusterDir, ClusterError, ClusterJob, ClusterOptions,
+    ClusterStatus, EdgeError, Host, HostError, HostList, JoinOptions, LocalCluster, MapBy, Node,
+    NodeEnd, NodeSlots, NodeStatus, Placement, PlacementError, PlacementRules, PlacementView,
+    RankBy, Topology, place,
+};
 pub use error::Error;
 pub use faaslet::RankExit;
 pub use faasm_transport::NodeId;

@@ -35,6 +35,19 @@ pub enum ClusterError {
         /// Why not.
         reason: String,
     },
+    /// An address cannot be found out.
+    #[error(
+        "{address} is no address that this machine knows: {cause}; check the name and the port"
+    )]
+    Address {
+        /// As given.
+        address: String,
+        /// What the resolver said.
+        cause: std::io::Error,
+    },
+    /// Nobody can join.
+    #[error("this cluster is inside one process, and no machine can join it")]
+    NotOpen,
     /// A path cannot be told to another machine.
     #[error("{} is no text that another machine could be told; rename the directory", path.display())]
     Path {

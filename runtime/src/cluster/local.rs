@@ -4,7 +4,6 @@ use faasm_transport::{Endpoint, LocalNetwork, NodeId};
 
 use super::coordinator::Cluster;
 use super::error::ClusterError;
-use super::inbox::NoServices;
 use super::node::{Node, NodeOptions};
 use crate::runtime::Runtime;
 
@@ -29,7 +28,7 @@ impl LocalCluster {
             let node = NodeId(number);
             cluster.admitted(node, std::net::Ipv4Addr::LOCALHOST.into());
             let options = NodeOptions { host: format!("node{number}"), ..NodeOptions::default() };
-            nodes.push(Node::start(runtime, options, NoServices, |handler| {
+            nodes.push(Node::start(runtime, options, |handler| {
                 Endpoint::local(&network, node, handler)
             })?);
         }

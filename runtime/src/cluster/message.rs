@@ -321,13 +321,6 @@ impl Prepare {
         }
         Ok(())
     }
-
-    /// For each rank the number of its node.
-    pub(crate) fn placement(&self) -> Vec<u32> {
-        let node = |block: &Block| self.nodes[block.node as usize].node;
-        let ranks = |block: &Block| std::iter::repeat_n(node(block), block.ranks as usize);
-        self.blocks.iter().flat_map(ranks).collect()
-    }
 }
 
 impl From<&StdinPolicy> for Stdin {

@@ -1,12 +1,15 @@
 //! Jobs over several nodes: a coordinator that spreads them and nodes that run their parts.
 //!
 //! Modules, lower ones first: `message` (what the two tell each other), `codec` (its bytes),
-//! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `node`, `coordinator`, `local` (a
-//! cluster inside one process), `hostfile` and `placement` (which hosts there are, and which rank goes
+//! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `data` and `planes` (what
+//! arrives for ranks), `node`, `coordinator`, `local` (a
+//! cluster inside one process), `access` (one on a network), `hostfile` and `placement` (which hosts there are, and which rank goes
 //! where), `launcher` (how node processes get to their hosts).
 
+mod access;
 mod codec;
 mod coordinator;
+mod data;
 mod error;
 mod hostfile;
 mod inbox;
@@ -16,7 +19,9 @@ mod message;
 mod node;
 mod output;
 mod placement;
+mod planes;
 
+pub use access::{ClusterOptions, JoinOptions};
 pub use coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus, NodeStatus};
 pub use error::ClusterError;
 pub use hostfile::{Host, HostError, HostList};

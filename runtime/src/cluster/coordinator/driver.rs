@@ -145,10 +145,7 @@ impl Driver {
                 self.awaiting.push((nodes, reply));
                 self.announce_nodes();
             }
-            Input::Admitted { node, address } => {
-                self.admitted.insert(node, address);
-                self.outbox.endpoint().add_peer(node, &[]);
-            }
+            Input::Admitted { node, address } => self.admit(node, address),
             Input::Gone { node, reason } => {
                 self.outbox.endpoint().remove_peer(node);
                 self.core.handle_lost(node, &reason, now);
@@ -159,6 +156,11 @@ impl Driver {
             Input::Leave { node } => self.outbox.send(node, &ToNode::Leave),
             Input::Stop => self.stop(),
         }
+    }
+
+    fn admit(&mut self, node: NodeId, address: std::net::IpAddr) {
+        self.admitted.insert(node, address);
+        self.outbox.endpoint().add_peer(node, &[]);
     }
 
     fn stop(&mut self) {
@@ -242,6 +244,10 @@ impl Driver {
                 self.core.handle_lost(*node, &reason.to_string(), now);
             }
             Event::PeerLeft(node) => self.core.handle_lost(*node, "it left the cluster", now),
+            Event::Admitted { node, host, addr } => {
+                tracing::debug!("{host} at {addr} has become {node}");
+                self.admit(*node, addr.ip());
+            }
             Event::Refused { addr, reason } => tracing::warn!("{addr} was turned away: {reason}"),
             _ => {}
         }

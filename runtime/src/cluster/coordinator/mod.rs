@@ -8,12 +8,13 @@ mod driver;
 mod front;
 mod spread;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use faasm_transport::{Endpoint, Handler, NodeId};
+use faasm_transport::{Admission, Endpoint, Handler, NodeId};
 use parking_lot::Mutex;
 
 use self::core::Submission;
@@ -35,11 +36,14 @@ use front::Streams;
 #[derive(Clone, Debug)]
 pub struct Cluster {
     inner: Arc<Inner>,
+    /// Who may join, if anybody.
+    admission: Option<Admission>,
 }
 
 #[derive(Debug)]
 struct Inner {
     inbox: flume::Sender<Input>,
+    address: Option<SocketAddr>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -134,12 +138,29 @@ impl Cluster {
         let (inbox, received) = flume::unbounded();
         let sorter: Sorter<NoServices, Input> = Sorter::new(inbox.clone(), NoServices);
         let endpoint = connect(Arc::new(sorter))?;
+        let address = endpoint.local_addr();
         let driver = Driver::new(Arc::new(Outbox::new(endpoint)));
         let thread = std::thread::Builder::new()
             .name("faasm-coordinate".to_owned())
             .spawn(move || driver.run(&received))
             .map_err(|cause| Error::Start { what: "coordinator's thread", cause })?;
-        Ok(Self { inner: Arc::new(Inner { inbox, thread: Mutex::new(Some(thread)) }) })
+        let inner = Inner { inbox, address, thread: Mutex::new(Some(thread)) };
+        Ok(Self { inner: Arc::new(inner), admission: None })
+    }
+
+    /// The same cluster, which machines can join.
+    pub(crate) fn with_admission(self, admission: Admission) -> Self {
+        Self { admission: Some(admission), ..self }
+    }
+
+    /// Who may join.
+    pub(crate) const fn admission(&self) -> Option<&Admission> {
+        self.admission.as_ref()
+    }
+
+    /// Where nodes find the coordinator; nowhere if it is inside one process.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.inner.address
     }
 
     /// Waits until there are so many nodes.

@@ -10,8 +10,10 @@ use super::NodeEnd;
 use super::fetch::Programs;
 use super::part::{PartStreams, ReadyPart, follow, prepare};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
+use crate::cluster::data::DataError;
 use crate::cluster::inbox::Input as Arrived;
 use crate::cluster::message::{Prepare, State, ToCoordinator, ToNode, Totals};
+use crate::cluster::planes::Planes;
 use crate::job::JobHandle;
 use crate::runtime::Runtime;
 
@@ -22,6 +24,8 @@ pub(super) enum Input {
     Arrived(Arrived),
     /// A part can start, or cannot.
     Prepared { job: u32, part: Box<Result<ReadyPart, String>> },
+    /// A peer sent something for a job that breaks the rules.
+    Broken { peer: NodeId, job: u32, error: DataError },
     /// All ranks of a part have ended, and the coordinator has been told.
     Over { job: u32 },
     /// Leave the cluster.
@@ -54,37 +58,38 @@ enum PartState {
     Over,
 }
 
+/// A node's ways to and from the others.
+#[derive(Clone, Debug)]
+pub(super) struct Links {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) planes: Planes,
+    /// Where the coordinator is, as this node knows it.
+    pub(super) coordinator: Option<SocketAddr>,
+}
+
 /// See the module's documentation.
 pub(super) struct Driver {
-    outbox: Arc<Outbox>,
+    links: Links,
     runtime: Runtime,
     programs: Arc<Programs>,
     inbox: flume::Sender<Input>,
     parts: HashMap<u32, Part>,
     /// Nodes with which links were made.
     peers: HashSet<NodeId>,
-    /// Where the coordinator is, as this node knows it.
-    coordinator: Option<SocketAddr>,
     draining: bool,
     end: Option<NodeEnd>,
 }
 
 impl Driver {
-    pub(super) fn new(
-        runtime: Runtime,
-        outbox: Arc<Outbox>,
-        inbox: flume::Sender<Input>,
-        coordinator: Option<SocketAddr>,
-    ) -> Self {
-        let programs = Arc::new(Programs::new(runtime.clone(), outbox.clone()));
+    pub(super) fn new(runtime: Runtime, links: Links, inbox: flume::Sender<Input>) -> Self {
+        let programs = Arc::new(Programs::new(runtime.clone(), links.outbox.clone()));
         Self {
-            outbox,
+            links,
             runtime,
             programs,
             inbox,
             parts: HashMap::new(),
             peers: HashSet::new(),
-            coordinator,
             draining: false,
             end: None,
         }
@@ -114,6 +119,11 @@ impl Driver {
             }
             Input::Arrived(Arrived::Peer(event)) => self.peer(event),
             Input::Prepared { job, part } => self.prepared(job, *part),
+            Input::Broken { peer, job, error } => {
+                let reason = format!("it sent what breaks the rules of job {job}: {error}");
+                tracing::error!("{peer} is not to be trusted: {reason}");
+                self.tell(&ToCoordinator::PeerLost { node: peer.0, reason });
+            }
             Input::Over { job } => {
                 if let Some(part) = self.parts.get_mut(&job) {
                     part.state = PartState::Over;
@@ -154,6 +164,7 @@ impl Driver {
             ToNode::End { job } => self.end_part(job),
             ToNode::Release { job } => {
                 self.end_part(job);
+                self.links.planes.close(job);
                 self.parts.remove(&job);
                 self.leave_if_drained();
             }
@@ -181,7 +192,7 @@ impl Driver {
         if let Err(wrong) = job.check() {
             return self.unready(number, format!("its description is wrong: {wrong}"));
         }
-        let this = self.outbox.endpoint().node();
+        let this = self.links.outbox.endpoint().node();
         let others = job.nodes.iter().filter(|peer| NodeId(peer.node) != this);
         let mut peers = Vec::new();
         for peer in others {
@@ -189,14 +200,14 @@ impl Driver {
             peers.push(node);
             if self.peers.insert(node) {
                 let addresses = self.reachable(&peer.addresses);
-                self.outbox.endpoint().add_peer(node, &addresses);
+                self.links.outbox.endpoint().add_peer(node, &addresses);
             }
         }
         self.parts.insert(number, Part { peers, state: PartState::Preparing });
         let (runtime, programs) = (self.runtime.clone(), self.programs.clone());
-        let (outbox, inbox) = (self.outbox.clone(), self.inbox.clone());
+        let (links, inbox) = (self.links.clone(), self.inbox.clone());
         let make_ready = move || {
-            let part = Box::new(prepare(&job, &runtime, &programs, &outbox));
+            let part = Box::new(prepare(&job, &runtime, &programs, &links));
             // The node is gone.
             let _ = inbox.send(Input::Prepared { job: number, part });
         };
@@ -209,7 +220,7 @@ impl Driver {
     /// Addresses of a peer. One that joined over the coordinator's loopback is reached where the
     /// coordinator is.
     fn reachable(&self, addresses: &[String]) -> Vec<SocketAddr> {
-        let coordinator = self.coordinator.map(|address| address.ip());
+        let coordinator = self.links.coordinator.map(|address| address.ip());
         let elsewhere = coordinator.filter(|ip| !ip.is_loopback());
         let address = |text: &String| {
             let address: SocketAddr = text.parse().ok()?;
@@ -224,7 +235,7 @@ impl Driver {
 
     fn unready(&mut self, job: u32, reason: String) {
         self.parts.remove(&job);
-        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Unready { job, reason });
+        self.tell(&ToCoordinator::Unready { job, reason });
     }
 
     fn prepared(&mut self, job: u32, result: Result<ReadyPart, String>) {
@@ -233,11 +244,14 @@ impl Driver {
         match (preparing, result) {
             (Some(part), Ok(ready)) => {
                 part.state = PartState::Ready(Box::new(ready));
-                self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Ready { job });
+                self.tell(&ToCoordinator::Ready { job });
             }
             (Some(_), Err(reason)) => self.unready(job, reason),
             // It was ended meanwhile.
-            (None, Ok(ready)) => ready.job.handle().kill(0),
+            (None, Ok(ready)) => {
+                ready.job.handle().kill(0);
+                self.links.planes.close(job);
+            }
             (None, Err(_)) => {}
         }
     }
@@ -256,7 +270,7 @@ impl Driver {
             // The node is gone.
             let _ = inbox.send(Input::Over { job });
         };
-        if let Err(cause) = follow(job, handle.clone(), self.outbox.clone(), over) {
+        if let Err(cause) = follow(job, handle.clone(), self.links.outbox.clone(), over) {
             handle.kill(0);
             tracing::error!(%cause, "no thread can be had for job {job}; check `ulimit -u`");
             return self.part_ended(job);
@@ -284,7 +298,7 @@ impl Driver {
 
     fn part_ended(&self, job: u32) {
         let totals = Totals::default();
-        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::PartEnded { job, totals });
+        self.tell(&ToCoordinator::PartEnded { job, totals });
     }
 
     fn answer(&self, job: u32, query: u32) {
@@ -293,7 +307,7 @@ impl Driver {
             return;
         };
         let states = handle.local_states().into_iter().map(State::from).collect();
-        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::States { job, query, states });
+        self.tell(&ToCoordinator::States { job, query, states });
     }
 
     fn peer(&mut self, event: Event) {
@@ -315,13 +329,17 @@ impl Driver {
     /// A job that needs this node and the lost one cannot go on; the coordinator decides that.
     fn lost(&mut self, node: NodeId, reason: String) {
         self.peers.remove(&node);
-        self.outbox.endpoint().remove_peer(node);
+        self.links.outbox.endpoint().remove_peer(node);
         let running =
             |part: &Part| part.peers.contains(&node) && !matches!(part.state, PartState::Over);
         if self.parts.values().any(running) {
             let message = ToCoordinator::PeerLost { node: node.0, reason };
-            self.outbox.send(NodeId::COORDINATOR, &message);
+            self.tell(&message);
         }
+    }
+
+    fn tell(&self, message: &ToCoordinator) {
+        self.links.outbox.send(NodeId::COORDINATOR, message);
     }
 
     fn leave_if_drained(&mut self) {
@@ -332,7 +350,7 @@ impl Driver {
     }
 
     fn leave(&mut self) {
-        self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Leaving);
+        self.tell(&ToCoordinator::Leaving);
         self.end = Some(NodeEnd::Left);
     }
 
@@ -342,6 +360,6 @@ impl Driver {
         for job in self.parts.keys().copied().collect::<Vec<_>>() {
             self.end_part(job);
         }
-        crate::cluster::inbox::leave(self.outbox.endpoint());
+        crate::cluster::inbox::leave(self.links.outbox.endpoint());
     }
 }

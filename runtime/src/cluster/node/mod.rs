@@ -14,11 +14,12 @@ use faasm_transport::{Endpoint, Handler, NodeId};
 
 use super::codec::Outbox;
 use super::error::ClusterError;
-use super::inbox::{OtherServices, Sorter};
+use super::inbox::Sorter;
 use super::message::{NodeInfo, ToCoordinator};
+use super::planes::Planes;
 use crate::error::Error;
 use crate::runtime::Runtime;
-use driver::{Driver, Input};
+use driver::{Driver, Input, Links};
 
 /// A node that runs; it leaves its cluster when this is dropped.
 #[derive(Debug)]
@@ -46,27 +47,28 @@ pub(crate) struct NodeOptions {
     pub(crate) host: String,
     /// Ranks that it offers to take.
     pub(crate) slots: Option<u32>,
-    /// Where the coordinator was found.
-    pub(crate) coordinator: Option<SocketAddr>,
-    /// Where other nodes reach this one, beside the address of its socket.
-    pub(crate) addresses: Vec<SocketAddr>,
+    /// Where the coordinator may be found.
+    pub(crate) coordinator: Vec<SocketAddr>,
 }
 
 impl Node {
     /// Starts a node whose ranks run on `runtime`; `connect` makes its endpoint for the given
-    /// handler. Messages of ranks go to `services`.
-    pub(crate) fn start<S: OtherServices>(
+    /// handler.
+    pub(crate) fn start(
         runtime: Runtime,
         options: NodeOptions,
-        services: S,
         connect: impl FnOnce(Arc<dyn Handler>) -> Result<Endpoint, faasm_transport::Error>,
     ) -> Result<Self, ClusterError> {
         let (inbox, received) = flume::unbounded();
-        let sorter: Sorter<S, Input> = Sorter::new(inbox.clone(), services);
+        let complaints = inbox.clone();
+        let planes = Planes::new(move |peer, job, error| {
+            // The node is gone.
+            let _ = complaints.send(Input::Broken { peer, job, error });
+        });
+        let sorter: Sorter<Planes, Input> = Sorter::new(inbox.clone(), planes.clone());
         let endpoint = connect(Arc::new(sorter))?;
-        let coordinator: Vec<SocketAddr> = options.coordinator.into_iter().collect();
-        endpoint.add_peer(NodeId::COORDINATOR, &coordinator);
-        let addresses = endpoint.local_addr().into_iter().chain(options.addresses);
+        endpoint.add_peer(NodeId::COORDINATOR, &options.coordinator);
+        let addresses = endpoint.local_addr().into_iter();
         let outbox = Arc::new(Outbox::new(endpoint.clone()));
         let hello = NodeInfo {
             host: options.host,
@@ -76,7 +78,9 @@ impl Node {
             addresses: addresses.map(|address| address.to_string()).collect(),
         };
         outbox.send(NodeId::COORDINATOR, &ToCoordinator::Hello(hello));
-        let driver = Driver::new(runtime, outbox, inbox.clone(), options.coordinator);
+        let coordinator = options.coordinator.first().copied();
+        let links = Links { outbox, planes, coordinator };
+        let driver = Driver::new(runtime, links, inbox.clone());
         let (end, ended) = flume::bounded(1);
         let run = move || {
             // The node may be waited for by nobody.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use faasm_mpi_shim::world::Placement;
 use faasm_transport::NodeId;
 
+use super::driver::Links;
 use super::fetch::Programs;
 use crate::cluster::codec::Outbox;
+use crate::cluster::data::DataPlane;
 use crate::cluster::message::{Prepare, Stdin, ToCoordinator, Totals};
 use crate::cluster::output::RemoteOutput;
 use crate::host::wasi::{Preopen, StdinStream};
@@ -37,8 +39,9 @@ pub(super) fn prepare(
     prepare: &Prepare,
     runtime: &Runtime,
     programs: &Programs,
-    outbox: &Arc<Outbox>,
+    links: &Links,
 ) -> Result<ReadyPart, String> {
+    let outbox = &links.outbox;
     let this = outbox.endpoint().node();
     let placement = placement(prepare, this)?;
     let output = Arc::new(RemoteOutput::new(outbox.clone(), prepare.job));
@@ -77,8 +80,10 @@ pub(super) fn prepare(
         timeout: None,
     };
     let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
-    let links = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);
-    let job = runtime.prepare(spec, Some((placement, links))).map_err(|error| error.to_string())?;
+    let ways = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);
+    let job = runtime.prepare(spec, Some((placement, ways))).map_err(|error| error.to_string())?;
+    // From the moment that the coordinator hears of it messages may come.
+    links.planes.open(prepare.job, DataPlane::new(job.shared().clone()));
     Ok(ReadyPart { job, streams: PartStreams { output, input } })
 }
 

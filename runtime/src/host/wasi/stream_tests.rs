@@ -38,7 +38,8 @@ fn nothing_is_taken_before_somebody_reads() {
     write(&input, b"for the shell");
     std::thread::sleep(Duration::from_millis(20));
     let state = stream.shared.state.lock();
-    assert!(state.input.is_some(), "no thread was started");
+    let is_untouched = matches!(state.source, Source::Descriptor { input: Some(_), .. });
+    assert!(is_untouched, "no thread was started");
     assert_eq!(state.end, 0);
 }
 
@@ -81,7 +82,10 @@ fn the_pump_ends_with_the_stream() {
     let (stream, input) = pipe();
     let mut reader = reader(&stream);
     assert_eq!(reader.ready(), Ok(StdinReady::Empty), "this starts the pump");
-    let wake = Arc::downgrade(&stream.shared.wake);
+    let wake = match &stream.shared.state.lock().source {
+        Source::Descriptor { wake, .. } => Arc::downgrade(wake),
+        other => panic!("{other:?}"),
+    };
     drop((reader, stream));
     for _ in 0..200 {
         if wake.upgrade().is_none() {
@@ -102,4 +106,27 @@ fn a_resumed_reader_of_a_stream_drops_what_comes_again() {
     drop(input);
     assert_eq!(read_all(&mut reader), b"ef");
     assert!(stream.shared.state.lock().chunks.is_empty());
+}
+
+#[test]
+fn a_stream_that_is_fed_asks_once_for_each_piece() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = asked.clone();
+    let stream = StdinStream::fed(false, move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut reader = reader(&stream);
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody has read");
+    for _ in 0..3 {
+        assert_eq!(reader.ready(), Ok(StdinReady::Empty));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    stream.feed(b"abc");
+    assert_eq!(reader.ready(), Ok(StdinReady::Bytes(3)));
+    let mut out = [0; 8];
+    assert_eq!((reader.take(&mut out), reader.ready()), (3, Ok(StdinReady::Empty)));
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    stream.feed(b"");
+    assert_eq!(reader.ready(), Ok(StdinReady::End));
 }

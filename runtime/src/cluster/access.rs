@@ -1,0 +1,241 @@
+//! Opening a cluster on a network, and joining one.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use faasm_transport::config::{Identity, Timing};
+use faasm_transport::{Admission, Authority, Build, Endpoint, EndpointConfig, NodeId, Token};
+use faasm_vm::ContentHash;
+
+use super::coordinator::Cluster;
+use super::error::ClusterError;
+use super::node::{Node, NodeOptions};
+use crate::runtime::Runtime;
+
+/// Bytes of the executable's beginning and end that tell builds apart.
+const BUILD_BYTES: u64 = 64 << 10;
+/// Heartbeats between the last sign of life of a node and its loss.
+const HEARTBEATS: u32 = 5;
+
+/// How a coordinator is opened.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Where nodes find it; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The file with the cluster's authority, made if it is not there; one that lives as long as
+    /// the coordinator if `None`.
+    pub authority: Option<PathBuf>,
+    /// A node from which nothing is heard for this long is lost. Default 5 s.
+    pub node_timeout: Duration,
+}
+
+impl ClusterOptions {
+    /// The defaults, listening at this address.
+    pub const fn new(listen: SocketAddr) -> Self {
+        Self { listen, authority: None, node_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// How a machine becomes a node.
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// Where the coordinator may be found, as `host:port`, tried in this order.
+    pub coordinator: Vec<String>,
+    /// The token, a secret.
+    pub token: String,
+    /// What the node is called; as its machine if `None`.
+    pub name: Option<String>,
+    /// Where other nodes reach it; at all addresses of the machine, any port, if `None`.
+    pub listen: Option<String>,
+    /// Ranks that it offers to take.
+    pub slots: Option<u32>,
+    /// A coordinator or node from which nothing is heard for this long is lost. Default 5 s.
+    pub node_timeout: Duration,
+    /// How long each address is tried.
+    pub patience: Duration,
+}
+
+impl JoinOptions {
+    /// The defaults, for a coordinator at one of these addresses.
+    pub fn new(coordinator: Vec<String>, token: impl Into<String>) -> Self {
+        Self {
+            coordinator,
+            token: token.into(),
+            name: None,
+            listen: None,
+            slots: None,
+            node_timeout: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Cluster {
+    /// Opens a cluster: from now on machines that have a token can join.
+    ///
+    /// # Errors
+    /// The address cannot be listened at, or the authority's file cannot be used.
+    pub fn open(options: &ClusterOptions) -> Result<Self, ClusterError> {
+        let authority = authority(options.authority.as_deref())?;
+        let identity = authority.issue(NodeId::COORDINATOR, OWN_LIFETIME)?;
+        let admission = Admission::new(authority, build());
+        let config = config(options.listen, NodeId::COORDINATOR, identity, options.node_timeout);
+        let admits = admission.clone();
+        let cluster = Self::start(|handler| Endpoint::admitting(config, admits, handler))?;
+        Ok(cluster.with_admission(admission))
+    }
+
+    /// Makes a token with which so many machines can join in this time. It is a secret: hand it over
+    /// in a file or through a pipe.
+    ///
+    /// # Errors
+    /// This cluster is inside one process, or too many tokens are open.
+    pub fn issue_token(&self, valid: Duration, uses: u32) -> Result<String, ClusterError> {
+        let admission = self.admission().ok_or(ClusterError::NotOpen)?;
+        Ok(admission.issue_token(valid, uses)?.reveal())
+    }
+
+    /// Attempts to join that were refused.
+    pub fn refused_count(&self) -> u64 {
+        self.admission().map_or(0, Admission::refused_count)
+    }
+}
+
+impl Node {
+    /// Joins a cluster, as a node whose ranks run on `runtime`.
+    ///
+    /// # Errors
+    /// The coordinator cannot be found or refuses; the error says why, and what to do.
+    pub fn join(runtime: Runtime, options: &JoinOptions) -> Result<Self, ClusterError> {
+        let token = Token::from_str(&options.token)?;
+        let coordinator = resolve_all(&options.coordinator)?;
+        let host = options.name.clone().unwrap_or_else(own_name);
+        let joined = faasm_transport::bootstrap::join(
+            &coordinator,
+            &token,
+            &build(),
+            &host,
+            options.patience,
+        )?;
+        let bind = match &options.listen {
+            Some(address) => resolve(address)?.first().copied().unwrap_or(ANY),
+            None => bind_towards(coordinator.first()),
+        };
+        let config = config(bind, joined.node, joined.identity, options.node_timeout);
+        let options = NodeOptions { host, slots: options.slots, coordinator };
+        Self::start(runtime, options, |handler| Endpoint::quic(config, handler))
+    }
+}
+
+fn config(
+    bind: SocketAddr,
+    node: NodeId,
+    identity: Identity,
+    node_timeout: Duration,
+) -> EndpointConfig {
+    let timing = Timing {
+        heartbeat_interval: node_timeout / HEARTBEATS,
+        lost_after: node_timeout,
+        ..Timing::default()
+    };
+    EndpointConfig { timing, ..EndpointConfig::new(bind, node, identity) }
+}
+
+/// The authority in a file, which is made if it is not there; without a file one for this time only.
+fn authority(path: Option<&Path>) -> Result<Authority, ClusterError> {
+    let Some(path) = path else { return Ok(Authority::new()?) };
+    if path.exists() {
+        return Ok(Authority::load(path)?);
+    }
+    let authority = Authority::new()?;
+    authority.save(path)?;
+    Ok(authority)
+}
+
+/// What tells this program from others: its version, and its executable's length, beginning (which
+/// holds the linker's build identifier) and end.
+pub(crate) fn build() -> Build {
+    let marks = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open("/proc/self/exe")?;
+        let length = file.metadata()?.len();
+        let mut bytes = length.to_le_bytes().to_vec();
+        file.by_ref().take(BUILD_BYTES).read_to_end(&mut bytes)?;
+        file.seek(SeekFrom::Start(length.saturating_sub(BUILD_BYTES)))?;
+        file.take(BUILD_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    // Without them the version alone must do.
+    let marks = marks().unwrap_or_default();
+    let hash = ContentHash::of(&marks).to_string();
+    Build::new(env!("CARGO_PKG_VERSION"), &hash[..16])
+}
+
+fn own_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn resolve(address: &str) -> Result<Vec<SocketAddr>, ClusterError> {
+    let failed = |cause| ClusterError::Address { address: address.to_owned(), cause };
+    Ok(address.to_socket_addrs().map_err(failed)?.collect())
+}
+
+/// All that can be resolved; an error if nothing can.
+fn resolve_all(addresses: &[String]) -> Result<Vec<SocketAddr>, ClusterError> {
+    let (mut found, mut failure) = (Vec::new(), None);
+    for address in addresses {
+        match resolve(address) {
+            Ok(more) => found.extend(more),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// Where a node listens that is not told: on this machine only if its coordinator is here, too.
+fn bind_towards(coordinator: Option<&SocketAddr>) -> SocketAddr {
+    match coordinator.map(SocketAddr::ip) {
+        Some(ip) if ip.is_loopback() => SocketAddr::new(ip, 0),
+        Some(IpAddr::V6(_)) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+        _ => ANY,
+    }
+}
+
+/// Any port on all addresses.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// The coordinator's own certificate lasts as long as any cluster does.
+const OWN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_is_the_same_each_time() {
+        assert_eq!(build(), build());
+        assert!(build().to_string().contains(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn a_node_listens_where_its_coordinator_is() {
+        let bind = |text: &str| bind_towards(Some(&text.parse().expect("an address"))).to_string();
+        assert_eq!(bind("127.0.0.1:7"), "127.0.0.1:0");
+        assert_eq!(bind("[::1]:7"), "[::1]:0");
+        assert_eq!(bind("10.0.0.1:7"), "0.0.0.0:0");
+        assert_eq!(bind("[fd00::1]:7"), "[::]:0");
+    }
+
+    #[test]
+    fn one_address_that_resolves_is_enough() {
+        let found = resolve_all(&["no such host:1".into(), "127.0.0.1:7".into()]);
+        assert_eq!(found.expect("one resolves").len(), 1);
+        let error = resolve_all(&["no such host:1".into()]).expect_err("none does");
+        assert!(error.to_string().contains("no such host:1"), "{error}");
+    }
+}
