@@ -158,3 +158,7 @@ impl<P: MpiPort> MpiCtx<P> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pull_tests.rs"]
+mod tests;
