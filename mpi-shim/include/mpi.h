@@ -559,6 +559,13 @@ MPI_ABI_DECLARE_(int, Finalize, (void))
 MPI_ABI_DECLARE_(int, Finalized, (int *flag))
 MPI_ABI_DECLARE_(int, Abort, (MPI_Comm comm, int errorcode))
 MPI_ABI_DECLARE_(int, Abi_get_version, (int *abi_major, int *abi_minor))
+MPI_ABI_DECLARE_(int, Abi_get_info, (MPI_Info *info))
+MPI_ABI_DECLARE_(int, Abi_get_fortran_info, (MPI_Info *info))
+MPI_ABI_DECLARE_(int, Abi_set_fortran_info, (MPI_Info info))
+MPI_ABI_DECLARE_(int, Abi_get_fortran_booleans, (int logical_size, void *logical_true, void *logical_false,
+    int *is_set))
+MPI_ABI_DECLARE_(int, Abi_set_fortran_booleans, (int logical_size, void *logical_true, void *logical_false))
+MPI_ABI_DECLARE_(int, Get_hw_resource_info, (MPI_Info *hw_info))
 MPI_ABI_DECLARE_(int, Get_version, (int *version, int *subversion))
 MPI_ABI_DECLARE_(int, Get_library_version, (char *version, int *resultlen))
 MPI_ABI_DECLARE_(int, Get_processor_name, (char *name, int *resultlen))
@@ -577,6 +584,9 @@ MPI_ABI_DECLARE_(int, Error_string, (int errorcode, char *string, int *resultlen
 MPI_ABI_DECLARE_(int, Add_error_class, (int *errorclass))
 MPI_ABI_DECLARE_(int, Add_error_code, (int errorclass, int *errorcode))
 MPI_ABI_DECLARE_(int, Add_error_string, (int errorcode, const char *string))
+MPI_ABI_DECLARE_(int, Remove_error_class, (int errorclass))
+MPI_ABI_DECLARE_(int, Remove_error_code, (int errorcode))
+MPI_ABI_DECLARE_(int, Remove_error_string, (int errorcode))
 MPI_ABI_DECLARE_(int, Comm_create_errhandler, (MPI_Comm_errhandler_function *comm_errhandler_fn,
     MPI_Errhandler *errhandler))
 MPI_ABI_DECLARE_(int, Comm_set_errhandler, (MPI_Comm comm, MPI_Errhandler errhandler))
@@ -586,6 +596,7 @@ MPI_ABI_DECLARE_(int, Errhandler_free, (MPI_Errhandler *errhandler))
 
 /* Info */
 MPI_ABI_DECLARE_(int, Info_create, (MPI_Info *info))
+MPI_ABI_DECLARE_(int, Info_create_env, (int argc, char *argv[], MPI_Info *info))
 MPI_ABI_DECLARE_(int, Info_set, (MPI_Info info, const char *key, const char *value))
 MPI_ABI_DECLARE_(int, Info_get, (MPI_Info info, const char *key, int valuelen, char *value, int *flag))
 MPI_ABI_DECLARE_(int, Info_get_string, (MPI_Info info, const char *key, int *buflen, char *value,

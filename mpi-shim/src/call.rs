@@ -163,6 +163,23 @@ impl<'a, T: MpiView> Call<'a, T> {
         Ok(bytes.chunks_exact(4).map(word).collect())
     }
 
+    /// Reads bytes of the guest.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when they are not inside the guest's memory.
+    pub fn read_bytes(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        len: usize,
+    ) -> Result<Vec<u8>> {
+        check_pointer(argument, addr, len)?;
+        let wrong = |fault: faasm_vm::GuestFault| {
+            MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
+        };
+        self.mpi().memory()?.read_vec(addr, len as u64).map_err(wrong)
+    }
+
     /// Reads `len` 64-bit integers (`MPI_Count`) of the guest.
     ///
     /// # Errors

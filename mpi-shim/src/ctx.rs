@@ -144,6 +144,16 @@ pub struct MpiCtx<P> {
     pub(crate) answers: Vec<Message>,
     /// The tool information interface.
     pub(crate) tool: ToolState,
+    /// Fortran's true and false, once the program told.
+    pub(crate) fortran_booleans: Option<FortranBooleans>,
+}
+
+/// Fortran's true and false, as `MPI_Abi_set_fortran_booleans` gave them.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct FortranBooleans {
+    pub(crate) bytes: usize,
+    pub(crate) yes: [u8; 16],
+    pub(crate) no: [u8; 16],
 }
 
 impl<P: MpiPort> MpiCtx<P> {
@@ -187,6 +197,7 @@ impl<P: MpiPort> MpiCtx<P> {
             pulls: Pulls::default(),
             answers: Vec::new(),
             tool: ToolState::default(),
+            fortran_booleans: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! A handler of the program lives while the guest holds a reference to it, which it gets by making
 //! it and by asking a communicator for it, and while a communicator uses it.
 
-use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::error::{ErrorClass, ErrorRegistry, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi;
@@ -24,6 +24,12 @@ host_functions! {
     ending fn MPI_Add_error_code(errorclass: i32, errorcode: GuestAddr) = add_error_code;
     /// Sets the text of an added code. Section 9.5.
     ending fn MPI_Add_error_string(errorcode: i32, string: GuestAddr) = add_error_string;
+    /// Removes an added class. Section 9.5.
+    ending fn MPI_Remove_error_class(errorclass: i32) = remove_error_class;
+    /// Removes an added code. Section 9.5.
+    ending fn MPI_Remove_error_code(errorcode: i32) = remove_error_code;
+    /// Removes the text of an added code. Section 9.5.
+    ending fn MPI_Remove_error_string(errorcode: i32) = remove_error_string;
     /// Makes an error handler of a function. Section 9.3.1.
     ending fn MPI_Comm_create_errhandler(comm_errhandler_fn: i32, errhandler: GuestAddr) = create_errhandler;
     /// Attaches an error handler. Section 9.3.1.
@@ -125,6 +131,27 @@ async fn add_error_string<T: MpiView>(
     const STRING_BYTES_MAX: usize = 64 * 1024;
     let text = call.read_string("string", string, STRING_BYTES_MAX);
     Ok(text.and_then(|text| call.mpi().errors.add_string(errorcode, &text)))
+}
+
+async fn remove_error_class<T: MpiView>(call: &mut Call<'_, T>, errorclass: i32) -> Ending {
+    Ok(removed(call, |errors| errors.remove_class(errorclass)))
+}
+
+async fn remove_error_code<T: MpiView>(call: &mut Call<'_, T>, errorcode: i32) -> Ending {
+    Ok(removed(call, |errors| errors.remove_code(errorcode)))
+}
+
+async fn remove_error_string<T: MpiView>(call: &mut Call<'_, T>, errorcode: i32) -> Ending {
+    Ok(removed(call, |errors| errors.remove_string(errorcode)))
+}
+
+/// Removes something that the program added, and brings `MPI_LASTUSEDCODE` up to date.
+fn removed<T: MpiView>(
+    call: &mut Call<'_, T>,
+    remove: impl FnOnce(&mut ErrorRegistry) -> Result<()>,
+) -> Result<()> {
+    remove(&mut call.mpi().errors)?;
+    refresh(call)
 }
 
 async fn create_errhandler<T: MpiView>(

@@ -29,6 +29,8 @@ host_functions! {
     ending fn MPI_Info_delete(info: i32, key: GuestAddr) = info_delete;
     /// Makes a copy. Section 10.
     ending fn MPI_Info_dup(info: i32, newinfo: GuestAddr) = info_dup;
+    /// What `MPI_INFO_ENV` says, before MPI is initialised. Section 10.
+    ending fn MPI_Info_create_env(argc: i32, argv: GuestAddr, info: GuestAddr) = info_create_env;
     /// Frees an info object. Section 10.
     ending fn MPI_Info_free(info: GuestAddr) = info_free;
 }
@@ -114,6 +116,17 @@ fn value<T: MpiView>(
 
 async fn info_create<T: MpiView>(call: &mut Call<'_, T>, info: GuestAddr) -> Ending {
     Ok(put(call, "info", info, Info::new()))
+}
+
+async fn info_create_env<T: MpiView>(
+    call: &mut Call<'_, T>,
+    _argc: i32,
+    _argv: GuestAddr,
+    info: GuestAddr,
+) -> Ending {
+    // Only the launcher knows how the program was started, so its arguments say nothing more.
+    let made = environment(call.mpi());
+    Ok(made.and_then(|made| put(call, "info", info, made)))
 }
 
 async fn info_set<T: MpiView>(

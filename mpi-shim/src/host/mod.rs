@@ -13,6 +13,7 @@ mod group;
 mod info;
 mod op;
 mod pack;
+mod platform;
 mod point_to_point;
 mod probe;
 mod status;
@@ -40,6 +41,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     op::FUNCTIONS,
     pack::FUNCTIONS,
     pack::external::FUNCTIONS,
+    platform::FUNCTIONS,
     point_to_point::FUNCTIONS,
     probe::FUNCTIONS,
     status::FUNCTIONS,
@@ -68,6 +70,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> was
     op::add_to_linker(linker)?;
     pack::add_to_linker(linker)?;
     pack::external::add_to_linker(linker)?;
+    platform::add_to_linker(linker)?;
     point_to_point::add_to_linker(linker)?;
     probe::add_to_linker(linker)?;
     status::add_to_linker(linker)?;
