@@ -122,13 +122,17 @@ pub(crate) fn client_config(identity: &Identity) -> Result<rustls::ClientConfig,
     Ok(config)
 }
 
-/// Settings of a node that joins: it has no certificate, and knows only the authority's fingerprint.
-pub(crate) fn join_config(authority: [u8; 32]) -> Result<rustls::ClientConfig, Error> {
+/// Settings of a node that joins: it has no certificate, and knows only the authority's fingerprint, or
+/// nothing if the join protocol alone must show who answers.
+pub(crate) fn join_config(
+    authority: impl Into<Option<[u8; 32]>>,
+) -> Result<rustls::ClientConfig, Error> {
+    let verifier = PinnedAuthority::new(authority.into(), provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| unusable(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedAuthority::new(authority, provider())))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![JOIN_PROTOCOL.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();

@@ -79,6 +79,15 @@ impl Admission {
     /// Too many tokens are open, or there were no random bytes.
     pub fn issue_token(&self, ttl: Duration, uses: u32) -> Result<Token, Error> {
         let token = Token::new(self.0.authority.fingerprint())?;
+        self.accept(&token, ttl, uses)?;
+        Ok(token)
+    }
+
+    /// Lets `uses` machines join with a token that was made elsewhere, in the next `ttl`.
+    ///
+    /// # Errors
+    /// Too many tokens are open.
+    pub fn accept(&self, token: &Token, ttl: Duration, uses: u32) -> Result<(), Error> {
         let now = Instant::now();
         let mut state = self.0.state.lock();
         state.tokens.retain(|_, entry| entry.ends > now && entry.uses_left > 0);
@@ -87,7 +96,7 @@ impl Admission {
         }
         let entry = Entry { key: token.proof_key(), ends: now + ttl, uses_left: uses };
         state.tokens.insert(token.name, entry);
-        Ok(token)
+        Ok(())
     }
 
     /// Makes a name for a node that is given its identity by other means than joining.

@@ -189,6 +189,35 @@ fn a_token_is_not_printed_and_mistakes_in_it_are_found() {
 }
 
 #[test]
+fn a_shared_secret_is_a_token_of_any_coordinator_that_knows_it() {
+    let text = "0123456789abcdef".repeat(4);
+    let token: Token = text.parse().expect("64 digits are a secret");
+    assert_eq!(token.reveal(), text);
+    let admission = admission();
+    simple(&admission, &token).expect_err("it does not know the secret yet");
+    admission.accept(&token, HOUR, 2).expect("there is room");
+    for node in [1, 2] {
+        let (joined, admitted) = simple(&admission, &token).expect("it is admitted");
+        assert_eq!((joined.node, admitted.node), (NodeId(node), NodeId(node)));
+    }
+    simple(&admission, &token).expect_err("both uses are used up");
+    let other: Token = "f".repeat(64).parse().expect("64 digits are a secret");
+    simple(&admission, &other).expect_err("another secret");
+    for wrong in ["", "0123", &"g".repeat(64), &"0".repeat(63)] {
+        assert!(wrong.parse::<Token>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_coordinator_in_the_middle_has_another_connection() {
+    let token: Token = "0a".repeat(32).parse().expect("64 digits are a secret");
+    let admission = admission();
+    admission.accept(&token, HOUR, 2).expect("there is room");
+    let relayed = attempt(&admission, &token, &build(), [[1; 32], [2; 32]], Instant::now());
+    relayed.expect_err("the proofs are of different connections");
+}
+
+#[test]
 fn nobody_at_the_address_is_an_error_that_says_so() {
     let token = admission().issue_token(HOUR, 1).expect("a token");
     // A socket that never answers.

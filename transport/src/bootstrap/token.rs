@@ -12,7 +12,7 @@ const SECRET_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
 const BODY_BYTES: usize = FINGERPRINT_BYTES + NAME_BYTES + SECRET_BYTES;
 
-/// A one-time password to a cluster, with what the cluster is recognised by.
+/// A password to a cluster, with what the cluster is recognised by.
 ///
 /// Its text form is a secret: it belongs into a file or a pipe, never on a command line or into a
 /// log, and `Debug` does not print it.
@@ -20,9 +20,14 @@ const BODY_BYTES: usize = FINGERPRINT_BYTES + NAME_BYTES + SECRET_BYTES;
 /// ```text
 /// faasm1.<hex of: authority's fingerprint 32 | name 8 | secret 32 | check 4>
 /// ```
+///
+/// A *shared secret*, 64 hexadecimal digits that were made before the coordinator (`openssl rand -hex
+/// 32`), is a token, too. It names no authority: a joiner then recognises the coordinator by its proof
+/// that it knows the secret, which nobody else can make for this connection.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Token {
-    pub(super) authority: [u8; FINGERPRINT_BYTES],
+    /// None for a shared secret.
+    pub(super) authority: Option<[u8; FINGERPRINT_BYTES]>,
     pub(super) name: TokenName,
     secret: [u8; SECRET_BYTES],
 }
@@ -36,21 +41,24 @@ pub(super) struct ProofKey([u8; 32]);
 
 impl Token {
     pub(super) fn new(authority: [u8; FINGERPRINT_BYTES]) -> Result<Self, Error> {
-        Ok(Self { authority, name: tls::random()?, secret: tls::random()? })
+        Ok(Self { authority: Some(authority), name: tls::random()?, secret: tls::random()? })
+    }
+
+    fn shared(secret: [u8; SECRET_BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] =
+            blake3::derive_key("faasm 2026 shared token name", &secret);
+        Self { authority: None, name: [a, b, c, d, e, f, g, h], secret }
     }
 
     /// The text to hand to the machine that joins. Keep it secret.
     pub fn reveal(&self) -> String {
+        let Some(authority) = &self.authority else { return hex_of(&self.secret) };
         let mut body = Vec::with_capacity(BODY_BYTES + CHECK_BYTES);
-        body.extend_from_slice(&self.authority);
+        body.extend_from_slice(authority);
         body.extend_from_slice(&self.name);
         body.extend_from_slice(&self.secret);
         body.extend_from_slice(&check(&body));
-        let mut text = String::from(PREFIX);
-        for byte in body {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        text
+        format!("{PREFIX}{}", hex_of(&body))
     }
 
     pub(super) fn proof_key(&self) -> ProofKey {
@@ -86,14 +94,18 @@ impl ProofKey {
 }
 
 fn parse(text: &str) -> Result<Token, &'static str> {
-    let digits = text.strip_prefix(PREFIX).ok_or("it does not begin with `faasm1.`")?;
+    let Some(digits) = text.strip_prefix(PREFIX) else {
+        if text.len() != 2 * SECRET_BYTES {
+            return Err(
+                "it neither begins with `faasm1.` nor is a secret of 64 hexadecimal digits",
+            );
+        }
+        return Ok(Token::shared(bytes_of(text)?));
+    };
     if digits.len() != 2 * (BODY_BYTES + CHECK_BYTES) {
         return Err("it is too short or too long: part of it is missing");
     }
-    let mut bytes = [0; BODY_BYTES + CHECK_BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = hex(pair[0])? << 4 | hex(pair[1])?;
-    }
+    let bytes: [u8; BODY_BYTES + CHECK_BYTES] = bytes_of(digits)?;
     let (body, sum) = bytes.split_at(BODY_BYTES);
     if check(body) != sum {
         return Err("a character of it was changed: copy it again");
@@ -102,10 +114,23 @@ fn parse(text: &str) -> Result<Token, &'static str> {
     let (name, secret) = rest.split_at(NAME_BYTES);
     let wrong = |_| "it has the wrong length";
     Ok(Token {
-        authority: authority.try_into().map_err(wrong)?,
+        authority: Some(authority.try_into().map_err(wrong)?),
         name: name.try_into().map_err(wrong)?,
         secret: secret.try_into().map_err(wrong)?,
     })
+}
+
+/// Twice as many digits as there are bytes.
+fn bytes_of<const N: usize>(digits: &str) -> Result<[u8; N], &'static str> {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *byte = hex(pair[0])? << 4 | hex(pair[1])?;
+    }
+    Ok(bytes)
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn hex(digit: u8) -> Result<u8, &'static str> {

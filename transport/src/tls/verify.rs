@@ -12,15 +12,16 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Accepts a server whose chain ends in the authority with the given fingerprint.
+/// Accepts a server whose chain ends in the authority with the given fingerprint, or in any if none is
+/// given.
 #[derive(Debug)]
 pub(crate) struct PinnedAuthority {
-    fingerprint: [u8; 32],
+    fingerprint: Option<[u8; 32]>,
     provider: Arc<CryptoProvider>,
 }
 
 impl PinnedAuthority {
-    pub(crate) fn new(fingerprint: [u8; 32], provider: Arc<CryptoProvider>) -> Self {
+    pub(crate) fn new(fingerprint: Option<[u8; 32]>, provider: Arc<CryptoProvider>) -> Self {
         Self { fingerprint, provider }
     }
 }
@@ -36,7 +37,9 @@ impl ServerCertVerifier for PinnedAuthority {
     ) -> Result<ServerCertVerified, Error> {
         let authority = intermediates
             .iter()
-            .find(|certificate| super::fingerprint(certificate) == self.fingerprint)
+            .find(|certificate| {
+                self.fingerprint.is_none_or(|known| super::fingerprint(certificate) == known)
+            })
             .ok_or_else(|| Error::General(WRONG_AUTHORITY.into()))?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
