@@ -186,7 +186,12 @@ impl QuicLink {
         let now = shared.wake.nanos(Instant::now());
         shared.wake.note_poll(&shared.socket, now);
         let Some(mut driver) = shared.driver.try_lock() else { return false };
-        driver.turn(shared)
+        let is_busy = driver.turn(shared);
+        if is_busy {
+            // A turn may have taken longer than the endpoint's thread waits for a poll.
+            shared.wake.note_poll(&shared.socket, shared.wake.nanos(Instant::now()));
+        }
+        is_busy
     }
 
     /// The calling thread will not poll for a while: what arrives wakes the endpoint's thread.
@@ -258,11 +263,12 @@ impl Shared {
     /// What the endpoint's own thread does.
     fn run(&self) {
         while !self.is_over.load(Ordering::SeqCst) {
-            let is_mine = self.wake.sleep(&self.socket, || self.next_due.load(Ordering::SeqCst));
-            let now = self.wake.nanos(Instant::now());
-            let is_due = now >= self.next_due.load(Ordering::SeqCst);
-            if is_mine || is_due || self.has_commands.load(Ordering::SeqCst) {
-                while self.driver.lock().turn(self) {}
+            self.wake.sleep(&self.socket, || self.next_due.load(Ordering::SeqCst));
+            // Whoever polls goes on; a command may be its or this thread's.
+            while !self.wake.is_polled() || self.has_commands.load(Ordering::SeqCst) {
+                if !self.driver.lock().turn(self) {
+                    break;
+                }
             }
         }
         self.driver.lock().end(self);

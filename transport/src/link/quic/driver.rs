@@ -390,6 +390,9 @@ impl Driver {
     /// Ends all that was between this node and a peer.
     pub(super) fn forget(&mut self, shared: &Shared, node: NodeId, code: CloseCode) {
         let Some(member) = self.members.remove(&node) else { return };
+        if let Some(l) = member.peer.link() {
+            eprintln!("OWNSTATS {:?}", l.conn.lock().proto.stats());
+        }
         if code == CloseCode::Left {
             self.membership.remove(node);
         }

@@ -1,8 +1,9 @@
 //! Sleeping until something arrives, a timer is due, or another thread has work.
 //!
 //! The endpoint's thread sleeps here. While another thread polls the socket, the socket is
-//! *disarmed*: what arrives then wakes nobody. A thread that stops to poll arms it again, and so
-//! does the endpoint's thread when it finds that nobody has polled for a while.
+//! *disarmed*: what arrives then wakes nobody, and the polling thread keeps the timers. A thread
+//! that stops to poll arms it again; one that forgets to is found out by a timer that disarming
+//! starts, and that the endpoint's thread keeps going until nobody has polled for a while.
 
 use std::{
     io,
@@ -14,7 +15,11 @@ use std::{
 use parking_lot::Mutex;
 use rustix::{
     buffer::spare_capacity,
-    event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll},
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create,
+        timerfd_settime,
+    },
 };
 
 /// Time since an endpoint was made, in nanoseconds; what atomic variables hold.
@@ -30,12 +35,15 @@ const LOOK_INTERVAL: Nanos = 1_000_000;
 const SLACK: Nanos = 500_000;
 const SOCKET: u64 = 0;
 const EVENT: u64 = 1;
+const LOOK: u64 = 2;
 
 /// Where the endpoint's thread sleeps.
 #[derive(Debug)]
 pub(super) struct Wake {
     epoll: OwnedFd,
     event: OwnedFd,
+    /// Wakes the endpoint's thread some time after the socket was disarmed.
+    look: OwnedFd,
     base: Instant,
     is_armed: AtomicBool,
     /// Held while `is_armed` and the kernel's view of it change.
@@ -50,11 +58,15 @@ impl Wake {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, socket, epoll::EventData::new_u64(SOCKET), armed())?;
-        let data = epoll::EventData::new_u64(EVENT);
-        epoll::add(&epoll, &event, data, epoll::EventFlags::IN)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let look = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        for (fd, data) in [(&event, EVENT), (&look, LOOK)] {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(data), epoll::EventFlags::IN)?;
+        }
         Ok(Self {
             epoll,
             event,
+            look,
             base: Instant::now(),
             is_armed: AtomicBool::new(true),
             gate: Mutex::new(()),
@@ -63,12 +75,19 @@ impl Wake {
         })
     }
 
-    /// Another thread polls the socket now.
+    /// Another thread polls the socket, at `now`.
     pub(super) fn note_poll(&self, socket: &impl AsFd, now: Nanos) {
         self.last_poll.store(now, Ordering::Relaxed);
         if self.is_armed.load(Ordering::Relaxed) {
             self.set_armed(socket, false);
         }
+    }
+
+    /// Whether another thread polls the socket.
+    pub(super) fn is_polled(&self) -> bool {
+        let now = self.nanos(Instant::now());
+        !self.is_armed.load(Ordering::Relaxed)
+            && now.saturating_sub(self.last_poll.load(Ordering::Relaxed)) < DISARMED_MAX
     }
 
     /// Lets what arrives wake the endpoint's thread.
@@ -86,31 +105,28 @@ impl Wake {
 
     /// Makes the endpoint's thread look when `due` comes, if it would sleep longer.
     pub(super) fn notify_timer(&self, due: Nanos) {
-        if due.saturating_add(SLACK) < self.wakes_at.load(Ordering::SeqCst) {
+        // Whoever polls keeps the timers.
+        let is_armed = self.is_armed.load(Ordering::SeqCst);
+        if is_armed && due.saturating_add(SLACK) < self.wakes_at.load(Ordering::SeqCst) {
             self.wakes_at.store(due, Ordering::SeqCst);
             self.notify();
         }
     }
 
-    /// Sleeps until there may be work, at most until the time that `next_timer` names. True if
-    /// the thread should turn to the socket, false if another one does that.
-    pub(super) fn sleep(&self, socket: &impl AsFd, next_timer: impl Fn() -> Nanos) -> bool {
+    /// Sleeps until there may be work for the endpoint's thread, at most until the time that
+    /// `next_timer` names.
+    pub(super) fn sleep(&self, socket: &impl AsFd, next_timer: impl Fn() -> Nanos) {
         let now = self.nanos(Instant::now());
-        let is_polled = !self.is_armed.load(Ordering::Relaxed)
-            && now.saturating_sub(self.last_poll.load(Ordering::Relaxed)) < DISARMED_MAX;
-        if !is_polled {
-            self.set_armed(socket, true);
+        if self.is_polled() {
+            return self.wait(LOOK_INTERVAL);
         }
-        let limit = if is_polled { now + LOOK_INTERVAL } else { NEVER };
+        self.set_armed(socket, true);
         // Whoever sets an earlier timer from now on sees when this thread wakes.
-        self.wakes_at.store(limit, Ordering::SeqCst);
-        let until = next_timer().min(limit);
+        self.wakes_at.store(NEVER, Ordering::SeqCst);
+        let until = next_timer();
         self.wakes_at.fetch_min(until, Ordering::SeqCst);
         self.wait(until.saturating_sub(now));
         self.wakes_at.store(0, Ordering::SeqCst);
-        let polled_at = self.last_poll.load(Ordering::Relaxed);
-        let is_armed = self.is_armed.load(Ordering::Relaxed);
-        is_armed || self.nanos(Instant::now()).saturating_sub(polled_at) >= DISARMED_MAX
     }
 
     pub(super) fn nanos(&self, at: Instant) -> Nanos {
@@ -121,32 +137,41 @@ impl Wake {
         let _gate = self.gate.lock();
         let flags = if is_armed { armed() } else { epoll::EventFlags::ONESHOT };
         let data = epoll::EventData::new_u64(SOCKET);
-        if epoll::modify(&self.epoll, socket, data, flags).is_ok() {
-            self.is_armed.store(is_armed, Ordering::Relaxed);
+        if epoll::modify(&self.epoll, socket, data, flags).is_err() {
+            return;
+        }
+        self.is_armed.store(is_armed, Ordering::SeqCst);
+        if !is_armed {
+            let timer = Itimerspec { it_interval: timespec(0), it_value: timespec(LOOK_INTERVAL) };
+            // If it cannot be set, the next timer of a link finds out.
+            let _ = timerfd_settime(&self.look, TimerfdTimerFlags::empty(), &timer);
         }
     }
 
     fn wait(&self, pause: Nanos) {
-        let timeout = Duration::from_nanos(pause.min(SLEEP_MAX));
-        let timeout = rustix::event::Timespec::try_from(timeout).expect("an hour fits");
         // The poll is precise to the microsecond, which waiting on epoll itself is not everywhere.
         let mut fds = [PollFd::new(&self.epoll, PollFlags::IN)];
-        if poll(&mut fds, Some(&timeout)) != Ok(1) {
+        if poll(&mut fds, Some(&timespec(pause.min(SLEEP_MAX)))) != Ok(1) {
             return;
         }
-        let mut events = Vec::with_capacity(2);
-        let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        if epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&none)).is_err() {
+        let mut events = Vec::with_capacity(3);
+        if epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timespec(0))).is_err() {
             return;
         }
         for event in events {
-            if event.data.u64() == EVENT {
-                let mut count = [0; 8];
-                // Nothing to read is as good.
-                let _ = rustix::io::read(&self.event, &mut count);
-            }
+            let mut count = [0; 8];
+            // Nothing to read is as good.
+            let _ = match event.data.u64() {
+                EVENT => rustix::io::read(&self.event, &mut count),
+                LOOK => rustix::io::read(&self.look, &mut count),
+                _ => Ok(0),
+            };
         }
     }
+}
+
+fn timespec(nanos: Nanos) -> Timespec {
+    Timespec::try_from(Duration::from_nanos(nanos)).expect("an hour fits")
 }
 
 /// Nothing needs a longer sleep.
