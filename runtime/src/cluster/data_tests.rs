@@ -226,7 +226,7 @@ fn many_transfers_share_the_links_both_ways() {
     let pairs = [(0, 2), (1, 3), (2, 1), (3, 0), (0, 3), (2, 0)];
     let mut expected = Vec::new();
     for (name, (from, to)) in (1..).zip(pairs) {
-        let (addr, into) = (u64::from(name) * len, (10 + u64::from(name)) * len - 3);
+        let (addr, into) = (u64::from(name) * len, (8 + u64::from(name)) * len - 3);
         let data = cluster.fill(from as usize, addr, len as usize, name as usize);
         let reference = MpiPayload::Reference { addr, len };
         cluster.ports[from as usize].send_payload(
