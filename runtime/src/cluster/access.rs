@@ -99,6 +99,21 @@ impl Cluster {
         Ok(admission.issue_token(valid, uses)?.reveal())
     }
 
+    /// Lets so many machines join in this time with a token that was made elsewhere: a secret of 64
+    /// hexadecimal digits that they know, too.
+    ///
+    /// # Errors
+    /// This is no token, this cluster is inside one process, or too many tokens are open.
+    pub fn accept_token(
+        &self,
+        token: &str,
+        valid: Duration,
+        uses: u32,
+    ) -> Result<(), ClusterError> {
+        let admission = self.admission().ok_or(ClusterError::NotOpen)?;
+        Ok(admission.accept(&Token::from_str(token)?, valid, uses)?)
+    }
+
     /// Attempts to join that were refused.
     pub fn refused_count(&self) -> u64 {
         self.admission().map_or(0, Admission::refused_count)
