@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(100);
 
 static LAUNCHER: LazyLock<Program> = LazyLock::new(|| guest("faasm/launcher.c"));
 
-fn guest(source: &str) -> Program {
+pub(crate) fn guest(source: &str) -> Program {
     let source = guests_dir().join(source);
     let name = source.file_stem().expect("a file");
     let program = build_dir().join(name).with_added_extension("cluster.wasm");
@@ -31,7 +31,7 @@ fn guest(source: &str) -> Program {
 
 /// What each rank printed, standard error after standard output.
 #[derive(Default)]
-struct Printed(Mutex<BTreeMap<(u32, bool), Vec<u8>>>);
+pub(crate) struct Printed(Mutex<BTreeMap<(u32, bool), Vec<u8>>>);
 
 impl OutputSink for Printed {
     fn write(&self, rank: u32, stream: Stream, bytes: &[u8]) {
@@ -43,14 +43,14 @@ impl OutputSink for Printed {
 }
 
 impl Printed {
-    fn of(&self, rank: u32) -> String {
+    pub(crate) fn of(&self, rank: u32) -> String {
         let printed = self.0.lock().expect("no test panics here");
         let bytes = printed.get(&(rank, false)).cloned().unwrap_or_default();
         String::from_utf8(bytes).expect("guests print text")
     }
 }
 
-fn cluster(nodes: usize) -> LocalCluster {
+pub(crate) fn cluster(nodes: usize) -> LocalCluster {
     let runtime = |_| Runtime::builder().workers(1).build().expect("there are threads");
     let cluster = LocalCluster::start((0..nodes).map(runtime)).expect("there are threads");
     cluster.cluster().await_nodes(nodes as u32, LIMIT).expect("they are in this process");
@@ -58,7 +58,7 @@ fn cluster(nodes: usize) -> LocalCluster {
 }
 
 /// A job with these ranks on node 1, 2, and so on.
-fn job(program: &Program, args: &[&str], ranks: &[u32]) -> (ClusterJob, Arc<Printed>) {
+pub(crate) fn job(program: &Program, args: &[&str], ranks: &[u32]) -> (ClusterJob, Arc<Printed>) {
     let printed = Arc::new(Printed::default());
     let on = |(node, ranks): (u32, &u32)| std::iter::repeat_n(NodeId(node), *ranks as usize);
     let app = ClusterApp {
@@ -77,11 +77,11 @@ fn job(program: &Program, args: &[&str], ranks: &[u32]) -> (ClusterJob, Arc<Prin
     (job, printed)
 }
 
-fn spawn(cluster: &LocalCluster, job: ClusterJob) -> JobHandle {
+pub(crate) fn spawn(cluster: &LocalCluster, job: ClusterJob) -> JobHandle {
     cluster.cluster().spawn(job).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn report(handle: &JobHandle) -> Arc<JobReport> {
+pub(crate) fn report(handle: &JobHandle) -> Arc<JobReport> {
     handle.wait_timeout(LIMIT).unwrap_or_else(|| panic!("{:#?}", handle.rank_states()))
 }
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod cluster;
+mod cluster_collectives;
 mod cluster_guests;
 mod cluster_network;
 mod guests;
