@@ -57,4 +57,11 @@ impl Links {
             }
         }
     }
+
+    /// The calling thread looks no more for a while: what arrives wakes the endpoints' threads.
+    pub(super) fn rest(&self) {
+        if let Some(endpoints) = self.endpoints.try_read() {
+            endpoints.iter().for_each(|used| used.endpoint.rest());
+        }
+    }
 }

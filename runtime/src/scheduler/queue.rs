@@ -204,6 +204,13 @@ impl Scheduler {
         self.links.poll();
     }
 
+    /// A worker parks: what arrives from other nodes is for the endpoints' own threads.
+    pub(crate) fn rest_links(&self) {
+        if self.links.any() {
+            self.links.rest();
+        }
+    }
+
     /// Names the thread that is unparked when the first worker wakes up.
     pub(crate) fn set_monitor(&self, thread: Thread) {
         let _ = self.monitor.set(thread);

@@ -142,6 +142,7 @@ impl RunLoop {
             } else {
                 queue.park(cx.waker());
                 self.scheduler.count_awake(false);
+                self.scheduler.rest_links();
             }
             // A wake-up of a task by this thread's own event loop goes to the local queue.
             let stays = queue.is_inbox_empty()
