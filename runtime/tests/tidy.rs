@@ -33,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "membership",
             "tls",
             "bootstrap",
+            "fuzz",
             "handler",
             "link",
             "endpoint",

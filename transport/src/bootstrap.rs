@@ -19,12 +19,15 @@
 //! itself is never sent. The coordinator keeps no secret, only the derived key.
 
 mod admission;
+mod fuzz;
 mod join;
 mod joiner;
 mod message;
 mod token;
 
 pub use admission::{Admission, Admitted};
+#[doc(hidden)]
+pub use fuzz::fuzz_join;
 pub use join::join;
 pub use joiner::Joined;
 pub use token::Token;

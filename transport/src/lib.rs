@@ -9,6 +9,8 @@ pub mod endpoint;
 pub mod envelope;
 pub mod error;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handler;
 pub mod id;
 pub mod lane;
