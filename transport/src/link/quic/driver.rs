@@ -390,15 +390,15 @@ impl Driver {
     /// Ends all that was between this node and a peer.
     pub(super) fn forget(&mut self, shared: &Shared, node: NodeId, code: CloseCode) {
         let Some(member) = self.members.remove(&node) else { return };
-        if let Some(l) = member.peer.link() {
-            eprintln!("OWNSTATS {:?}", l.conn.lock().proto.stats());
-        }
         if code == CloseCode::Left {
             self.membership.remove(node);
         }
         shared.drop_peer(&member.peer);
         if let Some(link) = member.peer.replace_link(None) {
-            link.conn.lock().close(code, GIVEN_UP);
+            let mut conn = link.conn.lock();
+            tracing::debug!(%node, path = ?conn.proto.stats().path, "a link ends");
+            conn.close(code, GIVEN_UP);
+            drop(conn);
             self.touched.push(link);
         }
         for link in self.links.values() {
