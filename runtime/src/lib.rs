@@ -41,8 +41,8 @@ pub use cluster::launcher;
 pub use cluster::{
     AppDemand, Cluster, ClusterApp, ClusterDir, ClusterError, ClusterJob, ClusterOptions,
     ClusterStatus, EdgeError, Host, HostError, HostList, JoinOptions, LocalCluster, MapBy, Node,
-    NodeEnd, NodeSlots, NodeStatus, Placement, PlacementError, PlacementRules, PlacementView,
-    RankBy, Topology, place,
+    NodeEnd, NodeLeaver, NodeSlots, NodeStatus, Placement, PlacementError, PlacementRules,
+    PlacementView, RankBy, Topology, place,
 };
 pub use error::Error;
 pub use faaslet::RankExit;

@@ -56,6 +56,13 @@ pub enum ClusterError {
     },
 }
 
+impl ClusterError {
+    /// Whether nobody has answered, so that another attempt may succeed.
+    pub const fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Transport(faasm_transport::Error::NotReached { .. }))
+    }
+}
+
 impl From<ModuleError> for ClusterError {
     fn from(error: ModuleError) -> Self {
         Self::Runtime(error.into())

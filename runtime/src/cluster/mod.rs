@@ -26,7 +26,7 @@ pub use coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus
 pub use error::ClusterError;
 pub use hostfile::{Host, HostError, HostList};
 pub use local::LocalCluster;
-pub use node::{Node, NodeEnd};
+pub use node::{Node, NodeEnd, NodeLeaver};
 pub use placement::{
     AppDemand, EdgeError, MapBy, NodeSlots, Placement, PlacementError, PlacementRules,
     PlacementView, RankBy, Topology, place,

@@ -19,6 +19,7 @@
 use std::{
     collections::HashMap,
     io::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -34,10 +35,22 @@ pub(super) type Source = (u32, Stream);
 #[derive(Debug)]
 pub(super) struct LineMerger {
     limits: Limits,
-    tagged: bool,
+    tags: Tags,
     unfinished: HashMap<Source, Unfinished>,
     holder: Holder,
     deferred: Vec<u8>,
+}
+
+/// What stands before each line.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Tags {
+    /// Nothing.
+    #[default]
+    None,
+    /// Rank and stream.
+    Rank,
+    /// Rank, the host of each rank, and stream.
+    RankAndHost(Arc<[Arc<str>]>),
 }
 
 /// How much is kept in memory.
@@ -67,9 +80,9 @@ struct Unfinished {
 }
 
 impl LineMerger {
-    pub(super) fn new(limits: Limits, tagged: bool) -> Self {
+    pub(super) fn new(limits: Limits, tags: Tags) -> Self {
         let (unfinished, deferred) = (HashMap::new(), Vec::new());
-        Self { limits, tagged, unfinished, holder: Holder::Nobody, deferred }
+        Self { limits, tags, unfinished, holder: Holder::Nobody, deferred }
     }
 
     /// Takes bytes of a source; appends to `out` what is to be written now.
@@ -213,7 +226,7 @@ impl LineMerger {
     }
 
     fn append_lines(&self, source: Source, lines: &[u8], to: &mut Vec<u8>) {
-        if !self.tagged {
+        if matches!(self.tags, Tags::None) {
             to.extend_from_slice(lines);
             return;
         }
@@ -225,9 +238,15 @@ impl LineMerger {
 
     /// The job of a launcher is always job 1, as in Open MPI's tags.
     fn append_tag(&self, (rank, stream): Source, to: &mut Vec<u8>) {
-        if self.tagged {
-            write!(to, "[1,{rank}]<{stream}>: ").expect("writing to a Vec cannot fail");
-        }
+        let written = match &self.tags {
+            Tags::None => Ok(()),
+            Tags::Rank => write!(to, "[1,{rank}]<{stream}>: "),
+            Tags::RankAndHost(hosts) => {
+                let host = hosts.get(rank as usize).map_or("?", |host| host);
+                write!(to, "[1,{rank}][{host}]<{stream}>: ")
+            }
+        };
+        written.expect("writing to a Vec cannot fail");
     }
 }
 

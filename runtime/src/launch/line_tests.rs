@@ -17,7 +17,8 @@ struct Conversation {
 
 impl Conversation {
     fn new(limits: Limits, tagged: bool) -> Self {
-        Self { merger: LineMerger::new(limits, tagged), now: Instant::now(), out: Vec::new() }
+        let tags = if tagged { Tags::Rank } else { Tags::None };
+        Self { merger: LineMerger::new(limits, tags), now: Instant::now(), out: Vec::new() }
     }
 
     fn write(&mut self, source: Source, text: &str) -> &mut Self {
@@ -68,6 +69,16 @@ fn tags_stand_before_each_line_once() {
         .expect("z")
         .write(A, "\nw\n")
         .expect("\n[1,0]<stdout>: w\n");
+}
+
+#[test]
+fn tags_name_the_host_of_a_rank_of_several() {
+    let hosts: Vec<Arc<str>> = ["a", "b"].map(Into::into).into();
+    let mut merger = LineMerger::new(LIMITS, Tags::RankAndHost(hosts.into()));
+    let mut out = Vec::new();
+    merger.write(B, b"x\n", Instant::now(), &mut out);
+    merger.write((7, Stream::Stderr), b"y\n", Instant::now(), &mut out);
+    assert_eq!(out, b"[1,1][b]<stdout>: x\n[1,7][?]<stderr>: y\n");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    line::{Limits, LineMerger},
+    line::{Limits, LineMerger, Tags},
     rank_files::RankFiles,
 };
 use crate::host::wasi::{OutputSink, Stream};
@@ -32,6 +32,8 @@ pub struct MultiplexerOptions {
     pub ranks: u32,
     /// Whether each line begins with its rank and stream.
     pub tagged: bool,
+    /// The host of each rank, to stand in the tags; empty for a job of one node.
+    pub hosts: Vec<Arc<str>>,
     /// Whether standard error of the ranks goes to standard output.
     pub merge_stderr: bool,
     /// A directory for one file for each rank and stream, if they are wanted.
@@ -302,11 +304,19 @@ impl Port {
             .map_err(|source| OutputFailure::Write { target: stream.to_string(), source })?;
         let state = PortState {
             target: File::from(target),
-            merger: LineMerger::new(limits, options.tagged),
+            merger: LineMerger::new(limits, tags(options)),
             out: Vec::new(),
             clock_armed: false,
         };
         Ok(Self { stream, state: Mutex::new(state) })
+    }
+}
+
+fn tags(options: &MultiplexerOptions) -> Tags {
+    match (options.tagged, options.hosts.is_empty()) {
+        (false, _) => Tags::None,
+        (true, true) => Tags::Rank,
+        (true, false) => Tags::RankAndHost(options.hosts.clone().into()),
     }
 }
 

@@ -17,8 +17,9 @@ fn main() {
         Ok(args::Request::Help(text)) => print(&text),
         Ok(args::Request::Version) => print(&format!("faasm-run {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(args::Request::Run(job)) => commands::run::run(&job, begun),
-        Ok(args::Request::Node(_) | args::Request::Cluster(_)) => {
-            eprintln!("faasm-run: nodes are not available yet");
+        Ok(args::Request::Node(args)) => commands::node::run(&args),
+        Ok(args::Request::Cluster(_)) => {
+            eprintln!("faasm-run: `faasm-run cluster` is not available yet");
             1
         }
         Err(error) => {

@@ -28,6 +28,20 @@ pub struct Node {
     ended: flume::Receiver<NodeEnd>,
 }
 
+/// Lets a node leave, from another thread than the one that waits for it.
+#[derive(Clone, Debug)]
+pub struct NodeLeaver {
+    inbox: flume::Sender<Input>,
+}
+
+impl NodeLeaver {
+    /// As [`Node::leave`].
+    pub fn leave(&self) {
+        // It has left already.
+        let _ = self.inbox.send(Input::Leave);
+    }
+}
+
 /// Why a node runs no more.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NodeEnd {
@@ -100,8 +114,12 @@ impl Node {
 
     /// Ends the jobs that run here, and leaves the cluster.
     pub fn leave(&self) {
-        // It has left already.
-        let _ = self.inbox.send(Input::Leave);
+        self.leaver().leave();
+    }
+
+    /// What lets this node leave while somebody waits for it.
+    pub fn leaver(&self) -> NodeLeaver {
+        NodeLeaver { inbox: self.inbox.clone() }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct NodeArgs {
     pub(crate) workers: Option<NonZeroUsize>,
     /// Ranks that the node offers to take; decided by the coordinator if absent.
     pub(crate) slots: Option<u32>,
+    /// When a silent coordinator or node counts as lost.
+    pub(crate) node_timeout: Option<Duration>,
     /// Whether the node ends with its coordinator, instead of joining it again.
     pub(crate) once: bool,
     /// How much is logged: the number of times `-v` was given.
@@ -205,6 +207,14 @@ static NODE_FLAGS: &[Flag<NodeArgs>] = &[
         &["N"],
         |args, values| put(&mut args.workers, Some(values::worker_count(values[0])?)),
         "Number of worker threads. Default: one a core.",
+    ),
+    set(
+        &["node-timeout"],
+        &["SECONDS"],
+        |args, values| {
+            put(&mut args.node_timeout, Some(values::seconds(values[0], "--node-timeout 5")?))
+        },
+        "A coordinator or node from which nothing is heard for this time is lost. Default: 5.",
     ),
     set(
         &["once"],

@@ -1,8 +1,10 @@
 //! Runs one job: programs, surroundings, signals, and what is said at the end.
 
 mod environment;
+mod nodes;
 mod programs;
 mod signals;
+mod spread;
 mod verdict;
 
 use std::{
@@ -20,6 +22,7 @@ use faasm_runtime::{
 
 use crate::args::{Invocation, Stdin};
 use environment::Environment;
+use nodes::Source;
 use programs::Programs;
 use signals::Signals;
 
@@ -30,14 +33,12 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
             eprintln!("faasm-run: note: {note}");
         }
     }
-    start_log(job.verbosity);
-    if job.nodes.names_nodes() {
-        eprintln!(
-            "faasm-run: --host, --hostfile: jobs on several machines are not available yet; leave the option out"
-        );
-        return 1;
-    }
-    match run_job(job, begun) {
+    super::start_log(job.verbosity);
+    let ran = Source::of(&job.nodes).and_then(|source| match source {
+        Some(source) => spread::run_job(job, &source, begun),
+        None => run_job(job, begun),
+    });
+    match ran {
         Ok(status) => exit_status(status),
         Err(error) => {
             eprintln!("faasm-run: {error:#}");
@@ -56,7 +57,7 @@ fn run_job(job: &Invocation, begun: Instant) -> anyhow::Result<i32> {
     let runtime = builder.build()?;
     let apps = apps(job, &runtime)?;
     let ranks = apps.iter().map(|app| app.ranks).sum();
-    let output = Arc::new(output(job, ranks, events.clone())?);
+    let output = Arc::new(output(job, (ranks, Vec::new()), events.clone())?);
     let handle = builder_of(job, &runtime, apps)?.output(output.clone()).spawn()?;
     signals.job_runs();
     let startup = begun.elapsed();
@@ -168,25 +169,30 @@ fn builder_of(
     for dir in &job.dirs {
         builder = builder.preopen(Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only)?);
     }
-    builder = builder.stdin(match job.stdin {
-        Stdin::Rank(rank) => StdinPolicy::Rank(rank),
-        Stdin::All => StdinPolicy::All,
-        Stdin::None => StdinPolicy::None,
-    });
+    builder = builder.stdin(stdin_policy(job.stdin));
     Ok(match job.timeout {
         Some(timeout) => builder.timeout(timeout),
         None => builder,
     })
 }
 
+const fn stdin_policy(stdin: Stdin) -> StdinPolicy {
+    match stdin {
+        Stdin::Rank(rank) => StdinPolicy::Rank(rank),
+        Stdin::All => StdinPolicy::All,
+        Stdin::None => StdinPolicy::None,
+    }
+}
+
 fn output(
     job: &Invocation,
-    ranks: u32,
+    (ranks, hosts): (u32, Vec<Arc<str>>),
     events: flume::Sender<Event>,
 ) -> anyhow::Result<Multiplexer> {
     let options = MultiplexerOptions {
         ranks,
         tagged: job.tag_output,
+        hosts,
         merge_stderr: job.merge_stderr,
         files: job.output_files.as_ref().map(|files| (&files.dir).into()),
         only_files: job.output_files.as_ref().is_some_and(|files| !files.copy),
@@ -204,19 +210,6 @@ const fn progress(job: &Invocation) -> Progress {
         (false, 0) => Progress::Terminal,
         (false, _) => Progress::Verbose,
     }
-}
-
-/// Warnings are always shown; `-v` shows what the runtime does, twice what it decides.
-fn start_log(verbosity: u8) {
-    let level = match verbosity {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
-    };
-    let timed = level > tracing::Level::WARN;
-    let output = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
-    let output = output.with_ansi(false).with_target(timed);
-    if timed { output.init() } else { output.without_time().init() }
 }
 
 /// The operating system keeps eight bits of an exit status; a failure must not become a success by

@@ -26,6 +26,8 @@ impl Environment {
                 Some((key.into_string().ok()?, value.into_string().ok()?))
             });
             environment.variables.extend(texts);
+            // A secret of the launcher, not of the job.
+            environment.variables.remove("FAASM_TOKEN");
         }
         environment
     }

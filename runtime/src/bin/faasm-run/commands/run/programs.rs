@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use faasm_runtime::{Module, Runtime, SourceFile};
+use faasm_runtime::{Module, Program, Runtime, SourceFile};
 
 /// The programs of a job, each loaded once.
 pub(super) struct Programs<'a> {
@@ -33,6 +33,16 @@ impl<'a> Programs<'a> {
         self.loaded.insert(path, module.clone());
         Ok(module)
     }
+}
+
+/// Reads a program that other processes are to run; compiles it to WebAssembly first if it is a source
+/// file.
+pub(super) fn read(typed: &str) -> anyhow::Result<Program> {
+    let path = locate(typed, env::var_os("PATH").as_deref());
+    Ok(match SourceFile::detect(&path).filter(|_| path.is_file()) {
+        Some(source) => Program::read(source.compile()?)?,
+        None => Program::read(&path)?,
+    })
 }
 
 /// The file that was meant: the one with this name, else, for a name without a directory, one in

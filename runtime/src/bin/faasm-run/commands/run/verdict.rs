@@ -18,6 +18,9 @@ pub(super) fn describe(report: &JobReport) -> String {
             "the time given with --timeout is over; the ranks were doing this",
             states,
         ),
+        Outcome::NodeLost { node, host, ranks, reason } => {
+            describe_lost(report, (*node, host), ranks, reason)
+        }
         Outcome::Killed { code } => match code - 128 {
             signal_hook::consts::SIGINT => "faasm-run: ended by SIGINT\n".to_owned(),
             signal_hook::consts::SIGTERM => "faasm-run: ended by SIGTERM\n".to_owned(),
@@ -39,7 +42,8 @@ pub(super) fn describe(report: &JobReport) -> String {
 
 fn describe_failure(report: &JobReport, rank: u32) -> String {
     let reason = report.ranks[rank as usize].reason().unwrap_or_else(|| "failed".to_owned());
-    let mut text = format!("faasm-run: rank {rank}: {reason}\n");
+    let host = report.hosts.get(rank as usize).map(|host| format!(" ({host})")).unwrap_or_default();
+    let mut text = format!("faasm-run: rank {rank}{host}: {reason}\n");
     let killed = report.ranks.iter().filter(|exit| matches!(exit, RankExit::Killed)).count();
     let failed = report.ranks.iter().filter(|exit| exit.is_failure()).count();
     let mut line = Vec::new();
@@ -55,11 +59,50 @@ fn describe_failure(report: &JobReport, rank: u32) -> String {
     text
 }
 
+/// A node is gone, and some of the job with it.
+fn describe_lost(
+    report: &JobReport,
+    (node, host): (u32, &str),
+    lost: &[u32],
+    reason: &str,
+) -> String {
+    let killed = report.ranks.iter().filter(|exit| matches!(exit, RankExit::Killed)).count();
+    let others = killed.saturating_sub(lost.len());
+    let with_it = match others {
+        0 => String::new(),
+        others => format!("; {} on other nodes ended with it", ranks(others)),
+    };
+    let plural = if lost.len() == 1 { "" } else { "s" };
+    format!(
+        "faasm-run: node {node} ({host}) is lost: {reason}. Rank{plural} {} ran there{with_it}\n",
+        list(lost),
+    )
+}
+
+/// `0-3, 7`.
+fn list(ranks: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for rank in ranks {
+        match runs.last_mut().filter(|(_, last)| last + 1 == *rank) {
+            Some((_, last)) => *last = *rank,
+            None => runs.push((*rank, *rank)),
+        }
+    }
+    let run = |(first, last): (u32, u32)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first}-{last}"),
+    };
+    runs.into_iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
 /// The summary that `--report` asks for.
 pub(super) fn summary(report: &JobReport, workers: u32, startup: Duration) -> String {
     format!(
-        "faasm-run: {} on 1 node ({workers} workers): wall {}, start-up {}, {} messages, {}\n",
+        "faasm-run: {} on {} node{} ({workers} workers): wall {}, start-up {}, {} messages, {}\n",
         ranks(report.ranks.len()),
+        report.nodes,
+        if report.nodes == 1 { "" } else { "s" },
         duration(report.wall),
         duration(startup),
         HumanCount(report.messages),
@@ -134,6 +177,22 @@ mod tests {
             text,
             "faasm-run: rank 1: exited with code 3\n\
              faasm-run: 1 rank ended with it, 1 rank failed as well\n"
+        );
+    }
+
+    #[test]
+    fn a_lost_node_is_named_with_its_ranks() {
+        let outcome = Outcome::NodeLost {
+            node: 2,
+            host: "b".into(),
+            ranks: vec![1, 2, 3, 5],
+            reason: "nothing was heard of it for 5.0 s".into(),
+        };
+        let text = describe(&report(outcome, vec![RankExit::Killed; 6]));
+        assert_eq!(
+            text,
+            "faasm-run: node 2 (b) is lost: nothing was heard of it for 5.0 s. Ranks 1-3, 5 ran there; \
+             2 ranks on other nodes ended with it\n"
         );
     }
 
