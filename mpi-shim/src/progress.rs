@@ -18,6 +18,9 @@ pub(crate) use pull::Pulls;
 /// are until the receiver copies them.
 pub(crate) const EAGER_BYTES_MAX: u64 = 8 * 1024;
 
+/// As [`FAR_EAGER_BYTES_MAX`] while much waits to be sent: then what is longer waits in its buffer.
+const CONGESTED_EAGER_BYTES_MAX: u64 = 1024;
+
 /// Contiguous messages up to this size are handed over as borrowed bytes; longer ones are read into
 /// a payload of their own at once.
 const STAGED_BYTES_MAX: u64 = 928;
@@ -74,32 +77,37 @@ impl<P: MpiPort> MpiCtx<P> {
 
     /// Starts the send of `request`; returns whether it is complete already.
     ///
-    /// `name` is the request's handle, which answers carry.
+    /// `name` is the request's handle, which answers carry; `eager_bytes_max` is from
+    /// [`MpiCtx::eager_bytes_max`].
     ///
     /// # Errors
     /// `MPI_ERR_BUFFER` when the data is not inside the guest's memory.
-    pub fn start_send(&mut self, request: &Request, name: i32) -> Result<bool> {
+    pub fn start_send(
+        &mut self,
+        request: &Request,
+        name: i32,
+        eager_bytes_max: u64,
+    ) -> Result<bool> {
         let Operation::Send { mode, dest } = request.operation else {
             return Ok(false);
         };
         if dest == abi::MPI_PROC_NULL {
             return Ok(true);
         }
-        self.send_data(&request.buffer, mode, request.peer, (request.context, request.tag), name, {
-            request.comm
-        })
+        self.send_data(request, mode, name, eager_bytes_max)
     }
 
+    #[inline]
     fn send_data(
         &mut self,
-        buffer: &Buffer,
+        request: &Request,
         mode: SendMode,
-        peer: u32,
-        (context, tag): (u32, i32),
         name: i32,
-        comm: i32,
+        eager_bytes_max: u64,
     ) -> Result<bool> {
-        let source = self.comm(comm)?.rank.cast_signed();
+        let Request { buffer, peer, context, tag, comm, .. } = request;
+        let (peer, context, tag) = (*peer, *context, *tag);
+        let source = self.comm(*comm)?.rank.cast_signed();
         let kind = if mode == SendMode::Synchronous { Kind::EagerSync } else { Kind::Eager };
         let sender = self.port.rank();
         let request = name.cast_unsigned();
@@ -108,8 +116,7 @@ impl<P: MpiPort> MpiCtx<P> {
         self.sent_messages += 1;
         self.sent_bytes += bytes;
         let run = buffer.run();
-        let is_far = self.is_far(peer);
-        if bytes <= eager_bytes_max(is_far) {
+        if bytes <= eager_bytes_max {
             self.send_copied(peer, header, buffer, run, bytes)?;
         } else if let (Some(addr), true) = (run, mode != SendMode::Buffered) {
             self.memory()?.check(GuestAddr::new(addr), bytes).map_err(crate::ctx::fault("buf"))?;
@@ -121,13 +128,26 @@ impl<P: MpiPort> MpiCtx<P> {
             let memory = Bytes(self.memory()?);
             datatype::pack(&memory, buffer.addr, buffer.count, &buffer.datatype, &mut packed)?;
             // The copy is kept until the other node wants it; only a buffered send need not wait.
-            let waits = is_far && mode != SendMode::Buffered;
+            let waits = self.is_far(peer) && mode != SendMode::Buffered;
             let kind = if waits { Kind::Reference } else { kind };
             let header = Header { kind, ..header };
             self.port.send_payload(peer, header, Payload::Owned(packed.into()));
             return Ok(kind == Kind::Eager);
         }
         Ok(kind == Kind::Eager)
+    }
+
+    /// Longest message to `peer` that carries its data now: on this node what is copied twice as
+    /// quickly as once, to another node what it can be sent unasked.
+    #[inline]
+    pub(crate) fn eager_bytes_max(&self, peer: u32) -> u64 {
+        if !self.is_far(peer) {
+            EAGER_BYTES_MAX
+        } else if self.port.is_congested(peer) {
+            CONGESTED_EAGER_BYTES_MAX
+        } else {
+            FAR_EAGER_BYTES_MAX
+        }
     }
 
     /// Whether `rank` runs on another node.
@@ -327,12 +347,6 @@ pub enum Received {
     Here(Completion),
     /// Its data is on another node and has to be asked for.
     Far(Box<Arrived>),
-}
-
-/// Longest message that carries its data.
-#[inline]
-pub(crate) const fn eager_bytes_max(is_far: bool) -> u64 {
-    if is_far { FAR_EAGER_BYTES_MAX } else { EAGER_BYTES_MAX }
 }
 
 /// The status of a whole message.

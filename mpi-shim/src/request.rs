@@ -4,7 +4,6 @@ use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::error::MpiError;
 
 use crate::abi::{self, Status};
-use crate::progress::eager_bytes_max;
 
 /// Send modes of section 3.4.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -100,10 +99,10 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether its data is copied when it is sent, so that the sender need not wait; `is_far` if the
-    /// peer runs on another node.
-    pub fn is_eager(&self, is_far: bool) -> bool {
-        let is_copied = self.buffer.bytes().is_ok_and(|bytes| bytes <= eager_bytes_max(is_far))
+    /// Whether its data is copied when it is sent, so that the sender need not wait. Messages of up to
+    /// `eager_bytes_max` bytes are, and on one node those that have to be packed.
+    pub fn is_eager(&self, eager_bytes_max: u64, is_far: bool) -> bool {
+        let is_copied = self.buffer.bytes().is_ok_and(|bytes| bytes <= eager_bytes_max)
             || (!is_far && self.buffer.run().is_none());
         match self.operation {
             Operation::Send { mode: SendMode::Buffered, .. } => true,

@@ -108,9 +108,10 @@ async fn blocking_send<T: MpiView>(
 ) -> Result<()> {
     let request = send_request(call.mpi(), mode, args)?;
     // Only a send that has to wait needs an entry in the table, for the answer to find.
-    let is_far = call.mpi().is_far(request.peer);
-    if mode != SendMode::Synchronous && request.is_eager(is_far) {
-        call.mpi().start_send(&request, 0)?;
+    let mpi = call.mpi();
+    let (is_far, eager_bytes_max) = (mpi.is_far(request.peer), mpi.eager_bytes_max(request.peer));
+    if mode != SendMode::Synchronous && request.is_eager(eager_bytes_max, is_far) {
+        mpi.start_send(&request, 0, eager_bytes_max)?;
         if call.mpi().port.is_congested(request.peer) {
             Box::pin(let_drain(call, request.peer)).await;
         }
@@ -280,7 +281,8 @@ fn replace<P: MpiPort>(
     // Buffered mode copies the data out, so that the receive may overwrite the buffer.
     let outgoing = Args { buf, count, datatype, peer: dest, tag: sendtag, comm };
     let send = checked_send(mpi, SendMode::Buffered, outgoing)?;
-    mpi.start_send(&send, 0)?;
+    let eager_bytes_max = mpi.eager_bytes_max(send.peer);
+    mpi.start_send(&send, 0, eager_bytes_max)?;
     start(mpi, receive)
 }
 
@@ -507,7 +509,8 @@ fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
         Operation::Receive { .. } => mpi.start_receive(handle),
         Operation::Send { .. } => {
             let request = request.clone();
-            if mpi.start_send(&request, handle)? {
+            let eager_bytes_max = mpi.eager_bytes_max(request.peer);
+            if mpi.start_send(&request, handle, eager_bytes_max)? {
                 mpi.complete(handle, Completion::SENT);
             }
         }

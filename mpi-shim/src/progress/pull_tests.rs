@@ -22,6 +22,7 @@ struct Port {
     sent: Vec<(u32, Header, Payload)>,
     pulls: Vec<PullRequest>,
     released: Vec<(u32, u64)>,
+    is_congested: bool,
 }
 
 impl MpiPort for Port {
@@ -68,7 +69,7 @@ impl MpiPort for Port {
         (0..parts).for_each(run);
     }
     fn is_congested(&self, _: u32) -> bool {
-        false
+        self.is_congested
     }
     fn is_yield_due(&mut self) -> bool {
         false
@@ -94,6 +95,7 @@ fn rank() -> MpiCtx<Port> {
         sent: Vec::new(),
         pulls: Vec::new(),
         released: Vec::new(),
+        is_congested: false,
     });
     mpi.set_memory(GuestMemory::for_test(MEMORY_BYTES));
     mpi
@@ -129,7 +131,9 @@ fn request(operation: Operation, buffer: Buffer, peer: u32) -> Request {
 
 fn send(mpi: &mut MpiCtx<Port>, mode: SendMode, buffer: Buffer, dest: u32) -> bool {
     let operation = Operation::Send { mode, dest: dest.cast_signed() };
-    mpi.start_send(&request(operation, buffer, dest), 7).expect("inside the memory")
+    let eager_bytes_max = mpi.eager_bytes_max(dest);
+    mpi.start_send(&request(operation, buffer, dest), 7, eager_bytes_max)
+        .expect("inside the memory")
 }
 
 fn receive(mpi: &mut MpiCtx<Port>, buffer: Buffer) -> i32 {
@@ -177,11 +181,22 @@ fn what_is_long_for_another_node_is_not_long_for_this_one_and_the_reverse() {
             let is_run = buffer.run().is_some();
             let request = request(Operation::Send { mode, dest: 2 }, buffer.clone(), 2);
             assert_eq!(send(&mut mpi, mode, buffer, 2), complete, "{mode:?} {len}");
-            assert!(request.is_eager(true) || !complete, "a send that waits needs an entry");
+            assert!(
+                request.is_eager(65_536, true) || !complete,
+                "a send that waits needs an entry"
+            );
             let (dest, header, payload) = mpi.port.sent.pop().expect("it was sent");
             assert_eq!((dest, header.kind, payload.len()), (2, kind, len.cast_unsigned()));
             let refers = matches!(payload, Payload::Reference { .. });
             assert_eq!(refers, is_run && kind == Kind::Reference);
+        }
+    }
+    mpi.port.is_congested = true;
+    for (len, complete) in [(1024, true), (1025, false)] {
+        for buffer in [bytes_at(16, len), every_other_at(16, len)] {
+            assert_eq!(send(&mut mpi, SendMode::Standard, buffer, 2), complete);
+            let waits = mpi.port.sent.pop().map(|(_, header, _)| header.kind == Kind::Reference);
+            assert_eq!(waits, Some(!complete), "it is not sent unasked");
         }
     }
     assert!(!send(&mut mpi, SendMode::Standard, bytes_at(16, 65_536), 1));

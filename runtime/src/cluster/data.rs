@@ -144,7 +144,7 @@ impl DataPlane {
         };
         let (bytes, len) = (payload.len(), envelope.len);
         let wrong = Err(DataError::Length { bytes, len });
-        let is_remote = kind.is_data() && bytes == 0 && len > FAR_EAGER_BYTES_MAX;
+        let is_remote = kind.is_data() && bytes == 0 && len > 0;
         if is_remote {
             let payload = MpiPayload::Remote { token: envelope.addr, len };
             self.deliver(envelope.to, header, payload);

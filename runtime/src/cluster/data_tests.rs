@@ -376,7 +376,7 @@ fn what_breaks_the_rules_is_refused_and_changes_nothing() {
         assert_eq!(refused, kind(Service::Message, number));
     }
     assert_eq!(plane(&cluster, 10, message, &[1]), length(1, 0));
-    assert_eq!(plane(&cluster, 10, Envelope { len: 7, ..message }, &[]), length(0, 7));
+    assert_eq!(plane(&cluster, 10, Envelope { len: 7, ..message }, &[1]), length(1, 7));
     let long = vec![0; 65_537];
     assert_eq!(
         plane(&cluster, 10, Envelope { len: 65_537, ..message }, &long),

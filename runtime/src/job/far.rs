@@ -82,7 +82,7 @@ impl JobShared {
         };
         let about = about(dest, header, len);
         match source {
-            Source::Held(bytes) if len <= FAR_EAGER_BYTES_MAX => {
+            Source::Held(bytes) if len <= FAR_EAGER_BYTES_MAX && header.kind != Kind::Reference => {
                 far.links.send_bytes(node, Lane::Message, Service::Message, about, bytes);
             }
             source => {
@@ -164,9 +164,14 @@ impl JobShared {
 
     /// Whether so much is queued for the node of `dest` that a blocking send should wait.
     pub(crate) fn is_far_congested(&self, dest: u32) -> bool {
-        self.far().is_some_and(|far| {
-            far.links.backlog_bytes(self.world().node(dest), Lane::Message) > CONGESTED_BYTES
-        })
+        let Some(far) = self.far() else { return false };
+        let node = self.world().node(dest);
+        let is_full = || far.links.backlog_bytes(node, Lane::Message) > CONGESTED_BYTES;
+        // What has arrived may say that room was made.
+        is_full() && {
+            far.links.endpoint().poll();
+            is_full()
+        }
     }
 
     /// The way to the other nodes, for workers with nothing else to do.
