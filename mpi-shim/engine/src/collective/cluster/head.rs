@@ -74,12 +74,10 @@ impl Function {
 
 impl Element {
     fn of(datatype: &Datatype) -> Self {
-        match datatype {
-            Datatype::Predefined(predefined) => Self::Predefined(*predefined),
+        match datatype.operand() {
+            Some(predefined) => Self::Predefined(predefined),
             // A size beyond 32 bits is more than a guest has memory.
-            Datatype::Derived(_) => {
-                Self::Derived(u32::try_from(datatype.size()).unwrap_or(u32::MAX))
-            }
+            None => Self::Derived(u32::try_from(datatype.size()).unwrap_or(u32::MAX)),
         }
     }
 
