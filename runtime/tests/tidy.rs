@@ -77,7 +77,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
 /// Imports upward that are right: crate, file, module, and the reason.
 const UPWARD: [(&str, &str, &str, &str); 8] = [
     ("runtime/vm", "guest.rs", "pool", "a handle keeps its slot alive"),
-    ("mpi-shim", "request.rs", "progress", "a request holds what its progress needs"),
+    ("mpi-shim", "ctx.rs", "progress", "a rank holds what its progress keeps"),
     ("mpi-shim", "table.rs", "host", "the table is made of the chapters' tables"),
     ("runtime", "error.rs", "host", "the error of the crate wraps those of its parts"),
     ("runtime", "error.rs", "module", "the error of the crate wraps those of its parts"),
