@@ -30,12 +30,17 @@ pub fn functions() -> impl Iterator<Item = &'static table::FunctionInfo> {
     host::CHAPTERS.iter().copied().flatten()
 }
 
-/// Registers every MPI function, under its own and its profiling name, in module `mpi`.
+/// Registers the MPI functions that are `wanted`, in module `mpi`; it is asked for each function under its
+/// own name and under that of the profiling interface. Nearly a thousand registrations would take
+/// longer than everything else at the start of a job.
 ///
 /// # Errors
 /// When the linker holds one of the names already.
-pub fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> wasmtime::Result<()> {
-    host::add_to_linker(linker)
+pub fn add_to_linker<T: MpiView>(
+    linker: &mut wasmtime::Linker<T>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> wasmtime::Result<()> {
+    host::add_to_linker(&mut table::Imports { linker, wanted })
 }
 
 /// Whether `name`, with or without the `P` of the profiling interface, is a function of this crate.

@@ -50,6 +50,52 @@ pub struct FunctionInfo {
     pub parameters: &'static [(&'static str, &'static str)],
 }
 
+/// A linker for one program, which takes only the functions that the program imports: registering all
+/// of them would take longer than everything else at the start of a job.
+pub(crate) struct Imports<'a, T: 'static> {
+    pub(crate) linker: &'a mut wasmtime::Linker<T>,
+    pub(crate) wanted: &'a dyn Fn(&str) -> bool,
+}
+
+impl<T: Send + 'static> Imports<'_, T> {
+    /// As [`wasmtime::Linker::func_wrap`].
+    pub(crate) fn func_wrap<Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        function: impl wasmtime::IntoFunc<T, Params, Results>,
+    ) -> wasmtime::Result<()> {
+        if (self.wanted)(name) {
+            self.linker.func_wrap(module, name, function)?;
+        }
+        Ok(())
+    }
+
+    /// As [`wasmtime::Linker::func_wrap_async`].
+    pub(crate) fn func_wrap_async<F, Params, Results>(
+        &mut self,
+        module: &str,
+        name: &str,
+        function: F,
+    ) -> wasmtime::Result<()>
+    where
+        F: for<'a> Fn(
+                wasmtime::Caller<'a, T>,
+                Params,
+            ) -> Box<dyn Future<Output = Results> + Send + 'a>
+            + Send
+            + Sync
+            + 'static,
+        Params: wasmtime::WasmTyList + 'static,
+        Results: wasmtime::WasmRet + 'static,
+    {
+        if (self.wanted)(name) {
+            self.linker.func_wrap_async(module, name, function)?;
+        }
+        Ok(())
+    }
+}
+
 /// Declares the host functions of one chapter.
 ///
 /// `MPI_Name(a: Type, ..) = path;` names an `async fn(&mut Call<'_, T>, Type, ..) -> Result<()>`
@@ -72,7 +118,7 @@ macro_rules! host_functions {
 
         /// Registers the functions of this chapter.
         pub(crate) fn add_to_linker<T: $crate::call::MpiView>(
-            linker: &mut wasmtime::Linker<T>,
+            linker: &mut $crate::table::Imports<'_, T>,
         ) -> wasmtime::Result<()> {
             $($crate::table::host_function!(
                 linker, $kind, $name($($arg: $ty),*) = $path

@@ -21,7 +21,7 @@ pub(crate) mod tool;
 mod topology;
 
 use crate::call::MpiView;
-use crate::table::FunctionInfo;
+use crate::table::{FunctionInfo, Imports};
 
 /// The functions of every chapter.
 pub const CHAPTERS: &[&[FunctionInfo]] = &[
@@ -53,7 +53,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     topology::FUNCTIONS,
 ];
 
-pub(crate) fn add_to_linker<T: MpiView>(linker: &mut wasmtime::Linker<T>) -> wasmtime::Result<()> {
+pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime::Result<()> {
     attribute::add_to_linker(linker)?;
     buffer::add_to_linker(linker)?;
     collective::add_to_linker(linker)?;

@@ -5,11 +5,14 @@
 
 pub(crate) mod wasi;
 
+/// The module that MPI's functions are imported from.
+pub(crate) const MPI: &str = "mpi";
+
 /// Whether the runtime offers the function `module.name` to guests.
 pub(crate) fn is_offered(module: &str, name: &str) -> bool {
     match module {
         wasi::MODULE => wasi::FUNCTIONS.contains(&name),
-        "mpi" => faasm_mpi_shim::is_offered(name),
+        MPI => faasm_mpi_shim::is_offered(name),
         _ => false,
     }
 }

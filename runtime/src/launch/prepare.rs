@@ -1,5 +1,6 @@
 //! From a job's description to what each rank starts with.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::faaslet::FaasletState;
 use crate::host::wasi::{OutputSink, Preopen, StdinSource, StdinStream, WasiCtx};
 use crate::job::{AppSpec, JobShared, JobSpec, MAX_RANKS, OutsideWaits, StdinPolicy};
-use crate::module::missing_imports;
+use crate::module::{Module, missing_imports};
 
 /// Mappings of a rank: memory and stack, each with the inaccessible part behind or below.
 const MAPPINGS_PER_RANK: u64 = 4;
@@ -49,7 +50,6 @@ impl Launch {
     /// this node's part of one.
     pub(crate) fn prepare(
         spec: JobSpec,
-        linker: &Linker<FaasletState>,
         placement: Option<&Placement>,
     ) -> Result<Self, Error> {
         let ranks = check_ranks(&spec, placement)?;
@@ -57,7 +57,7 @@ impl Launch {
         let mut first = 0;
         for app in &spec.apps {
             app.module.check_program()?;
-            let program = link(app, linker)?;
+            let program = link(app)?;
             let mut args = vec![app.module.name().to_owned()];
             args.extend(app.args.iter().cloned());
             let preopens = preopens(app.wdir.as_deref(), &spec.preopens)?;
@@ -199,10 +199,22 @@ fn available_kib() -> Option<u64> {
 }
 
 /// Links a program, or names everything it imports that nobody offers.
-fn link(app: &AppSpec, linker: &Linker<FaasletState>) -> Result<InstancePre<FaasletState>, Error> {
+fn link(app: &AppSpec) -> Result<InstancePre<FaasletState>, Error> {
     let program = app.module.name().to_owned();
     check_imports(&program, app.module.facts())?;
-    linker.instantiate_pre(app.module.code()).map_err(|cause| Error::Link { program, cause })
+    let linked = linker(&app.module).and_then(|linker| linker.instantiate_pre(app.module.code()));
+    linked.map_err(|cause| Error::Link { program, cause })
+}
+
+/// A linker that offers what `module` imports of the runtime's functions.
+fn linker(module: &Module) -> wasmtime::Result<Linker<FaasletState>> {
+    let mut linker = Linker::new(module.code().engine());
+    let imports = module.facts().imports.iter();
+    let of_mpi = imports.filter(|import| import.module == crate::host::MPI);
+    let names: HashSet<_> = of_mpi.map(|import| &*import.name).collect();
+    faasm_mpi_shim::add_to_linker(&mut linker, &|name| names.contains(name))?;
+    crate::host::wasi::add_to_linker(&mut linker)?;
+    Ok(linker)
 }
 
 /// Names everything that a program imports and nobody offers.
