@@ -8,10 +8,9 @@ use faasm_mpi_shim::world::Placement;
 use faasm_vm::artifact::{ArtifactCache, ArtifactConfig};
 use faasm_vm::{EngineConfig, GuestMemory, VmEngine};
 use parking_lot::Mutex;
-use wasmtime::Linker;
 
 use crate::error::Error;
-use crate::faaslet::{FaasletState, Start, run};
+use crate::faaslet::{Start, run};
 use crate::job::{Control, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor};
 use crate::launch::Launch;
 use crate::message::JobLinks;
@@ -30,7 +29,6 @@ struct Inner {
     loader: ModuleLoader,
     programs: ProgramStore,
     engine: VmEngine,
-    linker: LinkerBox,
     no_memory: GuestMemory,
     jobs: Jobs,
     scheduler: Arc<Scheduler>,
@@ -38,15 +36,6 @@ struct Inner {
     // Dropped in this order: first nobody looks at the workers any more, then they end.
     _monitor: Monitor,
     workers: Workers,
-}
-
-/// A linker, which has nothing to show.
-struct LinkerBox(Linker<FaasletState>);
-
-impl std::fmt::Debug for LinkerBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Linker")
-    }
 }
 
 type Jobs = Arc<Mutex<Vec<(Weak<JobShared>, actix::Addr<Supervisor>)>>>;
@@ -97,16 +86,19 @@ impl RuntimeBuilder {
     pub fn build(self) -> Result<Runtime, Error> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
         let regular = self.workers.unwrap_or(cores).max(1);
-        let engine = VmEngine::new(&self.engine).map_err(Error::Engine)?;
-        let mut linker = Linker::new(engine.engine());
-        faasm_mpi_shim::add_to_linker(&mut linker).map_err(Error::Engine)?;
-        crate::host::wasi::add_to_linker(&mut linker).map_err(Error::Engine)?;
         let (scheduler, deques) = Scheduler::new(regular, cores + SPARES_MORE);
         let spins = regular <= cores && cores > 1;
+        // The threads start while this one makes the engine.
         let workers = Workers::start(&scheduler, deques, spins)?;
+        let engine = VmEngine::new(&self.engine).map_err(Error::Engine)?;
+        let workers = workers.finish()?;
         let jobs = Jobs::default();
-        let watched = jobs.clone();
-        let monitor = Monitor::start(scheduler.clone(), move || end_deadlocks(&watched))
+        let (watched, pool) = (jobs.clone(), engine.pool().clone());
+        let look_around = move || {
+            end_deadlocks(&watched);
+            pool.tidy();
+        };
+        let monitor = Monitor::start(scheduler.clone(), workers.spare_starter(), look_around)
             .map_err(|cause| Error::Start { what: "monitor", cause })?;
         let kept = self.cache.dir.clone().filter(|_| !self.no_cache);
         let programs = ProgramStore::new(kept.as_deref());
@@ -117,7 +109,6 @@ impl RuntimeBuilder {
             loader,
             programs,
             engine,
-            linker: LinkerBox(linker),
             no_memory: GuestMemory::empty(),
             jobs,
             scheduler,
@@ -180,7 +171,7 @@ impl Runtime {
     ) -> Result<PreparedJob, Error> {
         let inner = &self.inner;
         let placement = spread.as_ref().map(|(placement, _)| placement);
-        let mut launch = Launch::prepare(spec, &inner.linker.0, placement)?;
+        let mut launch = Launch::prepare(spec, placement)?;
         let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);

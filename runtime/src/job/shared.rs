@@ -317,6 +317,8 @@ impl Drop for JobShared {
         if let Some(far) = &self.far {
             self.scheduler.forget_links(far.links.endpoint());
         }
+        // The ranks' memories fall free, and the monitor empties them.
+        self.scheduler.wake_monitor();
     }
 }
 

@@ -258,11 +258,8 @@ impl Scheduler {
     pub(crate) fn count_awake(&self, awake: bool) {
         if !awake {
             self.awake.fetch_sub(1, Ordering::AcqRel);
-        } else if self.awake.fetch_add(1, Ordering::SeqCst) == 0
-            && self.monitor_sleeps.load(Ordering::SeqCst)
-            && let Some(monitor) = self.monitor.get()
-        {
-            monitor.unpark();
+        } else if self.awake.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.wake_monitor();
         }
     }
 
@@ -361,11 +358,21 @@ impl Scheduler {
         self.workers.iter().any(|worker| !worker.polls.load(Ordering::Relaxed).is_multiple_of(2))
     }
 
-    /// Wakes a parked worker, a regular one if there is any.
-    pub(crate) fn unpark_any(&self) {
+    /// Wakes a parked worker, a regular one if there is any; `false` when none is parked.
+    pub(crate) fn unpark_any(&self) -> bool {
         let parked = (0..self.len()).find(|index| self.worker(*index).is_parked());
         if let Some(index) = parked {
             self.unpark(index);
+        }
+        parked.is_some()
+    }
+
+    /// Wakes the monitor's thread if it sleeps.
+    pub(crate) fn wake_monitor(&self) {
+        if self.monitor_sleeps.load(Ordering::SeqCst)
+            && let Some(monitor) = self.monitor.get()
+        {
+            monitor.unpark();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! While any worker runs it looks every few milliseconds for one that has been in the same poll all
 //! the time with other fibers queued behind, and wakes a parked or spare worker to take them over,
 //! so that one rank's long computation never stops its neighbours. It also lets the runtime look
-//! for deadlocks. When all workers have slept for a while it sleeps too.
+//! for deadlocks and tidy up. When all workers have slept for a while it sleeps too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,14 +28,15 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts the thread. `look_for_deadlocks` is called after every look, so several times when
-    /// all workers have gone to sleep.
+    /// Starts the thread. `help` is called when a worker is held up and no other sleeps;
+    /// `look_around` after every look, so several times when all workers have gone to sleep.
     ///
     /// # Errors
     /// When no thread can be started.
     pub(crate) fn start(
         scheduler: Arc<Scheduler>,
-        look_for_deadlocks: impl Fn() + Send + 'static,
+        help: impl Fn() + Send + 'static,
+        look_around: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (ended, watched) = (stop.clone(), scheduler.clone());
@@ -50,10 +51,10 @@ impl Monitor {
                     continue;
                 }
                 std::thread::park_timeout(PERIOD);
-                if observer.look(&watched, None) {
-                    watched.unpark_any();
+                if observer.look(&watched, None) && !watched.unpark_any() {
+                    help();
                 }
-                look_for_deadlocks();
+                look_around();
             }
         };
         let thread = std::thread::Builder::new().name("faasm-monitor".to_owned()).spawn(watch)?;

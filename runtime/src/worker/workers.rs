@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use actix::prelude::*;
 use crossbeam_deque::Worker as Deque;
+use parking_lot::Mutex;
 
 use super::run_loop::RunLoop;
 use crate::error::Error;
@@ -43,27 +45,118 @@ impl Handler<StartRanks> for WorkerActor {
 /// All threads of a runtime; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    scheduler: Arc<Scheduler>,
-    stop: Arc<AtomicBool>,
     system: System,
-    arbiters: Vec<Arbiter>,
+    threads: Arc<Threads>,
     actors: Vec<Addr<WorkerActor>>,
     control_thread: Option<JoinHandle<()>>,
 }
 
+/// The threads of the workers, those included that are not needed yet.
+#[derive(Debug)]
+struct Threads {
+    scheduler: Arc<Scheduler>,
+    spins: bool,
+    stop: Arc<AtomicBool>,
+    arbiters: Mutex<Vec<Arbiter>>,
+    /// Index and queue of each spare worker that has no thread yet.
+    unstarted: Mutex<Vec<(u32, Deque<Arc<Task>>)>>,
+}
+
+/// Workers whose threads are being started.
+pub(crate) struct Starting {
+    control_thread: JoinHandle<()>,
+    started: mpsc::Receiver<std::io::Result<Started>>,
+    threads: Arc<Threads>,
+}
+
+/// What the control thread tells when it has started the others.
+type Started = (System, Vec<Addr<WorkerActor>>);
+
+impl Starting {
+    /// Waits until the threads run.
+    ///
+    /// # Errors
+    /// When a thread or its event loop cannot be had.
+    pub(crate) fn finish(self) -> Result<Workers, Error> {
+        let Self { control_thread, started, threads } = self;
+        let failed = |cause| Error::Start { what: "worker threads", cause };
+        let ended = || std::io::Error::other("the control thread ended at once");
+        let (system, actors) = started.recv().map_err(|_| ended()).flatten().map_err(failed)?;
+        Ok(Workers { system, threads, actors, control_thread: Some(control_thread) })
+    }
+}
+
+impl Threads {
+    /// Starts the thread of a worker.
+    fn start(&self, index: u32, deque: Deque<Arc<Task>>) -> std::io::Result<Arbiter> {
+        let arbiter = Arbiter::try_with_tokio_rt(event_loop)?;
+        let scheduler = self.scheduler.clone();
+        let run_loop = RunLoop::new(scheduler, index, self.spins, self.stop.clone());
+        arbiter.spawn(run_loop.run(deque));
+        Ok(arbiter)
+    }
+
+    /// Starts the threads of the workers that get ranks; the calling thread has a [`System`].
+    fn start_regular(
+        &self,
+        deques: Vec<Deque<Arc<Task>>>,
+    ) -> std::io::Result<Vec<Addr<WorkerActor>>> {
+        let mut actors = Vec::new();
+        for (index, deque) in (0..).zip(deques) {
+            let arbiter = self.start(index, deque)?;
+            let actor = WorkerActor { scheduler: self.scheduler.clone(), index };
+            actors.push(WorkerActor::start_in_arbiter(&arbiter.handle(), move |_| actor));
+            self.arbiters.lock().push(arbiter);
+        }
+        Ok(actors)
+    }
+
+    /// Starts the thread of a spare worker if there is one left without; it looks for work at once.
+    fn start_spare(&self, system: &System) {
+        let Some((index, deque)) = self.unstarted.lock().pop() else { return };
+        System::set_current(system.clone());
+        match self.start(index, deque) {
+            Ok(arbiter) => self.arbiters.lock().push(arbiter),
+            // The ranks behind one that computes wait until it ends, as they would on one core.
+            Err(cause) => {
+                tracing::warn!(%cause, "a spare worker cannot be started; check `ulimit -u`")
+            }
+        }
+    }
+}
+
 impl Workers {
-    /// Starts a worker for each queue.
+    /// Begins to start a worker for each queue; spare ones get their thread when they are needed.
+    ///
+    /// # Errors
+    /// When no thread can be started.
     pub(crate) fn start(
         scheduler: &Arc<Scheduler>,
-        deques: Vec<Deque<Arc<Task>>>,
+        mut deques: Vec<Deque<Arc<Task>>>,
         spins: bool,
-    ) -> Result<Self, Error> {
-        let (sender, receiver) = std::sync::mpsc::channel();
+    ) -> Result<Starting, Error> {
+        let regular = scheduler.regular();
+        let spare = deques.split_off(regular as usize);
+        let threads = Arc::new(Threads {
+            scheduler: scheduler.clone(),
+            spins,
+            stop: Arc::new(AtomicBool::new(false)),
+            arbiters: Mutex::default(),
+            // The lowest is started first.
+            unstarted: Mutex::new(
+                (regular..).zip(spare).collect::<Vec<_>>().into_iter().rev().collect(),
+            ),
+        });
+        let (sender, started) = mpsc::channel();
+        let ours = threads.clone();
         let control = move || {
             let runner = System::new();
+            let regular = ours.start_regular(deques);
+            drop(ours);
+            let failed = regular.is_err();
             // The starter waits for this; it cannot be gone.
-            let _ = sender.send(System::current());
-            if let Err(cause) = runner.run() {
+            let _ = sender.send(regular.map(|actors| (System::current(), actors)));
+            if !failed && let Err(cause) = runner.run() {
                 tracing::error!(%cause, "the control thread ended early");
             }
         };
@@ -71,24 +164,13 @@ impl Workers {
             .name("faasm-control".to_owned())
             .spawn(control)
             .map_err(|cause| Error::Start { what: "control thread", cause })?;
-        let system = receiver.recv().map_err(|_| Error::Start {
-            what: "control thread",
-            cause: std::io::Error::other("it ended at once"),
-        })?;
-        System::set_current(system.clone());
-        let stop = Arc::new(AtomicBool::new(false));
-        let (mut arbiters, mut actors) = (Vec::new(), Vec::new());
-        for (index, deque) in (0..).zip(deques) {
-            let arbiter = Arbiter::with_tokio_rt(event_loop);
-            let run_loop = RunLoop::new(scheduler.clone(), index, spins, stop.clone());
-            arbiter.spawn(run_loop.run(deque));
-            let scheduler = scheduler.clone();
-            let actor = WorkerActor { scheduler, index };
-            actors.push(WorkerActor::start_in_arbiter(&arbiter.handle(), move |_| actor));
-            arbiters.push(arbiter);
-        }
-        let (scheduler, control_thread) = (scheduler.clone(), Some(control_thread));
-        Ok(Self { scheduler, stop, system, arbiters, actors, control_thread })
+        Ok(Starting { control_thread, started, threads })
+    }
+
+    /// Starts a further spare worker when called, if there is one left; for the monitor.
+    pub(crate) fn spare_starter(&self) -> impl Fn() + Send + 'static {
+        let (threads, system) = (self.threads.clone(), self.system.clone());
+        move || threads.start_spare(&system)
     }
 
     /// The arbiter for everything that is not a worker's.
@@ -98,7 +180,7 @@ impl Workers {
 
     /// Starts all ranks of a job whose tasks are set.
     pub(crate) fn wake_all(&self, job: &Arc<JobShared>) {
-        for actor in &self.actors[..self.scheduler.regular() as usize] {
+        for actor in &self.actors {
             actor.do_send(StartRanks { job: job.clone() });
         }
     }
@@ -106,18 +188,19 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        for index in 0..self.scheduler.len() {
-            self.scheduler.unpark(index);
+        let scheduler = &self.threads.scheduler;
+        self.threads.stop.store(true, Ordering::Release);
+        for index in 0..scheduler.len() {
+            scheduler.unpark(index);
         }
-        for arbiter in self.arbiters.drain(..) {
+        for arbiter in self.threads.arbiters.lock().drain(..) {
             arbiter.stop();
             // A rank that computes for ever keeps its worker; the process's end ends it.
-            if !self.scheduler.is_polling() {
+            if !scheduler.is_polling() {
                 let _ = arbiter.join();
             }
         }
-        self.scheduler.clear();
+        scheduler.clear();
         self.system.stop();
         if let Some(thread) = self.control_thread.take()
             && thread.thread().id() != std::thread::current().id()
@@ -127,9 +210,6 @@ impl Drop for Workers {
     }
 }
 
-fn event_loop() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("an event loop needs a few file descriptors; check `ulimit -n`")
+fn event_loop() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

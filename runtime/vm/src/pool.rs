@@ -5,6 +5,8 @@
 //! which keeps `mmap` and `munmap` (and with them the process's memory lock) off the path of a
 //! Faaslet's creation. Nothing of one Faaslet is readable by the next: pages are given back first.
 
+mod free;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
@@ -12,6 +14,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType, StackCreator, StackMemory};
 
+use self::free::FreeList;
 use crate::guest::{GuestMemory, Slot};
 use crate::page::HostPages;
 use crate::sys::{Mapping, page_bytes};
@@ -37,29 +40,20 @@ impl Default for PoolConfig {
 /// Memory slots and fiber stacks of one runtime.
 #[derive(Debug)]
 pub struct Pool {
-    config: PoolConfig,
     me: Weak<Self>,
-    free_memories: Mutex<Vec<FreeMemory>>,
-    free_stacks: Mutex<Vec<Mapping>>,
+    free_memories: FreeList,
+    free_stacks: FreeList,
     /// Live slots by base address, so that an instance's exported memory leads to its handle.
     live: Mutex<HashMap<usize, Weak<Slot>>>,
-}
-
-/// A slot without pages, of which the first `accessible` bytes may be touched.
-#[derive(Debug)]
-struct FreeMemory {
-    mapping: Mapping,
-    accessible: usize,
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(config: PoolConfig) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            config,
             me: me.clone(),
-            free_memories: Mutex::default(),
-            free_stacks: Mutex::default(),
+            free_memories: FreeList::new(config.free_memories_max, false),
+            free_stacks: FreeList::new(config.free_stacks_max, true),
             live: Mutex::default(),
         })
     }
@@ -69,74 +63,41 @@ impl Pool {
         self.live.lock().get(&base.addr()).and_then(Weak::upgrade).map(GuestMemory::new)
     }
 
+    /// Gives the pages back of slots that have been free since the last call. Returns whether there
+    /// are slots that have fallen free since then; a further call will empty those.
+    ///
+    /// To be called now and then: who ends a process soon after its ranks saves the work.
+    pub fn tidy(&self) -> bool {
+        let (memories, stacks) = (self.free_memories.tidy(), self.free_stacks.tidy());
+        memories || stacks
+    }
+
     /// Takes back a slot whose last user is gone.
     pub(crate) fn recycle_memory(&self, mapping: Mapping, accessible: usize) {
         self.live.lock().remove(&mapping.base().as_ptr().addr());
-        if self.free_memories.lock().len() >= self.config.free_memories_max {
-            return;
-        }
-        // A slot that cannot be emptied must not be reused; dropping it unmaps it.
-        if mapping.discard(0, accessible).is_ok() {
-            self.free_memories.lock().push(FreeMemory { mapping, accessible });
-        }
+        self.free_memories.give_back(mapping, 0..accessible);
     }
 
     fn memory(&self, bytes: usize, reserved: usize, guard: usize) -> Result<Arc<Slot>, String> {
         let total = HostPages::round_up(reserved)
             .and_then(|pages| pages.checked_add(HostPages::round_up(guard)?))
             .ok_or("the memory's reservation does not fit the address space")?;
-        let mapping = self.mapping_with(total.bytes(), bytes)?;
+        let taken = self.free_memories.take(total.bytes(), &(0..bytes));
+        let mapping = taken.map_err(|cause| no_memory(bytes, &cause))?;
         let base = mapping.base().as_ptr().addr();
         let slot = Arc::new(Slot::new(mapping, bytes, self.me.clone()));
         self.live.lock().insert(base, Arc::downgrade(&slot));
         Ok(slot)
     }
 
-    /// A mapping of `total` bytes of which exactly the first `bytes` are accessible and zero.
-    fn mapping_with(&self, total: usize, bytes: usize) -> Result<Mapping, String> {
-        if let Some(free) = self.reusable(total, bytes) {
-            let FreeMemory { mapping, accessible } = free;
-            let adjusted = if accessible < bytes {
-                mapping.make_accessible(accessible, bytes)
-            } else {
-                mapping.make_inaccessible(bytes, accessible)
-            };
-            adjusted.map_err(|cause| no_memory(bytes, &cause))?;
-            return Ok(mapping);
-        }
-        let mapping = Mapping::reserve(total).map_err(|cause| no_memory(total, &cause))?;
-        mapping.make_accessible(0, bytes).map_err(|cause| no_memory(bytes, &cause))?;
-        Ok(mapping)
-    }
-
-    /// A free slot of the right reservation, preferably one that is already accessible to `bytes`.
-    fn reusable(&self, total: usize, bytes: usize) -> Option<FreeMemory> {
-        let mut free = self.free_memories.lock();
-        let fits = |slot: &FreeMemory| slot.mapping.bytes() == total;
-        let exact = free.iter().rposition(|slot| fits(slot) && slot.accessible == bytes);
-        let index = exact.or_else(|| free.iter().rposition(fits))?;
-        Some(free.swap_remove(index))
-    }
-
     fn recycle_stack(&self, mapping: Mapping) {
-        let emptied = mapping.discard(STACK_GUARD_BYTES, mapping.bytes());
-        let mut free = self.free_stacks.lock();
-        if emptied.is_ok() && free.len() < self.config.free_stacks_max {
-            free.push(mapping);
-        }
+        let accessible = STACK_GUARD_BYTES..mapping.bytes();
+        self.free_stacks.give_back(mapping, accessible);
     }
 
     fn stack(&self, bytes: usize) -> std::io::Result<Mapping> {
         let total = STACK_GUARD_BYTES + bytes.next_multiple_of(page_bytes());
-        let mut free = self.free_stacks.lock();
-        if let Some(index) = free.iter().rposition(|stack| stack.bytes() == total) {
-            return Ok(free.swap_remove(index));
-        }
-        drop(free);
-        let mapping = Mapping::reserve(total)?;
-        mapping.make_accessible(STACK_GUARD_BYTES, total)?;
-        mapping.refuse_huge_pages()?;
-        Ok(mapping)
+        self.free_stacks.take(total, &(STACK_GUARD_BYTES..total))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
@@ -10,15 +11,49 @@ pub(crate) fn page_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// A private anonymous range of address space, inaccessible until made accessible.
-///
-/// The range is unmapped on drop; nothing else ever unmaps or moves it.
+/// Address space that the kernel gave in one piece; unmapped on drop, when no part of it is left.
 #[derive(Debug)]
-pub(crate) struct Mapping {
+struct Reservation {
     base: NonNull<u8>,
     bytes: usize,
 }
 
+impl Reservation {
+    fn new(bytes: usize, access: ProtFlags) -> io::Result<Arc<Self>> {
+        assert!(bytes > 0 && bytes.is_multiple_of(page_bytes()), "whole pages are reserved");
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a null hint lets the kernel choose a free range, so no existing mapping is touched.
+        let base =
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }?;
+        let base = NonNull::new(base.cast()).expect("mmap never returns null on success");
+        Ok(Arc::new(Self { base, bytes }))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // SAFETY: base and bytes are those mmap returned; the owner is going away, and every
+        // handle that could reach the range holds this owner alive.
+        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
+        debug_assert!(unmapped.is_ok(), "munmap of an own mapping cannot fail");
+    }
+}
+
+/// A private anonymous range of address space, of which nobody else has a part.
+///
+/// It may be a part of a larger reservation, which is unmapped with its last part; nothing else ever
+/// unmaps or moves it.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+    within: Arc<Reservation>,
+}
+
+// SAFETY: a reservation is an address and a length; nothing is read or written through it.
+unsafe impl Send for Reservation {}
+// SAFETY: as above.
+unsafe impl Sync for Reservation {}
 // SAFETY: the mapping is plain address space without thread affinity; all access goes through raw
 // pointers whose users state their own synchronisation.
 unsafe impl Send for Mapping {}
@@ -28,14 +63,26 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Reserves `bytes` (whole pages) of inaccessible address space.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
-        assert!(bytes > 0 && bytes.is_multiple_of(page_bytes()), "whole pages are reserved");
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: a null hint lets the kernel choose a free range, so no existing mapping is touched.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::empty(), flags)
-        }?;
-        let base = NonNull::new(base.cast()).expect("mmap never returns null on success");
-        Ok(Self { base, bytes })
+        let within = Reservation::new(bytes, ProtFlags::empty())?;
+        Ok(Self { base: within.base, bytes, within })
+    }
+
+    /// Reserves `count` ranges of `bytes` each by one call of the kernel, inaccessible ones or all
+    /// readable and writable.
+    pub(crate) fn reserve_many(
+        bytes: usize,
+        count: usize,
+        accessible: bool,
+    ) -> io::Result<impl Iterator<Item = Self>> {
+        let access =
+            if accessible { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::empty() };
+        let total = bytes.checked_mul(count).ok_or(io::ErrorKind::OutOfMemory)?;
+        let within = Reservation::new(total, access)?;
+        Ok((0..count).map(move |index| {
+            // SAFETY: the part lies inside the reservation of `count` times `bytes`.
+            let base = unsafe { within.base.add(index * bytes) };
+            Self { base, bytes, within: within.clone() }
+        }))
     }
 
     /// First byte of the range.
@@ -63,9 +110,13 @@ impl Mapping {
         self.advise(start, end, Advice::LinuxDontNeed)
     }
 
-    /// Asks for small pages only, so that one touched byte costs one small page.
+    /// Asks for small pages only, in the whole reservation that this is a part of, so that one touched
+    /// byte costs one small page.
     pub(crate) fn refuse_huge_pages(&self) -> io::Result<()> {
-        self.advise(0, self.bytes, Advice::LinuxNoHugepage)
+        let Reservation { base, bytes } = *self.within;
+        // SAFETY: the reservation is ours, and the size of its pages changes nothing that can be read.
+        unsafe { rustix::mm::madvise(base.as_ptr().cast(), bytes, Advice::LinuxNoHugepage) }?;
+        Ok(())
     }
 
     fn advise(&self, start: usize, end: usize, advice: Advice) -> io::Result<()> {
@@ -98,9 +149,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: base and bytes are those mmap returned; the owner is going away, and every
-        // handle that could reach the range holds this owner alive.
-        let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.bytes) };
-        debug_assert!(unmapped.is_ok(), "munmap of an own mapping cannot fail");
+        if self.bytes < self.within.bytes {
+            // The other parts keep the address space; the pages need not wait for them.
+            let emptied = self.discard(0, self.bytes);
+            debug_assert!(emptied.is_ok(), "giving back pages of an own mapping cannot fail");
+        }
     }
 }
