@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use faasm_mpi_shim::port::{Header, Kind, Payload, SMALL_BYTES_MAX};
+use faasm_vm::line::{CacheLine, zeroed_lines};
 
 /// Payload bytes of each line after the first.
 const NEXT_BYTES: usize = 56;
@@ -22,12 +23,6 @@ const NEXT_BYTES: usize = 56;
 /// that beyond a few lines a message of its own on the heap is quicker.
 const NEXT_LINES_MAX: usize = 16;
 const SMALL_WORDS: usize = SMALL_BYTES_MAX / 8;
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Line {
-    words: [AtomicU64; 8],
-}
 
 /// The senders' side of the positions, on a line of its own.
 #[derive(Debug, Default)]
@@ -41,7 +36,7 @@ struct Tail {
 /// The queue.
 #[derive(Debug)]
 pub(super) struct Ring {
-    lines: Box<[Line]>,
+    lines: Box<[CacheLine]>,
     tail: CachePadded<Tail>,
     /// First line that the receiver has not consumed.
     head: CachePadded<AtomicU64>,
@@ -52,7 +47,7 @@ impl Ring {
     pub(super) fn new(lines: usize) -> Self {
         assert!(lines.is_power_of_two(), "positions are masked");
         Self {
-            lines: (0..lines).map(|_| Line::default()).collect(),
+            lines: zeroed_lines(lines),
             tail: CachePadded::default(),
             head: CachePadded::default(),
         }
@@ -152,7 +147,7 @@ impl Ring {
     }
 
     #[inline]
-    fn line(&self, position: u64) -> &Line {
+    fn line(&self, position: u64) -> &CacheLine {
         &self.lines[position as usize & (self.lines.len() - 1)]
     }
 }

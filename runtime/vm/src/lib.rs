@@ -1,13 +1,14 @@
 //! Linear memories, fiber stacks, guest access, module rewriting and the compiled-code cache.
 //!
 //! This is the only crate of the workspace that may hold `unsafe`. Modules, lower ones first:
-//! `page` (page arithmetic), `sys` (the operating system), `guest` (bounds-checked guest memory),
+//! `page` (page arithmetic), `line` (zeroed cache lines), `sys` (the operating system), `guest` (bounds-checked guest memory),
 //! `pool` (memory and stack slots), `engine` (the wasmtime configuration that uses them),
 //! `rewrite` (load-time passes) and `artifact` (the cache of compiled modules).
 
 pub mod artifact;
 pub mod engine;
 pub mod guest;
+pub mod line;
 pub mod page;
 pub mod pool;
 pub mod rewrite;
