@@ -48,10 +48,7 @@ struct App {
 impl Launch {
     /// Checks everything that can be checked before a rank starts, of a job on this node alone or of
     /// this node's part of one.
-    pub(crate) fn prepare(
-        spec: JobSpec,
-        placement: Option<&Placement>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn prepare(spec: JobSpec, placement: Option<&Placement>) -> Result<Self, Error> {
         let ranks = check_ranks(&spec, placement)?;
         let mut apps = Vec::new();
         let mut first = 0;

@@ -13,6 +13,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let begun = Instant::now();
+    // The allocator refuses huge pages for the whole process, so as not to clear some 20 MiB at its
+    // start; guests may have them. A kernel without huge pages has nothing to allow.
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
     let status = match args::parse(std::env::args_os().skip(1)) {
         Ok(args::Request::Help(text)) => print(&text),
         Ok(args::Request::Version) => print(&format!("faasm-run {}\n", env!("CARGO_PKG_VERSION"))),

@@ -69,6 +69,8 @@ fn run_job(job: &Invocation, begun: Instant) -> anyhow::Result<i32> {
         text.push_str(&verdict::summary(&report, runtime.workers(), startup));
     }
     output.message(&text);
+    // This process ends now, and with it what these would give back piece by piece.
+    std::mem::forget((runtime, handle));
     Ok(report.exit_code())
 }
 
