@@ -22,7 +22,7 @@ use faasm_mpi_shim::port::Pending;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::faaslet::RankExit;
-use crate::job::{RankState, RankStatus, StdinPolicy};
+use crate::job::{Quiet, RankState, RankStatus, StdinPolicy};
 
 /// Programs of one job.
 pub(crate) const APPS_MAX: usize = 4096;
@@ -68,6 +68,13 @@ pub(crate) enum ToNode {
         job: u32,
         /// Name of the question, echoed by the answer.
         query: u32,
+    },
+    /// Say whether all your ranks wait for messages.
+    Confirm {
+        /// The job.
+        job: u32,
+        /// Name of the question, echoed by the answer.
+        round: u32,
     },
     /// Leave the cluster once the jobs that run here have ended; take no further ones.
     Drain,
@@ -136,17 +143,14 @@ pub(crate) enum ToCoordinator {
         /// Why it was given up.
         reason: String,
     },
-    /// All ranks of the part wait for messages, and none has done anything else since the number
-    /// `changes` was what it is.
+    /// Whether all ranks of the part wait for messages: told when it has become so, and when asked.
     Quiet {
         /// The job.
         job: u32,
-        /// Messages that left for other nodes.
-        sent: u64,
-        /// Messages that came from other nodes.
-        received: u64,
-        /// A number that changes whenever a rank does anything.
-        changes: u64,
+        /// Name of the question; 0 if nobody asked.
+        round: u32,
+        /// What has happened so far, if they all wait.
+        quiet: Option<Standstill>,
     },
     /// The node leaves the cluster; nothing of a job is left here.
     Leaving,
@@ -255,6 +259,19 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// Ranks whose code is still running.
     pub(crate) left_running: u32,
+}
+
+/// A [`Quiet`] that travels.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Standstill {
+    /// Messages that left for other nodes.
+    pub(crate) sent: u64,
+    /// Messages that came from other nodes.
+    pub(crate) received: u64,
+    /// A number that changes whenever a rank does anything.
+    pub(crate) changes: u64,
+    /// Ranks that wait.
+    pub(crate) waiting: u32,
 }
 
 /// A [`RankExit`] that travels.
@@ -412,5 +429,17 @@ impl Wait {
         let known = faasm_mpi_shim::functions().find(|function| function.name == self.function)?;
         let Self { peer, tag, context, .. } = self;
         Some(Pending { function: known.name, peer, tag, context })
+    }
+}
+
+impl From<Quiet> for Standstill {
+    fn from(Quiet { sent, received, changes, waiting }: Quiet) -> Self {
+        Self { sent, received, changes, waiting }
+    }
+}
+
+impl From<Standstill> for Quiet {
+    fn from(Standstill { sent, received, changes, waiting }: Standstill) -> Self {
+        Self { sent, received, changes, waiting }
     }
 }

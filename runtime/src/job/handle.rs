@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::Outcome;
+use super::deadlock::Quiet;
 use super::report::{JobReport, RankState};
 use super::shared::JobShared;
 use super::supervisor::{End, Supervisor};
@@ -84,6 +85,12 @@ impl JobHandle {
         let mut states = shared.rank_states();
         states.retain(|state| shared.world().is_local(state.rank));
         states
+    }
+
+    /// What this node contributes to the search for a deadlock; `None` while something goes on.
+    pub(crate) fn quiet(&self) -> Option<Quiet> {
+        let Control::Here { shared, .. } = &self.control else { return None };
+        shared.quiet()
     }
 
     /// The ends of ranks, in the order in which they happened; each event goes to one receiver.

@@ -135,18 +135,26 @@ fn a_job_is_ended_on_all_nodes() {
 #[test]
 fn a_time_limit_shows_what_the_ranks_did() {
     let cluster = cluster(2);
-    let (mut job, _) = job(&LAUNCHER, &["deadlock"], &[1, 1]);
+    let (mut job, _) = job(&LAUNCHER, &["sleep"], &[1, 1]);
     job.timeout = Some(Duration::from_millis(300));
     let report = report(&spawn(&cluster, job));
     let Outcome::TimedOut { states } = &report.outcome else { panic!("{report:#?}") };
     let states: Vec<String> = states.iter().map(ToString::to_string).collect();
+    assert!(states[0].starts_with("rank 0 (node1): "), "{states:?}");
+    assert!(states[1].starts_with("rank 1 (node2): "), "{states:?}");
+}
+
+#[test]
+fn a_deadlock_over_nodes_is_explained() {
+    let cluster = cluster(2);
+    let (job, _) = job(&LAUNCHER, &["deadlock"], &[2, 1]);
+    let report = report(&spawn(&cluster, job));
+    let Outcome::Deadlock { states } = &report.outcome else { panic!("{report:#?}") };
     assert_eq!(
-        states,
-        [
-            "rank 0 (node1): waits in MPI_Recv (peer 1, tag 7, MPI_COMM_WORLD)",
-            "rank 1 (node2): waits in MPI_Recv (peer 0, tag 7, MPI_COMM_WORLD)",
-        ]
+        states[2].to_string(),
+        "rank 2 (node2): waits in MPI_Recv (peer 0, tag 7, MPI_COMM_WORLD)"
     );
+    assert_eq!(report.exit_code(), 1);
 }
 
 #[test]

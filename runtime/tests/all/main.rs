@@ -5,6 +5,7 @@ mod cluster;
 mod cluster_collectives;
 mod cluster_guests;
 mod cluster_network;
+mod cluster_nodes;
 mod guests;
 mod lab;
 mod support;

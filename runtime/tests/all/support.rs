@@ -86,6 +86,11 @@ impl Running {
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, signal).expect("the program still runs");

@@ -20,7 +20,7 @@ use super::spread::{Exited, SpreadJob};
 use crate::cluster::message::{
     App, Block, Dir, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
 };
-use crate::job::{JobReport, Outcome, RankEvent, RankState};
+use crate::job::{JobReport, Outcome, Quiet, RankEvent, RankState};
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -30,6 +30,7 @@ pub(crate) struct Core {
     queries: BTreeMap<u32, Query>,
     last_job: u32,
     last_query: u32,
+    last_round: u32,
     commands: VecDeque<Command>,
 }
 
@@ -60,6 +61,8 @@ enum Purpose {
     Answer,
     /// The job's time is over.
     TimeOut,
+    /// The job can never go on.
+    Deadlock,
 }
 
 /// What the driver is to do.
@@ -123,7 +126,9 @@ impl Core {
                 let reason = format!("{host} ({from}) cannot reach it: {reason}");
                 self.end_jobs_between(from, NodeId(node), &reason, now);
             }
-            ToCoordinator::Quiet { .. } => {}
+            ToCoordinator::Quiet { job, round, quiet } => {
+                self.quiet(from, (job, round), quiet.map(Quiet::from), now);
+            }
             ToCoordinator::Leaving => {
                 self.lose(from, "it left the cluster", now);
                 self.commands.push_back(Command::Forget { node: from, why: None });
@@ -150,10 +155,7 @@ impl Core {
             .map(|(number, _)| *number)
             .collect();
         for job in late {
-            self.ask(job, Purpose::TimeOut, now);
-            if let Some(job) = self.jobs.get_mut(&job) {
-                job.is_timing_out = true;
-            }
+            self.doom(job, Purpose::TimeOut, now);
         }
         let over: Vec<u32> = self
             .queries
@@ -347,6 +349,36 @@ impl Core {
         }
     }
 
+    /// A part stands still, or does not.
+    fn quiet(
+        &mut self,
+        from: NodeId,
+        (number, round): (u32, u32),
+        quiet: Option<Quiet>,
+        now: Instant,
+    ) {
+        let name = self.last_round.wrapping_add(1).max(1);
+        let Some(job) = self.jobs.get_mut(&number).filter(|job| job.has_started()) else { return };
+        if round == 0 {
+            if job.stands_still(from, quiet) {
+                self.last_round = name;
+                for node in job.begin_round(name) {
+                    self.send(node, ToNode::Confirm { job: number, round: name });
+                }
+            }
+        } else if job.confirm(from, round, quiet) {
+            self.doom(number, Purpose::Deadlock, now);
+        }
+    }
+
+    /// Ends a job as soon as it is known what its ranks do.
+    fn doom(&mut self, number: u32, purpose: Purpose, now: Instant) {
+        if let Some(job) = self.jobs.get_mut(&number).filter(|job| !job.is_doomed) {
+            job.is_doomed = true;
+            self.ask(number, purpose, now);
+        }
+    }
+
     fn ask(&mut self, number: u32, purpose: Purpose, now: Instant) -> u32 {
         self.last_query = self.last_query.wrapping_add(1);
         let query = self.last_query;
@@ -393,6 +425,7 @@ impl Core {
                 self.commands.push_back(Command::States { query: number, states });
             }
             Purpose::TimeOut => self.end(query.job, Outcome::TimedOut { states }, now),
+            Purpose::Deadlock => self.end(query.job, Outcome::Deadlock { states }, now),
         }
     }
 

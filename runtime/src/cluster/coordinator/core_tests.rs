@@ -1,7 +1,7 @@
 //! Conversations with the coordinator's core.
 
 use super::*;
-use crate::cluster::message::{Exit, Status, Totals};
+use crate::cluster::message::{Exit, Standstill, Status, Totals};
 use crate::faaslet::RankExit;
 
 const A: NodeId = NodeId(1);
@@ -329,4 +329,37 @@ fn states_can_be_asked_for() {
     assert_eq!(states.iter().map(|state| state.rank).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(c.core.query(99, c.now), query + 1);
     assert!(matches!(c.next(), Command::States { states, .. } if states.is_empty()));
+}
+
+fn quiet(sent: u64, received: u64) -> Option<Standstill> {
+    Some(Standstill { sent, received, changes: 7, waiting: 2 })
+}
+
+#[test]
+fn a_deadlock_is_believed_after_a_second_look() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.tell(A, ToCoordinator::Quiet { job, round: 0, quiet: quiet(3, 1) }).silence();
+    // A message is on its way.
+    c.tell(B, ToCoordinator::Quiet { job, round: 0, quiet: quiet(1, 2) }).silence();
+    c.tell(B, ToCoordinator::Quiet { job, round: 0, quiet: quiet(1, 3) });
+    let round = 1;
+    c.sent(A, ToNode::Confirm { job, round }).sent(B, ToNode::Confirm { job, round }).silence();
+    c.tell(A, ToCoordinator::Quiet { job, round, quiet: quiet(3, 1) }).silence();
+    // It has gone on meanwhile, and then stands still again.
+    c.tell(B, ToCoordinator::Quiet { job, round, quiet: None }).silence();
+    c.tell(B, ToCoordinator::Quiet { job, round: 0, quiet: quiet(1, 3) });
+    let round = 2;
+    c.sent(A, ToNode::Confirm { job, round }).sent(B, ToNode::Confirm { job, round });
+    c.tell(B, ToCoordinator::Quiet { job, round: 1, quiet: quiet(1, 3) }).silence();
+    c.tell(B, ToCoordinator::Quiet { job, round, quiet: quiet(1, 3) }).silence();
+    c.tell(A, ToCoordinator::Quiet { job, round, quiet: quiet(3, 1) });
+    let query = 1;
+    c.sent(A, ToNode::Query { job, query }).sent(B, ToNode::Query { job, query }).silence();
+    for node in [A, B] {
+        c.tell(node, ToCoordinator::States { job, query, states: Vec::new() });
+    }
+    c.sent(A, ToNode::End { job }).sent(B, ToNode::End { job }).silence();
+    c.over(A, job).over(B, job);
+    assert!(matches!(c.report(&[A, B], job).outcome, Outcome::Deadlock { .. }));
 }

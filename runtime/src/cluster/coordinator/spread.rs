@@ -7,7 +7,7 @@ use faasm_transport::NodeId;
 
 use crate::cluster::message::Totals;
 use crate::faaslet::RankExit;
-use crate::job::{JobReport, Outcome, RankState};
+use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck};
 
 /// A job on its nodes.
 ///
@@ -25,8 +25,22 @@ pub(super) struct SpreadJob {
     outcome: Option<Outcome>,
     /// When nodes that do not answer any more are not waited for.
     give_up_at: Option<Instant>,
-    /// Whether its time is over and its ranks' states are being asked for.
-    pub(super) is_timing_out: bool,
+    /// Whether its end is near and its ranks' states are being asked for.
+    pub(super) is_doomed: bool,
+    /// What each part last said about standing still.
+    quiet: Vec<Option<Quiet>>,
+    /// The question whether all parts still do.
+    round: Option<Round>,
+}
+
+/// All parts stood still at some time; each is asked whether it still does.
+#[derive(Debug)]
+struct Round {
+    name: u32,
+    first: Vec<Option<Quiet>>,
+    second: Vec<Option<Quiet>>,
+    /// Indices of the parts that have not answered.
+    waiting: Vec<usize>,
 }
 
 /// A node's part of a job.
@@ -52,6 +66,7 @@ impl SpreadJob {
         nodes: Vec<(NodeId, Arc<str>)>,
         timeout: Option<Duration>,
     ) -> Self {
+        let quiet = vec![None; nodes.len()];
         let part = |(node, host)| Part { node, host, state: PartState::Preparing };
         Self {
             exits: vec![None; placement.len()],
@@ -62,7 +77,9 @@ impl SpreadJob {
             first_failed: None,
             outcome: None,
             give_up_at: None,
-            is_timing_out: false,
+            is_doomed: false,
+            quiet,
+            round: None,
         }
     }
 
@@ -134,7 +151,7 @@ impl SpreadJob {
 
     /// The ranks of a node that have not ended.
     pub(super) fn running_on(&self, node: NodeId) -> Vec<u32> {
-        let index = self.parts.iter().position(|part| part.node == node);
+        let index = self.index_of(node);
         let running = |(rank, place): (u32, &u32)| {
             let is_there = Some(*place as usize) == index;
             (is_there && self.exits[rank as usize].is_none()).then_some(rank)
@@ -194,9 +211,42 @@ impl SpreadJob {
         }
     }
 
+    /// A part has said whether it stands still. Returns whether all parts are to be asked again.
+    pub(super) fn stands_still(&mut self, node: NodeId, quiet: Option<Quiet>) -> bool {
+        if let Some(index) = self.index_of(node) {
+            self.quiet[index] = quiet;
+        }
+        // Twice the same answers in one round: whether that is a deadlock needs a second.
+        self.round.is_none() && !self.is_doomed && is_stuck(&self.quiet, &self.quiet)
+    }
+
+    /// Begins the second round of questions; gives the nodes to ask.
+    pub(super) fn begin_round(&mut self, name: u32) -> Vec<NodeId> {
+        let first = self.quiet.clone();
+        let second = vec![None; first.len()];
+        let waiting = (0..first.len()).collect();
+        self.round = Some(Round { name, first, second, waiting });
+        self.parts.iter().map(|part| part.node).collect()
+    }
+
+    /// A part has answered in the second round. Returns whether the job can never go on.
+    pub(super) fn confirm(&mut self, node: NodeId, name: u32, quiet: Option<Quiet>) -> bool {
+        let Some(index) = self.index_of(node) else { return false };
+        let Some(round) = self.round.as_mut().filter(|round| round.name == name) else {
+            return false;
+        };
+        round.waiting.retain(|waiting| *waiting != index);
+        round.second[index] = quiet;
+        self.quiet[index] = quiet;
+        if !round.waiting.is_empty() {
+            return false;
+        }
+        self.round.take().is_some_and(|round| is_stuck(&round.first, &round.second))
+    }
+
     /// When something is to be done though nobody has said anything.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let limit = match (self.started, self.timeout, &self.outcome, self.is_timing_out) {
+        let limit = match (self.started, self.timeout, &self.outcome, self.is_doomed) {
             (Some(started), Some(timeout), None, false) => started.checked_add(timeout),
             _ => None,
         };
@@ -205,9 +255,7 @@ impl SpreadJob {
 
     /// Whether the job's time is over, and nothing was done about it.
     pub(super) fn has_timed_out(&self, now: Instant) -> bool {
-        self.outcome.is_none()
-            && !self.is_timing_out
-            && self.next_timeout().is_some_and(|at| at <= now)
+        self.outcome.is_none() && !self.is_doomed && self.next_timeout().is_some_and(|at| at <= now)
     }
 
     pub(super) const fn has_started(&self) -> bool {
@@ -244,6 +292,10 @@ impl SpreadJob {
 
     fn host(&self, place: u32) -> Arc<str> {
         self.parts[place as usize].host.clone()
+    }
+
+    fn index_of(&self, node: NodeId) -> Option<usize> {
+        self.parts.iter().position(|part| part.node == node)
     }
 
     fn part_mut(&mut self, node: NodeId) -> Option<&mut Part> {

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use faasm_transport::{Event, NodeId};
+use flume::RecvTimeoutError;
 
 use super::NodeEnd;
 use super::fetch::Programs;
@@ -12,9 +14,9 @@ use super::part::{PartStreams, ReadyPart, follow, prepare};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::data::DataError;
 use crate::cluster::inbox::Input as Arrived;
-use crate::cluster::message::{Prepare, State, ToCoordinator, ToNode, Totals};
+use crate::cluster::message::{Prepare, Standstill, State, ToCoordinator, ToNode, Totals};
 use crate::cluster::planes::Planes;
-use crate::job::JobHandle;
+use crate::job::{JobHandle, Quiet};
 use crate::runtime::Runtime;
 
 /// What the thread is told.
@@ -44,6 +46,10 @@ struct Part {
     /// The other nodes of the job.
     peers: Vec<NodeId>,
     state: PartState,
+    /// Its ranks, also after their end, until the whole job is over.
+    ranks: Option<JobHandle>,
+    /// What the coordinator was last told of their standing still.
+    quiet: Option<Quiet>,
 }
 
 #[derive(Debug)]
@@ -78,6 +84,8 @@ pub(super) struct Driver {
     peers: HashSet<NodeId>,
     draining: bool,
     end: Option<NodeEnd>,
+    /// When to look whether all ranks of a job wait.
+    look_at: Instant,
 }
 
 impl Driver {
@@ -92,6 +100,7 @@ impl Driver {
             peers: HashSet::new(),
             draining: false,
             end: None,
+            look_at: Instant::now(),
         }
     }
 
@@ -102,9 +111,19 @@ impl Driver {
                 self.finish();
                 return end;
             }
-            match received.recv() {
+            let runs = self.parts.values().any(|part| part.ranks.is_some());
+            let input = match runs {
+                true => received.recv_deadline(self.look_at),
+                false => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match input {
                 Ok(input) => self.handle(input),
-                Err(_) => self.end = Some(NodeEnd::Left),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.end = Some(NodeEnd::Left),
+            }
+            if runs && self.look_at <= Instant::now() {
+                self.look_at = Instant::now() + STANDSTILL_INTERVAL;
+                self.tell_standstills();
             }
         }
     }
@@ -176,6 +195,7 @@ impl Driver {
                 }
             }
             ToNode::Query { job, query } => self.answer(job, query),
+            ToNode::Confirm { job, round } => self.confirm(job, round),
             ToNode::Drain => {
                 self.draining = true;
                 self.leave_if_drained();
@@ -203,7 +223,8 @@ impl Driver {
                 self.links.outbox.endpoint().add_peer(node, &addresses);
             }
         }
-        self.parts.insert(number, Part { peers, state: PartState::Preparing });
+        let part = Part { peers, state: PartState::Preparing, ranks: None, quiet: None };
+        self.parts.insert(number, part);
         let (runtime, programs) = (self.runtime.clone(), self.programs.clone());
         let (links, inbox) = (self.links.clone(), self.inbox.clone());
         let make_ready = move || {
@@ -276,6 +297,7 @@ impl Driver {
             return self.part_ended(job);
         }
         prepared.start();
+        part.ranks = Some(handle.clone());
         part.state = PartState::Running { handle, streams };
     }
 
@@ -308,6 +330,28 @@ impl Driver {
         };
         let states = handle.local_states().into_iter().map(State::from).collect();
         self.tell(&ToCoordinator::States { job, query, states });
+    }
+
+    /// Tells the coordinator of jobs whose ranks here have all come to wait. That a rank goes on again
+    /// is no news: it is asked before anything is made of it.
+    fn tell_standstills(&mut self) {
+        let mut news = Vec::new();
+        for (job, part) in &mut self.parts {
+            let quiet = part.ranks.as_ref().and_then(JobHandle::quiet);
+            if quiet.is_some() && quiet != part.quiet {
+                part.quiet = quiet;
+                let (job, quiet) = (*job, quiet.map(Standstill::from));
+                news.push(ToCoordinator::Quiet { job, round: 0, quiet });
+            }
+        }
+        news.iter().for_each(|message| self.tell(message));
+    }
+
+    fn confirm(&mut self, job: u32, round: u32) {
+        let Some(part) = self.parts.get_mut(&job) else { return };
+        part.quiet = part.ranks.as_ref().and_then(JobHandle::quiet);
+        let quiet = part.quiet.map(Standstill::from);
+        self.tell(&ToCoordinator::Quiet { job, round, quiet });
     }
 
     fn peer(&mut self, event: Event) {
@@ -363,3 +407,6 @@ impl Driver {
         crate::cluster::inbox::leave(self.links.outbox.endpoint());
     }
 }
+
+/// How often it is looked whether all ranks of a job wait for messages.
+const STANDSTILL_INTERVAL: Duration = Duration::from_millis(250);

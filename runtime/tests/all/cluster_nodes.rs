@@ -1,0 +1,271 @@
+//! Jobs over node processes of this machine: output, input, signals, failures, and that no process is
+//! left behind.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal};
+
+use crate::support::{Ran, Running, build_dir, compile, faasm_run, guests_dir};
+
+/// Nothing takes as long as this, however busy the machine.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a lost node may cost: it is known at once when its process was a child of ours.
+const LOST_MAX: Duration = Duration::from_secs(6);
+
+static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let program = build_dir().join("launcher.nodes.wasm");
+    let source = guests_dir().join("faasm/launcher.c");
+    compile(&source, &["-g".into(), "-O1".into()], &program)
+        .unwrap_or_else(|error| panic!("{error}"));
+    program
+});
+
+fn start(options: &[&str], guest: &[&str], input: Option<&str>) -> Running {
+    let mut command = faasm_run();
+    command.args(options).arg(&*LAUNCHER).args(guest);
+    match input {
+        Some(input) => Running::start(&mut command, input),
+        None => Running::start_waiting(&mut command),
+    }
+}
+
+fn launch(options: &[&str], guest: &[&str]) -> Ran {
+    start(options, guest, Some("")).wait()
+}
+
+/// The node processes of a running job.
+fn nodes(running: &Running, expected: usize) -> Vec<Pid> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        let found = children(running.id());
+        if found.len() == expected {
+            return found;
+        }
+        assert!(Instant::now() < end, "{} nodes instead of {expected}", found.len());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The processes whose parent is this one.
+fn children(parent: u32) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").expect("this is Linux").filter_map(Result::ok);
+    let is_child = |number: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        fields.split(' ').nth(1).and_then(|field| field.parse().ok()) == Some(parent)
+    };
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(is_child).filter_map(Pid::from_raw).collect()
+}
+
+/// Waits until none of these processes is left.
+fn all_gone(processes: &[Pid]) {
+    let end = Instant::now() + LIMIT;
+    for process in processes {
+        while rustix::process::test_kill_process(*process).is_ok() {
+            assert!(Instant::now() < end, "{process:?} is left");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Waits until every rank has said what it does: then all of them run.
+fn settle(running: &Running, nodes_expected: usize) -> Vec<Pid> {
+    let processes = nodes(running, nodes_expected);
+    thread::sleep(Duration::from_secs(2));
+    processes
+}
+
+#[test]
+fn ranks_on_nodes_are_numbered_and_tagged_with_their_hosts() {
+    let ran = launch(&["--local-nodes", "2", "-n", "4", "--tag-output"], &["hello"]);
+    let ran = ran.expect_status(0);
+    assert_eq!(
+        ran.sorted_lines(),
+        [
+            "[1,0][node1]<stdout>: rank 0 of 4",
+            "[1,1][node1]<stdout>: rank 1 of 4",
+            "[1,2][node2]<stdout>: rank 2 of 4",
+            "[1,3][node2]<stdout>: rank 3 of 4",
+        ]
+    );
+    let ran = launch(&["--local-nodes", "3", "-n", "7", "--report"], &["hello"]);
+    ran.expect_status(0).expect_stderr("faasm-run: 7 ranks on 3 nodes (");
+}
+
+#[test]
+fn failures_on_other_nodes_are_those_of_one_node() {
+    let nodes = ["--local-nodes", "2", "-n", "4"];
+    let ran = launch(&nodes, &["trap", "3", "0"]).expect_status(134);
+    let ran = ran.expect_stderr("rank 3 (node2): trapped");
+    assert!(ran.stderr.contains("launcher.c:"), "{}", ran.stderr);
+    launch(&nodes, &["exit", "2", "7"])
+        .expect_status(7)
+        .expect_stderr("rank 2 (node2): exited with code 7");
+    launch(&nodes, &["abort", "3", "9"])
+        .expect_status(9)
+        .expect_stderr("rank 3 (node2): MPI_Abort");
+    launch(&nodes, &["leave", "2"]).expect_status(1).expect_stderr("MPI_Finalize");
+    let ran = launch(&nodes, &["deadlock"]).expect_status(1).expect_stderr("deadlock");
+    assert!(ran.stderr.contains("rank 3 (node2): waits in MPI_Recv (peer 0"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_time_limit_ends_all_nodes() {
+    let options = ["--local-nodes", "2", "-n", "2", "--timeout", "0.5"];
+    for mode in ["sleep", "compute"] {
+        let ran = launch(&options, &[mode]).expect_status(110).expect_stderr("--timeout");
+        assert!(ran.stderr.contains("rank 1 (node2): "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn input_goes_to_its_readers_on_their_nodes() {
+    for (policy, readers) in [("0", &[0][..]), ("2", &[2]), ("all", &[0, 1, 2]), ("none", &[])] {
+        let options = ["--local-nodes", "2", "-n", "3", "--stdin", policy];
+        let ran = start(&options, &["read"], Some("a\nb\n")).wait().expect_status(0);
+        let mut expected: Vec<String> = (0..3).map(|rank| format!("{rank} end")).collect();
+        expected
+            .extend(readers.iter().flat_map(|r| [format!("{r} read a"), format!("{r} read b")]));
+        expected.sort();
+        assert_eq!(ran.sorted_lines(), expected, "--stdin {policy}");
+    }
+}
+
+#[test]
+fn much_output_arrives_whole_and_unmixed() {
+    const LINES: usize = 20_000;
+    let source = build_dir().join("many_lines.c");
+    let text = "#include <mpi.h>\n#include <stdio.h>\nint main(int c, char **v) {\n\
+        int rank; MPI_Init(&c, &v); MPI_Comm_rank(MPI_COMM_WORLD, &rank);\n\
+        for (int i = 0; i < 20000; i++) printf(\"%d:%d:%.*s\\n\", rank, i, 40 + i % 40,\n\
+        \"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\");\n\
+        MPI_Finalize(); return 0; }\n";
+    fs::write(&source, text).expect("written");
+    let mut command = faasm_run();
+    command.args(["--local-nodes", "2", "-n", "4"]).arg(&source);
+    let ran = Running::start(&mut command, "").wait().expect_status(0);
+    let mut next = [0; 4];
+    for line in ran.stdout.lines() {
+        let parts: Vec<&str> = line.split(':').collect();
+        let [rank, number, letters] = parts[..] else { panic!("mixed: {line}") };
+        let (rank, number): (usize, usize) =
+            (rank.parse().expect("a rank"), number.parse().expect("a number"));
+        assert_eq!((number, letters.len()), (next[rank], 40 + number % 40), "{line}");
+        next[rank] += 1;
+    }
+    assert_eq!(next, [LINES; 4]);
+}
+
+#[test]
+fn signals_end_all_nodes_and_leave_no_process() {
+    for (mode, signal, status) in
+        [("sleep", Signal::INT, 130), ("sleep", Signal::TERM, 143), ("compute", Signal::INT, 130)]
+    {
+        let running = start(&["--local-nodes", "3", "-n", "6"], &[mode], None);
+        let processes = settle(&running, 3);
+        let asked = Instant::now();
+        running.signal(signal);
+        running.wait().expect_status(status);
+        assert!(asked.elapsed() < Duration::from_secs(3), "{mode}: {:?}", asked.elapsed());
+        all_gone(&processes);
+    }
+}
+
+#[test]
+fn a_signal_shows_the_ranks_of_all_nodes() {
+    let running = start(&["--local-nodes", "2", "-n", "4"], &["sleep"], None);
+    settle(&running, 2);
+    running.signal(Signal::USR1);
+    thread::sleep(Duration::from_secs(1));
+    running.signal(Signal::INT);
+    let ran = running.wait().expect_status(130);
+    for (rank, node) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+        let line = format!("  rank {rank} (node{node}): ");
+        assert!(ran.stderr.contains(&line), "{line}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_killed_node_ends_the_job_with_its_name_and_ranks() {
+    let running = start(&["--local-nodes", "4", "-n", "8"], &["sleep"], None);
+    let processes = settle(&running, 4);
+    let killed = Instant::now();
+    rustix::process::kill_process(processes[1], Signal::KILL).expect("it runs");
+    let ran = running.wait().expect_status(205);
+    assert!(killed.elapsed() < LOST_MAX, "{:?}", killed.elapsed());
+    let ran = ran.expect_stderr("is lost: ").expect_stderr("ran there; 6 ranks on other nodes");
+    assert!(ran.stderr.contains("Ranks ") && ran.stderr.contains("(node"), "{}", ran.stderr);
+    all_gone(&processes);
+}
+
+#[test]
+fn a_stopped_node_is_lost_after_the_time_given() {
+    let options = ["--local-nodes", "2", "-n", "2", "--node-timeout", "2"];
+    let running = start(&options, &["sleep"], None);
+    let processes = settle(&running, 2);
+    let stopped = Instant::now();
+    rustix::process::kill_process(processes[0], Signal::STOP).expect("it runs");
+    let ran = running.wait().expect_status(205).expect_stderr("is lost: ");
+    assert!(stopped.elapsed() > Duration::from_secs(1), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < LOST_MAX, "{:?}: {}", stopped.elapsed(), ran.stderr);
+    all_gone(&processes);
+}
+
+#[test]
+fn nodes_end_with_a_coordinator_that_is_killed() {
+    let running = start(&["--local-nodes", "3", "-n", "6"], &["compute"], None);
+    let processes = settle(&running, 3);
+    running.signal(Signal::KILL);
+    running.wait();
+    all_gone(&processes);
+}
+
+#[test]
+fn nodes_that_are_awaited_need_the_right_secret() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (right, wrong) = (dir.path().join("right"), dir.path().join("wrong"));
+    fs::write(&right, "0123456789abcdef".repeat(4)).expect("written");
+    fs::write(&wrong, "fedcba9876543210".repeat(4)).expect("written");
+    let port = free_port();
+    let at = format!("127.0.0.1:{port}");
+    let right = right.to_str().expect("a UTF-8 path");
+    let options = ["--await-nodes", "1", "--listen", &at, "--token-file", right, "-n", "2"];
+    let running = start(&options, &["hello"], Some(""));
+    let node = |token: &str| {
+        let mut command = faasm_run();
+        command.args(["node", "--once", "--join", &at, "--token-file", token]);
+        Running::start(&mut command, "")
+    };
+    let refused = node(wrong.to_str().expect("a UTF-8 path")).wait().expect_status(1);
+    let refused = refused.expect_stderr("refused this machine");
+    assert_eq!(refused.stderr.lines().count(), 1, "one paragraph: {}", refused.stderr);
+    let member = node(right);
+    let ran = running.wait().expect_status(0);
+    assert_eq!(ran.sorted_lines(), ["rank 0 of 2", "rank 1 of 2"]);
+    assert_eq!(member.wait().expect_status(0).stdout, "");
+}
+
+#[test]
+fn a_node_without_coordinator_or_token_says_so() {
+    let mut command = faasm_run();
+    command.args(["node", "--once", "--join", "127.0.0.1:1"]);
+    let ran = Running::start(&mut command, "").wait().expect_status(1);
+    ran.expect_stderr("there is no token");
+    let mut command = faasm_run();
+    command.args(["node", "--once", "--join", "127.0.0.1:1"]);
+    let ran = Running::start(&mut command, "rubbish\n").wait().expect_status(1);
+    ran.expect_stderr("this is not a token");
+}
+
+/// A port that nobody uses at the moment.
+fn free_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("there are ports");
+    socket.local_addr().expect("it is bound").port()
+}
