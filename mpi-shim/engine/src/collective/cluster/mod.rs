@@ -15,6 +15,7 @@
 mod agree;
 mod announce;
 mod block;
+mod chain;
 mod head;
 mod movement;
 mod reduction;

@@ -29,8 +29,9 @@ const TREE_BYTES_MAX: u64 = scaled(1 << 20);
 
 /// Data bytes in one message.
 pub(super) const CHUNK_BYTES: u64 = scaled(256 << 10);
-/// Bytes of a reduction that travel along the chain together.
-pub(super) const SEGMENT_BYTES: u64 = scaled(128 << 10);
+/// Bytes of a reduction that travel along the chain together: at most, and at least.
+const SEGMENT_BYTES_MAX: u64 = scaled(128 << 10);
+const SEGMENT_BYTES_MIN: u64 = scaled(16 << 10);
 /// Segments on their way at the same time.
 pub(super) const SEGMENTS_AHEAD: u64 = 8;
 
@@ -53,6 +54,15 @@ pub(super) const fn inline_bytes_max(nodes: usize) -> u64 {
 pub(super) const fn gathers_operands(total_bytes: u64, hops: usize, nodes: usize) -> bool {
     let scattered = hops > 2 * nodes;
     total_bytes <= if scattered { SCATTERED_OPERANDS_BYTES_MAX } else { OPERANDS_BYTES_MAX }
+}
+
+/// Bytes of a segment of operands of this size: a quarter, so that nodes work at the same time.
+pub(super) const fn segment_bytes(operand: u64) -> u64 {
+    match operand / 4 {
+        0..=SEGMENT_BYTES_MIN => SEGMENT_BYTES_MIN,
+        quarter @ ..SEGMENT_BYTES_MAX => quarter,
+        _ => SEGMENT_BYTES_MAX,
+    }
 }
 
 /// Chunks of one stream that may be on their way between two nodes, when a node takes part in this
