@@ -22,7 +22,7 @@ use crate::message::{
 };
 
 /// Bytes on their way to a node beyond which no more data is read for it.
-const BACKLOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest part of a collective; a linear memory has no more bytes.
 const PART_BYTES_MAX: u64 = 1 << 32;
 /// Parts that are being put together at most.
