@@ -38,8 +38,8 @@ pub(super) fn ssh(ssh: &SshLauncher, order: &LaunchOrder, host: &Host) -> Call {
 
 /// One srun for all hosts, with one task on each.
 ///
-/// The allocation's resources are shared with steps that run already (`--overlap`), all of a
-/// machine's memory is given to its node, and ranks are not bound to cores.
+/// The allocation's resources are shared with steps that run already (`--overlap`), and all of a
+/// machine's memory is given to its node.
 pub(super) fn slurm(slurm: &SlurmLauncher, order: &LaunchOrder) -> Call {
     let names: Vec<&str> = order.hosts.iter().map(|host| host.name.as_str()).collect();
     let nodes = names.len();
@@ -50,7 +50,6 @@ pub(super) fn slurm(slurm: &SlurmLauncher, order: &LaunchOrder) -> Call {
         format!("--nodelist={}", names.join(",")).into(),
         "--overlap".into(),
         "--mem=0".into(),
-        "--cpu-bind=none".into(),
         "--mpi=none".into(),
         // The end of one node is told by the links; the others must live on to hear of it.
         "--kill-on-bad-exit=0".into(),

@@ -27,6 +27,8 @@ pub(crate) struct NodeArgs {
     pub(crate) workers: Option<NonZeroUsize>,
     /// Ranks that the node offers to take; decided by the coordinator if absent.
     pub(crate) slots: Option<u32>,
+    /// How long it is tried to find the coordinator; once if absent.
+    pub(crate) wait: Option<Duration>,
     /// When a silent coordinator or node counts as lost.
     pub(crate) node_timeout: Option<Duration>,
     /// Whether the node ends with its coordinator, instead of joining it again.
@@ -217,6 +219,12 @@ static NODE_FLAGS: &[Flag<NodeArgs>] = &[
         "A coordinator or node from which nothing is heard for this time is lost. Default: 5.",
     ),
     set(
+        &["wait"],
+        &["SECONDS"],
+        |args, values| put(&mut args.wait, Some(values::seconds(values[0], "--wait 60")?)),
+        "Go on looking for a coordinator that has not begun yet. Default: try once.",
+    ),
+    set(
         &["once"],
         &[],
         |args, _| put(&mut args.once, true),
@@ -332,6 +340,9 @@ mod tests {
         assert!(args.quiet);
         let args = node("node --join=a:1 --token-file t --listen 10.0.0.1:0");
         assert_eq!(args.token, TokenSource::File("t".into()));
+        let timed = node("node --join a:1 --wait 60 --node-timeout 2");
+        assert_eq!(timed.wait, Some(Duration::from_secs(60)));
+        assert_eq!(timed.node_timeout, Some(Duration::from_secs(2)));
         assert_eq!(args.listen.as_deref(), Some("10.0.0.1:0"));
         assert_eq!(node("node --join a:1 --token-from-stdin").token, TokenSource::Stdin);
     }

@@ -4,11 +4,11 @@ use std::{
     io::{BufRead as _, Read as _},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use faasm_runtime::{JoinOptions, Node, NodeEnd, Progress, Runtime};
+use faasm_runtime::{ClusterError, JoinOptions, Node, NodeEnd, Progress, Runtime, launcher::slurm};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::{NodeArgs, TokenSource};
@@ -25,8 +25,24 @@ pub(crate) fn run(args: &NodeArgs) -> i32 {
     }
 }
 
-fn be_node(args: &NodeArgs) -> anyhow::Result<()> {
+/// Is a node until the coordinator lets it go.
+pub(super) fn be_node(args: &NodeArgs) -> anyhow::Result<()> {
     let token = token(&args.token)?;
+    let watch_stdin = args.once && args.token == TokenSource::Stdin;
+    join_and_wait(args, token, watch_stdin)
+}
+
+/// The same with a token that is known already.
+pub(super) fn be_node_with(args: &NodeArgs, token: String) -> anyhow::Result<()> {
+    join_and_wait(args, token, false)
+}
+
+fn join_and_wait(args: &NodeArgs, token: String, watch_stdin: bool) -> anyhow::Result<()> {
+    // The variables of Slurm, inherited through srun: a task may be bound to one core of its node's.
+    let slurm_name = std::env::var("SLURMD_NODENAME").ok();
+    if slurm_name.is_some() {
+        slurm::use_all_cores();
+    }
     let progress = if args.quiet { Progress::Silent } else { Progress::Terminal };
     let mut builder = Runtime::builder().progress(progress);
     if let Some(workers) = args.workers {
@@ -34,15 +50,15 @@ fn be_node(args: &NodeArgs) -> anyhow::Result<()> {
     }
     let runtime = builder.build()?;
     let mut options = JoinOptions::new(args.join.clone(), token);
-    options.name.clone_from(&args.name);
+    // Several of Slurm's nodes may be one machine.
+    options.name = args.name.clone().or(slurm_name);
     options.listen.clone_from(&args.listen);
     options.slots = args.slots;
     if let Some(timeout) = args.node_timeout {
         options.node_timeout = timeout;
     }
-    let mut node = Node::join(runtime.clone(), &options)?;
-    let from_stdin = args.token == TokenSource::Stdin;
-    let leaver = Leaver::new(args.once && from_stdin)?;
+    let mut node = first_join(&runtime, &options, args.wait)?;
+    let leaver = Leaver::new(watch_stdin)?;
     loop {
         leaver.watch(&node);
         match node.wait() {
@@ -56,6 +72,28 @@ fn be_node(args: &NodeArgs) -> anyhow::Result<()> {
         }
         node = rejoin(&runtime, &options)?;
     }
+}
+
+/// Joins a coordinator, which may begin later than we do.
+fn first_join(
+    runtime: &Runtime,
+    options: &JoinOptions,
+    wait: Option<Duration>,
+) -> anyhow::Result<Node> {
+    let give_up = Instant::now() + wait.unwrap_or_default();
+    loop {
+        match Node::join(runtime.clone(), options) {
+            Err(error) if may_come(&error) && Instant::now() < give_up => {
+                std::thread::sleep(REJOIN_INTERVAL);
+            }
+            joined => return Ok(joined?),
+        }
+    }
+}
+
+/// Whether another attempt may succeed: nobody answers, or the name is not known yet.
+fn may_come(error: &ClusterError) -> bool {
+    error.is_unanswered() || matches!(error, ClusterError::Address { .. })
 }
 
 /// Joins a coordinator that comes back. One that answers and refuses has the last word.

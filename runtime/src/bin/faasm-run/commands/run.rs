@@ -2,6 +2,7 @@
 
 mod environment;
 mod nodes;
+mod plan;
 mod programs;
 mod signals;
 mod spread;
@@ -14,15 +15,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use faasm_runtime::{
     AppSpec, JobBuilder, JobHandle, JobReport, Multiplexer, MultiplexerOptions, OutputFailure,
     Preopen, Progress, RankState, Runtime, StdinPolicy,
+    launcher::slurm::{self, Invitation, Leader, Rendezvous, Step},
 };
 
-use crate::args::{Invocation, Stdin};
+use super::node;
+use crate::args::{Invocation, NodeArgs, Stdin};
 use environment::Environment;
-use nodes::Source;
+use plan::Where;
 use programs::Programs;
 use signals::Signals;
 
@@ -34,11 +37,8 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
         }
     }
     super::start_log(job.verbosity);
-    let ran = Source::of(&job.nodes).and_then(|source| match source {
-        Some(source) => spread::run_job(job, &source, begun),
-        None => run_job(job, begun),
-    });
-    match ran {
+    let place = plan::decide(job, &|name| std::env::var(name).ok());
+    match place.and_then(|place| run_there(job, place, begun)) {
         Ok(status) => exit_status(status),
         Err(error) => {
             eprintln!("faasm-run: {error:#}");
@@ -47,7 +47,54 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
     }
 }
 
-fn run_job(job: &Invocation, begun: Instant) -> anyhow::Result<i32> {
+/// Does this process's part of the job.
+fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i32> {
+    match place {
+        Where::Here { ranks, step } => {
+            let _leader = step.as_ref().map(lead).transpose()?;
+            run_job(job, ranks, begun)
+        }
+        Where::Nodes(plan) => {
+            let _leader = plan.step.as_ref().map(lead).transpose()?;
+            spread::run_job(job, &plan, begun)
+        }
+        Where::Cluster(_) => bail!("--cluster: this is not available yet"),
+        Where::Join(args) => node::be_node(&args).map(|()| 0),
+        Where::JoinStep(step) => {
+            let _leader = lead(&step)?;
+            be_node_of(&step, job).map(|()| 0)
+        }
+        Where::Idle(step) => {
+            slurm::wait_for_leader(&step.name(), STEP_PATIENCE)?;
+            Ok(0)
+        }
+    }
+}
+
+/// Is the first task of a step of Slurm on this host: runs ranks on all cores that the step has here,
+/// not only on those of one task, and lets the other tasks wait.
+fn lead(step: &Step) -> anyhow::Result<Leader> {
+    slurm::use_all_cores();
+    Ok(Leader::announce(&step.name())?)
+}
+
+/// Is a node of the step's first task.
+fn be_node_of(step: &Step, job: &Invocation) -> anyhow::Result<()> {
+    let dir = Rendezvous::directory(&|name| std::env::var(name).ok());
+    let Invitation { join, token } = Rendezvous::find(&dir, &step.name(), STEP_PATIENCE)?;
+    let args = NodeArgs {
+        join,
+        name: step.hosts.get(step.host as usize).map(|(name, _)| name.clone()),
+        workers: job.workers,
+        node_timeout: job.nodes.node_timeout,
+        once: true,
+        quiet: job.quiet,
+        ..NodeArgs::default()
+    };
+    node::be_node_with(&args, token)
+}
+
+fn run_job(job: &Invocation, ranks: Option<u32>, begun: Instant) -> anyhow::Result<i32> {
     let (events, received) = flume::unbounded();
     let signals = Signals::watch(events.clone())?;
     let mut builder = Runtime::builder().progress(progress(job));
@@ -55,7 +102,7 @@ fn run_job(job: &Invocation, begun: Instant) -> anyhow::Result<i32> {
         builder = builder.workers(u32::try_from(workers.get())?);
     }
     let runtime = builder.build()?;
-    let apps = apps(job, &runtime)?;
+    let apps = apps(job, ranks, &runtime)?;
     let ranks = apps.iter().map(|app| app.ranks).sum();
     let output = Arc::new(output(job, (ranks, Vec::new()), events.clone())?);
     let handle = builder_of(job, &runtime, apps)?.output(output.clone()).spawn()?;
@@ -131,10 +178,14 @@ fn announce_end(handle: JobHandle, events: flume::Sender<Event>) -> anyhow::Resu
 }
 
 /// The programs of the job with everything that belongs to each.
-fn apps(job: &Invocation, runtime: &Runtime) -> anyhow::Result<Vec<AppSpec>> {
+fn apps(
+    job: &Invocation,
+    default_ranks: Option<u32>,
+    runtime: &Runtime,
+) -> anyhow::Result<Vec<AppSpec>> {
     let mut programs = Programs::new(runtime);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let default_ranks = u32::try_from(cores).unwrap_or(u32::MAX);
+    let default_ranks = default_ranks.unwrap_or(u32::try_from(cores).unwrap_or(u32::MAX));
     job.apps
         .iter()
         .map(|app| {
@@ -223,6 +274,8 @@ const fn exit_status(code: i32) -> i32 {
     }
 }
 
+/// How long tasks of a step of Slurm wait for each other.
+const STEP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a job that was told to end may take to do so, its last output included.
 const PATIENCE: Duration = Duration::from_millis(900);
 

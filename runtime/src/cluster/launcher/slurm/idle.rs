@@ -104,6 +104,17 @@ pub fn wait_for_leader(step: &str, patience: Duration) -> Result<(), IdleError> 
     }
 }
 
+/// Lets this process, and those that it starts, run on all cores that the step may use on this host:
+/// Slurm may have bound each task to one.
+pub fn use_all_cores() {
+    let mut all = rustix::thread::CpuSet::new();
+    (0..rustix::thread::CpuSet::MAX_CPU).for_each(|core| all.set(core));
+    // The kernel leaves out what we may not use. If it refuses, the cores stay those of one task.
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &all) {
+        tracing::debug!("all ranks of this host share the cores of one task: {error}");
+    }
+}
+
 /// Whether the other end belongs to our user: anybody may take a name.
 fn is_ours(stream: &UnixStream) -> bool {
     let peer = rustix::net::sockopt::socket_peercred(stream);

@@ -10,7 +10,7 @@ mod idle;
 mod nodelist;
 mod rendezvous;
 
-pub use idle::{IdleError, Leader, wait_for_leader};
+pub use idle::{IdleError, Leader, use_all_cores, wait_for_leader};
 pub use nodelist::{expand_counts, expand_nodelist};
 pub use rendezvous::{Invitation, Rendezvous, RendezvousError};
 

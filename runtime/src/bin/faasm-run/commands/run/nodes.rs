@@ -1,27 +1,21 @@
-//! The nodes of a job: finding out which are wanted, starting them, and waiting until they are there.
+//! The nodes of a job: starting them, and waiting until they are there.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _},
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use faasm_runtime::launcher::{
-    self, LaunchFailure, LaunchOrder, Launched, LaunchedNode, Launcher, SlurmLauncher, SshLauncher,
+    self, LaunchFailure, LaunchOrder, Launched, LaunchedNode,
+    slurm::{Invitation, Rendezvous, Step},
 };
-use faasm_runtime::{Cluster, ClusterOptions, Host, HostList, NodeId, NodeSlots, NodeStatus};
+use faasm_runtime::{Cluster, ClusterOptions, Host, NodeId, NodeSlots, NodeStatus};
 
-use crate::args::{Invocation, LauncherKind, NodeOptions};
-
-/// Where nodes come from.
-pub(super) enum Source {
-    /// They are started.
-    Launch { hosts: Vec<Host>, launcher: Launcher },
-    /// So many join by themselves.
-    Await { nodes: u32 },
-}
+use super::plan::{NodePlan, own_program};
+use crate::args::Invocation;
 
 /// A cluster for one job.
 pub(super) struct Nodes {
@@ -37,59 +31,25 @@ pub(super) struct Member {
     pub(super) slots: NodeSlots,
 }
 
-impl Source {
-    /// Where the nodes of this command line come from; `None` if all ranks run in this process.
-    pub(super) fn of(options: &NodeOptions) -> anyhow::Result<Option<Self>> {
-        if let Some(nodes) = options.local_nodes {
-            let hosts = (1..=nodes).map(|number| host(format!("node{number}"))).collect();
-            return Ok(Some(Self::Launch { hosts, launcher: Launcher::Local }));
-        }
-        let hosts = hosts(options)?;
-        if hosts.is_empty() {
-            return Ok(options.await_nodes.map(|nodes| Self::Await { nodes }));
-        }
-        // One host that is this machine needs no other process.
-        let here = hosts.len() == 1 && hosts[0].user.is_none();
-        if here && options.launcher.is_none() && launcher::is_this_machine(&hosts[0].name) {
-            return Ok(None);
-        }
-        Ok(Some(Self::Launch { hosts, launcher: launcher(options)? }))
-    }
-
-    const fn nodes(&self) -> u32 {
-        match self {
-            Self::Launch { hosts, .. } => hosts.len() as u32,
-            Self::Await { nodes } => *nodes,
-        }
-    }
-
-    /// Whether all nodes are on this machine, so that nobody else need reach the coordinator.
-    fn is_here(&self) -> bool {
-        matches!(self, Self::Launch { launcher: Launcher::Local, .. })
-    }
-}
-
 impl Nodes {
     /// Opens a cluster and waits until its nodes are there.
-    pub(super) fn gather(source: &Source, job: &Invocation) -> anyhow::Result<Self> {
-        let mut options = ClusterOptions::new(listen(source, &job.nodes)?);
+    pub(super) fn gather(plan: &NodePlan, job: &Invocation) -> anyhow::Result<Self> {
+        let mut options = ClusterOptions::new(plan.listen);
         if let Some(timeout) = job.nodes.node_timeout {
             options.node_timeout = timeout;
         }
         let cluster = Cluster::open(&options)?;
-        let launched = match source {
-            Source::Launch { hosts, launcher } => Some(launch(&cluster, hosts, launcher, job)?),
-            Source::Await { nodes } => {
-                invite(&cluster, *nodes, job)?;
-                None
-            }
+        if plan.awaited > 0 {
+            invite(&cluster, plan, job)?;
+        }
+        // The file of the step is there until all have joined.
+        let _rendezvous = plan.step.as_ref().map(|step| meet(&cluster, plan, step)).transpose()?;
+        let launched = match plan.started.is_empty() {
+            true => None,
+            false => Some(launch(&cluster, plan, job)?),
         };
-        wait(&cluster, source.nodes(), launched.as_ref())?;
-        let hosts = match source {
-            Source::Launch { hosts, .. } => hosts.as_slice(),
-            Source::Await { .. } => &[],
-        };
-        let members = members(cluster.status().nodes, hosts);
+        wait(&cluster, plan, launched.as_ref())?;
+        let members = members(cluster.status().nodes, &plan.hosts);
         Ok(Self { cluster, members, launched })
     }
 
@@ -124,89 +84,29 @@ impl Nodes {
     }
 }
 
-/// The hosts that the command line names.
-fn hosts(options: &NodeOptions) -> anyhow::Result<Vec<Host>> {
-    let mut from_files = HostList::default();
-    for file in &options.hostfiles {
-        from_files.extend(HostList::read(&PathBuf::from(file))?)?;
-    }
-    let mut listed = HostList::default();
-    for list in &options.hosts {
-        listed.extend(HostList::parse_list(list)?)?;
-    }
-    let chosen = match (from_files.hosts().is_empty(), listed.hosts().is_empty()) {
-        (true, _) => listed,
-        (false, true) => from_files,
-        (false, false) => from_files.restrict(&listed)?,
-    };
-    Ok(chosen.hosts().to_vec())
-}
-
-fn host(name: String) -> Host {
-    Host { name, user: None, slots: None, slots_max: None, mentions: 1 }
-}
-
-/// How nodes get to their hosts.
-fn launcher(options: &NodeOptions) -> anyhow::Result<Launcher> {
-    let remote_program = match (&options.prefix, std::env::var_os("FAASM_RUN")) {
-        (Some(prefix), _) => PathBuf::from(prefix).join("bin/faasm-run"),
-        (None, Some(program)) => program.into(),
-        (None, None) => own_program()?,
-    };
-    Ok(match options.launcher {
-        Some(LauncherKind::Local) => Launcher::Local,
-        Some(LauncherKind::Slurm) => {
-            let mut slurm = SlurmLauncher::new(remote_program);
-            if let Some(program) = &options.launcher_exec {
-                slurm.program = program.into();
-            }
-            slurm.args.clone_from(&options.launcher_args);
-            Launcher::Slurm(slurm)
-        }
-        Some(LauncherKind::Ssh) | None => {
-            let mut ssh = SshLauncher::new(remote_program);
-            if let Some(program) = &options.launcher_exec {
-                ssh.program = program.into();
-            }
-            ssh.args.clone_from(&options.launcher_args);
-            ssh.here_too = options.launcher.is_some();
-            Launcher::Ssh(ssh)
-        }
-    })
-}
-
-fn own_program() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("cannot find out where this program is; name it in FAASM_RUN")
-}
-
-/// Where the coordinator listens.
-fn listen(source: &Source, options: &NodeOptions) -> anyhow::Result<SocketAddr> {
-    let Some(address) = &options.listen else {
-        let ip = if source.is_here() { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-        return Ok((ip, 0).into());
-    };
-    let mut found = address.to_socket_addrs().with_context(|| format!("--listen {address}"))?;
-    found.next().ok_or_else(|| anyhow!("--listen {address}: there is no such address"))
-}
-
-/// Starts a node for each host.
-fn launch(
-    cluster: &Cluster,
-    hosts: &[Host],
-    launcher: &Launcher,
-    job: &Invocation,
-) -> anyhow::Result<Launched> {
-    let uses = launcher.token_uses(hosts.len() as u32);
+/// Starts the nodes that are ours to start.
+fn launch(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> anyhow::Result<Launched> {
+    let hosts: Vec<Host> = plan.started.iter().map(|index| plan.hosts[*index].clone()).collect();
+    let uses = plan.launcher.token_uses(hosts.len() as u32);
     let tokens = uses.into_iter().map(|uses| cluster.issue_token(TOKEN_VALID, uses));
     let order = LaunchOrder {
-        hosts: hosts.to_vec(),
         program: own_program()?,
-        join: addresses(cluster, hosts)?,
+        join: addresses(cluster, &hosts)?,
+        hosts,
         tokens: tokens.collect::<Result<_, _>>()?,
-        node_args: node_args(hosts.len(), launcher, job),
+        node_args: node_args(plan, job),
         on_line: Arc::new(|host, line| eprintln!("{host}: {line}")),
     };
-    Ok(launcher.start(&order)?)
+    Ok(plan.launcher.start(&order)?)
+}
+
+/// Tells the other hosts of a step of Slurm where we are.
+fn meet(cluster: &Cluster, plan: &NodePlan, step: &Step) -> anyhow::Result<Rendezvous> {
+    let others = plan.nodes().saturating_sub(plan.started.len() as u32);
+    let token = cluster.issue_token(TOKEN_VALID, others)?;
+    let invitation = Invitation { join: addresses(cluster, &plan.hosts)?, token };
+    let dir = Rendezvous::directory(&|name| std::env::var(name).ok());
+    Ok(Rendezvous::publish(&dir, &step.name(), &invitation)?)
 }
 
 /// Where nodes try to find the coordinator, in this order.
@@ -227,10 +127,8 @@ fn addresses(cluster: &Cluster, hosts: &[Host]) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
-fn node_args(nodes: usize, launcher: &Launcher, job: &Invocation) -> Vec<String> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let shared = matches!(launcher, Launcher::Local).then(|| (cores / nodes).max(1));
-    let workers = job.workers.map(usize::from).or(shared);
+fn node_args(plan: &NodePlan, job: &Invocation) -> Vec<String> {
+    let workers = job.workers.map(usize::from).or(plan.workers);
     let mut args = Vec::new();
     if let Some(workers) = workers {
         args.extend(["--workers".to_owned(), workers.to_string()]);
@@ -244,8 +142,9 @@ fn node_args(nodes: usize, launcher: &Launcher, job: &Invocation) -> Vec<String>
 }
 
 /// Lets nodes join that somebody else starts.
-fn invite(cluster: &Cluster, nodes: u32, job: &Invocation) -> anyhow::Result<()> {
-    let Some(file) = &job.nodes.token_file else {
+fn invite(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> anyhow::Result<()> {
+    let nodes = plan.awaited;
+    let Some(file) = &plan.token_file else {
         bail!(
             "nodes that join by themselves need a token: put a secret into a file, for example with \
              `openssl rand -hex 32`, and name it here and there with --token-file"
@@ -261,11 +160,11 @@ fn invite(cluster: &Cluster, nodes: u32, job: &Invocation) -> anyhow::Result<()>
 }
 
 /// Waits until all nodes are there, or one of them cannot come.
-fn wait(cluster: &Cluster, nodes: u32, launched: Option<&Launched>) -> anyhow::Result<()> {
-    let patience = if launched.is_some() { JOIN_PATIENCE } else { AWAIT_PATIENCE };
+fn wait(cluster: &Cluster, plan: &NodePlan, launched: Option<&Launched>) -> anyhow::Result<()> {
+    let patience = if plan.awaited == 0 { JOIN_PATIENCE } else { AWAIT_PATIENCE };
     let give_up = Instant::now() + patience;
     loop {
-        let waited = cluster.await_nodes(nodes, LOOK_INTERVAL);
+        let waited = cluster.await_nodes(plan.nodes(), LOOK_INTERVAL);
         let Err(error) = waited else { return Ok(()) };
         if let Some(ended) = launched.and_then(|launched| launched.next_end(Duration::ZERO)) {
             return Err(ended.failure.unwrap_or_else(|| early(ended.host)).into());

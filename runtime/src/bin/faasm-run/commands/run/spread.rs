@@ -15,22 +15,23 @@ use faasm_runtime::{
 use super::{
     announce_end,
     environment::Environment,
-    nodes::{Member, Nodes, Source},
+    nodes::{Member, Nodes},
     output,
+    plan::NodePlan,
     programs::read,
     signals::Signals,
     stdin_policy, supervise, verdict,
 };
 use crate::args::{Invocation, Mapping, NodeOptions, Numbering, Stdin};
 
-pub(super) fn run_job(job: &Invocation, source: &Source, begun: Instant) -> anyhow::Result<i32> {
+pub(super) fn run_job(job: &Invocation, plan: &NodePlan, begun: Instant) -> anyhow::Result<i32> {
     let (events, received) = flume::unbounded();
     let signals = Signals::watch(events.clone())?;
     // What is wrong with a program is told before a node is started.
     let programs: Vec<Program> =
         job.apps.iter().map(|app| read(&app.program)).collect::<Result<_, _>>()?;
-    let nodes = Nodes::gather(source, job)?;
-    let placement = placement(job, &nodes.members)?;
+    let nodes = Nodes::gather(plan, job)?;
+    let placement = placement(job, plan, &nodes.members)?;
     let (spread, hosts) = describe(job, programs, &placement, &nodes.members)?;
     let ranks = placement.node_of_rank.len() as u32;
     let output = Arc::new(output(job, (ranks, hosts), events.clone())?);
@@ -53,12 +54,15 @@ pub(super) fn run_job(job: &Invocation, source: &Source, begun: Instant) -> anyh
 }
 
 /// Which rank runs on which member; shows it if that was asked for.
-fn placement(job: &Invocation, members: &[Member]) -> anyhow::Result<Placement> {
-    let demand =
-        |app: &crate::args::App| AppDemand { ranks: app.ranks, ranks_per_node: app.ranks_per_node };
+fn placement(job: &Invocation, plan: &NodePlan, members: &[Member]) -> anyhow::Result<Placement> {
+    let demand = |app: &crate::args::App| {
+        let ranks_per_node = app.ranks_per_node;
+        let default = plan.ranks.filter(|_| ranks_per_node.is_none());
+        AppDemand { ranks: app.ranks.or(default), ranks_per_node }
+    };
     let demands: Vec<AppDemand> = job.apps.iter().map(demand).collect();
     let nodes: Vec<NodeSlots> = members.iter().map(|member| member.slots.clone()).collect();
-    let placement = place(&demands, &nodes, &rules(&job.nodes)?)?;
+    let placement = place(&demands, &nodes, &rules(&job.nodes, plan.is_cyclic)?)?;
     let workers: Vec<u32> = members.iter().map(|member| member.workers).collect();
     let view = PlacementView { nodes: &nodes, placement: &placement, workers: &workers };
     let display = job.nodes.display;
@@ -74,8 +78,9 @@ fn placement(job: &Invocation, members: &[Member]) -> anyhow::Result<Placement> 
     Ok(placement)
 }
 
-fn rules(options: &NodeOptions) -> anyhow::Result<PlacementRules> {
+fn rules(options: &NodeOptions, is_cyclic: bool) -> anyhow::Result<PlacementRules> {
     let map_by = match &options.map_by {
+        None if is_cyclic => MapBy::Node,
         None | Some(Mapping::Slot) => MapBy::Slot,
         Some(Mapping::Node) => MapBy::Node,
         Some(Mapping::Grid { dims, periodic }) => {

@@ -1,0 +1,137 @@
+# What the tests of launchers share; sourced by ssh.sh and slurm.sh, which take the faasm-run to test as an argument.
+# Everything is in a directory of its own under /tmp, which is removed at the end with all processes that were started.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+PATH="$PATH:/usr/sbin:/sbin"
+target=${CARGO_TARGET_DIR:-target}
+faasm_run=$(realpath "${1:-$target/debug/faasm-run}")
+faasm_cc=$(realpath "$target/debug/faasm-cc")
+dir=$(mktemp -d /tmp/faasm-launch.XXXXXX)
+servers=()
+checks=0
+
+say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
+fail() {
+    say "FAILED: $*"
+    for log in "$dir"/out "$dir"/err "$dir"/*.log; do
+        [ -s "$log" ] && { echo "--- $(basename "$log")"; tail -n 30 "$log"; } >&2
+    done
+    exit 1
+}
+
+# Ends what was started, the last one first, and does not wait for those that do not listen.
+stop_servers() {
+    local at server tries
+    for ((at = ${#servers[@]} - 1; at >= 0; at--)); do
+        server=${servers[at]}
+        kill "$server" 2>/dev/null || continue
+        for ((tries = 0; tries < 30; tries++)); do
+            kill -0 "$server" 2>/dev/null || continue 2
+            sleep 0.1
+        done
+        kill -KILL "$server" 2>/dev/null || true
+    done
+}
+
+finish() {
+    local status=$?
+    stop_servers
+    rm -rf "$dir"
+    [ "$status" -ne 0 ] || say "$checks checks passed"
+    exit "$status"
+}
+trap finish EXIT
+
+# Starts a program that stays; its messages go to a log.
+serve() {
+    local name=$1
+    shift
+    "$@" >"$dir/$name.log" 2>&1 &
+    servers+=($!)
+}
+
+# Tries a command again until it succeeds; fails after a time that suffices on any machine.
+await() {
+    local what=$1 tries=600
+    shift
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || fail "$what"
+        sleep 0.1
+    done
+}
+
+# A port of this machine that nobody uses.
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return
+        fi
+    done
+}
+
+# run STATUS COMMAND...: the command must end with this status; its output is kept in $dir/out and $dir/err.
+run() {
+    local expected=$1 status=0
+    shift
+    timeout 180 "$@" >"$dir/out" 2>"$dir/err" || status=$?
+    [ "$status" -eq "$expected" ] || fail "status $status instead of $expected: $*"
+    checks=$((checks + 1))
+}
+
+# The standard output, sorted, must be this.
+output_is() {
+    diff <(printf '%s\n' "$@") <(sort "$dir/out") >&2 || fail "the output above is wrong"
+}
+
+# Standard error must name this.
+error_says() {
+    for text in "$@"; do
+        grep -qF -- "$text" "$dir/err" || fail "standard error does not say: $text"
+    done
+}
+
+# No node process of ours is left.
+no_nodes_left() {
+    nodes_run() { pgrep -f "^$faasm_run node " >/dev/null; }
+    none_runs() { ! nodes_run; }
+    await "a node process is left" none_runs
+}
+
+guest() {
+    cat >"$dir/where.c" <<'C'
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+    int rank, size, length, sum, nodes, first, leaders;
+    char name[MPI_MAX_PROCESSOR_NAME];
+    MPI_Comm node;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Get_processor_name(name, &length);
+    MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &first);
+    leaders = first == 0;
+    MPI_Allreduce(&leaders, &nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+    printf("rank %d of %d on %s, sum %d, nodes %d\n", rank, size, name, sum, nodes);
+    fflush(stdout);
+    if (argc > 1) sleep(atoi(argv[1]));
+    MPI_Finalize();
+    return argc > 2 && rank == size - 1 ? atoi(argv[2]) : 0;
+}
+C
+    "$faasm_cc" -O1 "$dir/where.c" -o "$dir/where.wasm"
+}
+
+for program in "$faasm_run" "$faasm_cc"; do
+    [ -x "$program" ] || fail "$program is missing: build it with cargo build -p faasm-runtime -p faasm-workloads"
+done
