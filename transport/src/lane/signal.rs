@@ -88,15 +88,20 @@ impl Signal {
     }
 }
 
-/// Finds the signals in the bytes of a connection.
+/// Finds the signals in the bytes of a connection. After an error it gives the same for ever.
 #[derive(Debug, Default)]
-pub struct SignalDecoder(VecDeque<u8>);
+pub struct SignalDecoder {
+    bytes: VecDeque<u8>,
+    failed: Option<SignalError>,
+}
 
 impl SignalDecoder {
     /// Adds bytes that follow those added before. Feed it what was read from one packet, then
     /// poll: it keeps all that it is given.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.0.extend(bytes);
+        if self.failed.is_none() {
+            self.bytes.extend(bytes);
+        }
     }
 
     /// The next signal that is complete.
@@ -104,16 +109,28 @@ impl SignalDecoder {
     /// # Errors
     /// The bytes are no signals; the connection is not to be read further.
     pub fn poll(&mut self) -> Result<Option<Signal>, SignalError> {
-        let Some(&kind) = self.0.front() else { return Ok(None) };
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let polled = self.try_poll();
+        if let Err(error) = &polled {
+            self.failed = Some(error.clone());
+            self.bytes.clear();
+        }
+        polled
+    }
+
+    fn try_poll(&mut self) -> Result<Option<Signal>, SignalError> {
+        let Some(&kind) = self.bytes.front() else { return Ok(None) };
         let length = match kind {
             1 => HELLO_BYTES,
             2 | 3 => SHORT_BYTES,
             _ => return Err(SignalError::Kind(kind)),
         };
-        if self.0.len() < length {
+        if self.bytes.len() < length {
             return Ok(None);
         }
-        self.0.pop_front();
+        self.bytes.pop_front();
         Ok(Some(match kind {
             1 => Signal::Hello(self.take_hello()?),
             2 => Signal::Ack(self.take_positions()),
@@ -138,6 +155,6 @@ impl SignalDecoder {
     }
 
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        std::array::from_fn(|_| self.0.pop_front().expect("the length was checked"))
+        std::array::from_fn(|_| self.bytes.pop_front().expect("the length was checked"))
     }
 }

@@ -12,6 +12,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap, VecDeque},
     fmt,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -104,6 +105,15 @@ impl SimNetwork {
         while self.0.world.lock().next_at().is_some_and(|at| at <= end) && self.step() {}
         let mut world = self.0.world.lock();
         world.now = world.now.max(end);
+    }
+
+    /// Steps until `is_done`, while other threads use the endpoints. Time runs ahead when they do
+    /// nothing; what happens then depends on them as well as on the seed.
+    pub fn run_until(&self, mut is_done: impl FnMut() -> bool) {
+        while !is_done() {
+            self.step();
+            thread::yield_now();
+        }
     }
 
     /// Makes the network better or worse.
@@ -275,10 +285,17 @@ impl SimLink {
         self.network.step()
     }
 
-    /// Leaves the network after `grace` of virtual time, in which what was sent may arrive.
+    /// Leaves all peers in order, or after `grace` of virtual time in any case.
     pub(crate) fn shutdown(&self, grace: Duration) {
-        self.network.run_for(grace);
+        let end = self.network.elapsed() + grace;
+        self.act(Node::leave);
+        while self.has_peers() && self.network.elapsed() < end && self.network.step() {}
         self.network.kill(self.node);
+    }
+
+    fn has_peers(&self) -> bool {
+        let world = self.network.0.world.lock();
+        world.nodes.get(&self.node).is_some_and(Node::has_peers)
     }
 
     fn act(&self, act: impl FnOnce(&mut Node, Instant, &mut Outputs)) {

@@ -127,6 +127,12 @@ impl Node {
         self.flush(node, now, out);
     }
 
+    /// Leaves all peers.
+    pub(super) fn leave(&mut self, now: Instant, out: &mut Outputs) {
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.remove_peer(peer, now, out));
+    }
+
     pub(super) fn send(
         &mut self,
         (node, lane): (NodeId, Lane),
@@ -219,6 +225,10 @@ impl Node {
             [peer.session.timeout(), peer.dial_at, connection]
         });
         peers.flatten().chain(self.members.timeout()).min()
+    }
+
+    pub(super) fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
     }
 
     pub(super) fn connection(&self, node: NodeId) -> Option<u64> {

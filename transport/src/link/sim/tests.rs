@@ -43,7 +43,7 @@ fn all_seeds_deliver_once_and_in_order() {
     // The faults have to have happened for the rest to mean something.
     if number("FAASM_SIM_SEED").is_none() {
         assert!(totals.delivered > 0 && totals.lost > 0 && totals.left > 0, "{totals:?}");
-        assert!(totals.resumed > 0 && totals.anew > 0, "{totals:?}");
+        assert!(totals.resumed > 0 && totals.anew > 0 && totals.restarted > 0, "{totals:?}");
     }
 }
 

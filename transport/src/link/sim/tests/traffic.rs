@@ -1,6 +1,11 @@
 //! The random traffic of one seed, and the judge of what arrives.
 
-use std::{collections::BTreeMap, ops::AddAssign, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::AddAssign,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
@@ -26,6 +31,8 @@ pub(super) struct Totals {
     pub(super) resumed: u64,
     /// Peers that were added again after they were lost.
     pub(super) anew: u64,
+    /// Processes that ended and came again.
+    pub(super) restarted: u64,
 }
 
 impl AddAssign for Totals {
@@ -35,6 +42,7 @@ impl AddAssign for Totals {
         self.left += other.left;
         self.resumed += other.resumed;
         self.anew += other.anew;
+        self.restarted += other.restarted;
     }
 }
 
@@ -62,6 +70,8 @@ struct Judge {
     received: BTreeMap<(NodeId, NodeId, Lane), (u32, u64)>,
     /// How the first sees the second.
     views: BTreeMap<(NodeId, NodeId), View>,
+    /// The first has met the second since it added it.
+    met: BTreeSet<(NodeId, NodeId)>,
     /// Pairs that were cut, or of which one was killed, at any time.
     excused: Vec<(NodeId, NodeId)>,
 }
@@ -134,6 +144,7 @@ impl Traffic {
             90..94 => self.heal_all(),
             94..96 => self.wait_long(),
             96..98 => self.add_lost_again(),
+            98 => self.restart(a),
             _ => self.remove(a, b),
         }
     }
@@ -195,6 +206,31 @@ impl Traffic {
         }
     }
 
+    /// A process ends, and another one takes its name at once.
+    fn restart(&mut self, victim: NodeId) {
+        self.network.kill(victim);
+        let mut judge = self.judge.lock();
+        judge.totals.restarted += 1;
+        for name in self.nodes.keys() {
+            judge.excused.push((victim.min(*name), victim.max(*name)));
+        }
+        // Nothing that was sent to the old process may come to the new one; what never found the
+        // old one may.
+        let knew = |name: &&NodeId| judge.met.contains(&(**name, victim));
+        let knew: Vec<NodeId> = self.nodes.keys().filter(knew).copied().collect();
+        for (name, lane) in knew.into_iter().flat_map(|name| Lane::ALL.map(|lane| (name, lane))) {
+            let added = judge.added.get(&(name, victim)).copied().unwrap_or_default();
+            judge.received.insert((name, victim, lane), (added, u64::MAX));
+        }
+        drop(judge);
+        let ear = Arc::new(Ear { node: victim, judge: self.judge.clone() });
+        let endpoint = Endpoint::sim(&self.network, victim, ear).expect("the name is free again");
+        let others: Vec<NodeId> =
+            self.nodes.keys().copied().filter(|name| *name != victim).collect();
+        self.nodes.insert(victim, endpoint);
+        others.into_iter().for_each(|other| self.add(victim, other));
+    }
+
     /// Peers that were lost are added again, on both sides.
     fn add_lost_again(&mut self) {
         let names: Vec<NodeId> = self.nodes.keys().copied().collect();
@@ -212,6 +248,7 @@ impl Traffic {
         let mut judge = self.judge.lock();
         *judge.added.entry((a, b)).or_default() += 1;
         judge.views.insert((a, b), View::Added);
+        judge.met.remove(&(a, b));
         judge.sent.retain(|(from, to, _), _| (*from, *to) != (a, b));
         drop(judge);
         self.nodes[&a].add_peer(b, &[]);
@@ -247,6 +284,8 @@ impl Traffic {
             reorder_percent: 0,
             ..self.faults
         });
+        // Whoever is given up by one side only finds it out meanwhile.
+        self.network.run_for(2 * self.timing.lost_after);
         let end = self.network.elapsed() + SETTLE;
         while self.network.elapsed() < end && !self.is_settled() {
             self.network.run_for(Duration::from_millis(100));
@@ -311,6 +350,7 @@ impl Handler for Ear {
         let mut judge = self.judge.lock();
         match event {
             Event::PeerUp(peer) => {
+                judge.met.insert((self.node, peer));
                 let view = judge.views.insert((self.node, peer), View::Up);
                 assert!(matches!(view, Some(View::Added | View::Left)), "{view:?}");
                 if view == Some(View::Left) {
