@@ -24,6 +24,7 @@ use faasm_transport::{
 };
 
 type Outcome<T> = Result<T, Box<dyn error::Error>>;
+type Test = fn(&Peer, &Endpoint);
 
 const HOUR: Duration = Duration::from_secs(3600);
 const ROUND_TRIPS: u64 = 20_000;
@@ -136,12 +137,12 @@ fn dial(authority: &Authority, addr: SocketAddr) -> Outcome<()> {
         endpoint.poll();
     }
     let wanted = env::args().next_back().unwrap_or_default();
-    let tests: [(&str, fn(&Peer, &Endpoint)); 3] =
-        [("latency", latency), ("rate", rate), ("bandwidth", bandwidth)];
+    let tests: [(&str, Test); 3] = [("latency", latency), ("rate", rate), ("bandwidth", bandwidth)];
     let is_one = tests.iter().any(|(name, _)| *name == wanted);
     for (_, test) in tests.iter().filter(|(name, _)| !is_one || *name == wanted) {
         test(&peer, endpoint);
     }
+    println!("{:?}", endpoint.link_stats(NodeId(0)));
     endpoint.shutdown(Duration::from_secs(5));
     Ok(())
 }

@@ -16,6 +16,10 @@ pub const NODES_MAX: usize = 4096;
 /// Addresses that one node may be known by.
 pub const PEER_ADDRESSES_MAX: usize = 16;
 
+/// Bytes that may wait in a lane to a peer; a peer that takes less than is sent to it is given up
+/// before the memory is.
+pub const LANE_BACKLOG_BYTES_MAX: usize = 2 << 30;
+
 /// What an endpoint on the network is made of.
 #[derive(Clone, Debug)]
 pub struct EndpointConfig {
@@ -96,4 +100,28 @@ impl Default for Limits {
     fn default() -> Self {
         Self { unacknowledged_bytes_max: 32 << 20, drained_bytes: 2 << 20 }
     }
+}
+
+/// How a link to a peer is doing.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct LinkStats {
+    /// Time from sending to the acknowledgement, averaged.
+    pub round_trip: Duration,
+    /// Payload of the largest datagram that the way carries, in bytes.
+    pub datagram_bytes: u16,
+    /// Bytes that may be on their way at once.
+    pub window_bytes: u64,
+    /// Datagrams sent over the present connection.
+    pub sent_datagrams: u64,
+    /// Those of them that did not arrive.
+    pub lost_datagrams: u64,
+}
+
+/// What an endpoint turned away.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+pub struct Turned {
+    /// Datagrams that belonged to no connection.
+    pub ignored_datagrams: u64,
+    /// Connections and attempts to join that were refused.
+    pub refused: u64,
 }

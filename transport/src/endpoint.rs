@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     bootstrap::Admission,
-    config::{EndpointConfig, FRAME_PAYLOAD_BYTES_MAX},
+    config::{EndpointConfig, FRAME_PAYLOAD_BYTES_MAX, LinkStats, Turned},
     envelope::Envelope,
     error::Error,
     handler::Handler,
@@ -155,6 +155,22 @@ impl Endpoint {
             Link::Local(link) => link.shutdown(grace),
             Link::Sim(link) => link.shutdown(grace),
             Link::Quic(link) => link.shutdown(grace),
+        }
+    }
+
+    /// How the link to a peer is doing; none while there is no connection, or inside a process.
+    pub fn link_stats(&self, peer: NodeId) -> Option<LinkStats> {
+        match &*self.0 {
+            Link::Quic(link) => link.stats(peer),
+            Link::Local(_) | Link::Sim(_) => None,
+        }
+    }
+
+    /// What was turned away so far.
+    pub fn turned_away(&self) -> Turned {
+        match &*self.0 {
+            Link::Quic(link) => link.turned_away(),
+            Link::Local(_) | Link::Sim(_) => Turned::default(),
         }
     }
 

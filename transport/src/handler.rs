@@ -79,6 +79,8 @@ pub enum LostReason {
     Restarted,
     /// It does not talk to this node, or this node not to it; the reason is a sentence.
     Refused(String),
+    /// It takes less than is sent to it: this many bytes waited.
+    Behind(usize),
 }
 
 impl From<Loss> for LostReason {
@@ -102,6 +104,12 @@ impl fmt::Display for LostReason {
             Self::Ended => f.write_str("its process ended"),
             Self::Restarted => f.write_str("its process was started anew"),
             Self::Refused(reason) => f.write_str(reason),
+            Self::Behind(bytes) => write!(
+                f,
+                "{} MiB were sent to it that it has not taken: its way or its machine is too slow \
+                 for what the program sends without waiting",
+                bytes >> 20
+            ),
         }
     }
 }

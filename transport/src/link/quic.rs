@@ -8,14 +8,17 @@
 //! - The endpoint's own thread sleeps until something arrives, or a timer is due, that nobody
 //!   polls for.
 //!
-//! `driver` is what one thread at a time does, `service` what happens on a connection,
-//! `connection` its streams, `peer` what threads share about a peer, `wake` the sleeping, `socket`
+//! `driver` is what one thread at a time does, `members` what becomes of peers, `service` what
+//! happens on a connection, `reading` what it says, `reasons` why it ends, `connection` its streams, `peer` what threads share about a peer, `wake` the sleeping, `socket`
 //! the datagrams, `settings` and `congestion` what QUIC is told about networks.
 
 mod congestion;
 mod connection;
 mod driver;
+mod members;
 mod peer;
+mod reading;
+mod reasons;
 mod service;
 mod settings;
 mod socket;
@@ -38,14 +41,14 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use self::{
     connection::{Conn, Link},
     driver::{Command, Driver},
-    peer::Peer,
+    peer::{Peer, Pushed},
     settings::Settings,
     socket::Socket,
     wake::Wake,
 };
 use crate::{
     bootstrap::Admission,
-    config::EndpointConfig,
+    config::{EndpointConfig, LinkStats, Turned},
     envelope::Envelope,
     error::Error,
     handler::Handler,
@@ -174,9 +177,13 @@ impl QuicLink {
 
     pub(crate) fn send(&self, node: NodeId, lane: Lane, envelope: &Envelope, payload: Sent<'_>) {
         let Some(peer) = self.shared.peer(node) else { return };
-        if peer.push(lane, envelope, payload) {
-            peer.wants_write.store(true, Ordering::SeqCst);
-            self.shared.flush(&peer);
+        match peer.push(lane, envelope, payload) {
+            Pushed::Queued => {
+                peer.wants_write.store(true, Ordering::SeqCst);
+                self.shared.flush(&peer);
+            }
+            Pushed::TooMuch => self.shared.command(Command::GiveUp(peer)),
+            Pushed::Dropped => {}
         }
     }
 
@@ -225,6 +232,24 @@ impl QuicLink {
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.shared.socket.local_addr()
+    }
+
+    pub(crate) fn stats(&self, node: NodeId) -> Option<LinkStats> {
+        let link = self.shared.peer(node)?.link()?;
+        let path = link.conn.lock().proto.stats().path;
+        Some(LinkStats {
+            round_trip: path.rtt,
+            datagram_bytes: path.current_mtu,
+            window_bytes: path.cwnd,
+            sent_datagrams: path.sent_packets,
+            lost_datagrams: path.lost_packets,
+        })
+    }
+
+    pub(crate) fn turned_away(&self) -> Turned {
+        let count = |counter: &Counter| counter.0.load(Ordering::Relaxed);
+        let Counters { ignored, refused } = &self.shared.counters;
+        Turned { ignored_datagrams: count(ignored), refused: count(refused) }
     }
 
     pub(crate) fn backlog_bytes(&self, node: NodeId, lane: Lane) -> usize {

@@ -53,6 +53,8 @@ pub(super) struct Conn {
     pub(super) is_greeted: bool,
     /// When the session has a signal to write.
     pub(super) signal_due: Nanos,
+    /// When the connection is ended unless its other side has proved itself.
+    pub(super) deadline: Nanos,
     outbound: Option<Outbound>,
     /// Datagrams that the socket has not taken yet.
     unsent: Option<Transmit>,
@@ -116,6 +118,7 @@ impl Link {
             inbound: Vec::new(),
             is_greeted: false,
             signal_due: NEVER,
+            deadline: NEVER,
             outbound: None,
             unsent: None,
             buffer: Vec::new(),
@@ -222,7 +225,12 @@ impl Conn {
                 self.unsent = self.proto.poll_transmit(now, datagrams, &mut self.buffer);
             }
             let Some(transmit) = &self.unsent else {
-                let due = self.proto.poll_timeout().map_or(NEVER, nanos).min(self.signal_due);
+                let due = self
+                    .proto
+                    .poll_timeout()
+                    .map_or(NEVER, nanos)
+                    .min(self.signal_due)
+                    .min(self.deadline);
                 return Sending { due, has_more: false };
             };
             if !socket.send(transmit, &self.buffer) {

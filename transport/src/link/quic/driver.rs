@@ -27,7 +27,6 @@ use crate::{
     handler::{Event, LostReason},
     id::NodeId,
     membership::{Action, Membership},
-    tls,
 };
 
 /// Times that the socket is read before anything else is done.
@@ -36,11 +35,12 @@ const READS_MAX: usize = 4;
 const HANDSHAKES_MAX: usize = 256;
 /// Handshakes beyond which a machine has to prove that it receives at its address.
 const UNPROVEN_HANDSHAKES_MAX: usize = 32;
+/// How long a handshake may take, and then joining.
+pub(super) const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Machines that may join at once.
+pub(super) const JOINERS_MAX: usize = 64;
 /// Connections of members that have not been added yet.
 pub(super) const EARLY_MAX: usize = 256;
-/// Times that the pause between two attempts to dial doubles.
-const REDIAL_DOUBLINGS_MAX: u32 = 4;
-const GIVEN_UP: &str = "this node was given up, or left";
 /// Refusals per second that are told; more are only counted.
 const REFUSALS_TOLD_MAX: u32 = 10;
 
@@ -55,9 +55,11 @@ pub(super) struct Driver {
     pub(super) early: HashMap<NodeId, Arc<Link>>,
     /// Connections to others whose handshake is under way.
     pub(super) handshakes: usize,
+    /// Connections of machines that join.
+    pub(super) joiners: usize,
     buffers: Buffers,
     response: Vec<u8>,
-    touched: Vec<Arc<Link>>,
+    pub(super) touched: Vec<Arc<Link>>,
     /// What is to be done when no connection is locked.
     pub(super) outcomes: Vec<Outcome>,
     refusals: Refusals,
@@ -92,6 +94,8 @@ pub(super) struct Member {
 pub(super) enum Command {
     Add(Arc<Peer>),
     Remove(NodeId),
+    /// More was sent to a peer than may wait.
+    GiveUp(Arc<Peer>),
     /// Ends the connection as a broken network would, for tests.
     #[cfg(test)]
     Sever(NodeId),
@@ -118,6 +122,7 @@ impl Driver {
             admission,
             early: HashMap::new(),
             handshakes: 0,
+            joiners: 0,
             buffers: Buffers::new(),
             response: Vec::new(),
             touched: Vec::new(),
@@ -166,6 +171,7 @@ impl Driver {
             match command {
                 Command::Add(peer) => self.add(shared, peer),
                 Command::Remove(node) => self.remove(shared, node),
+                Command::GiveUp(peer) => self.give_up(shared, &peer),
                 #[cfg(test)]
                 Command::Sever(node) => self.sever(shared, node),
             }
@@ -239,6 +245,7 @@ impl Driver {
             Ok((handle, proto)) => {
                 self.handshakes += 1;
                 let link = Arc::new(Link::new(handle, remote, proto, Role::Unknown(None)));
+                link.conn.lock().deadline = shared.wake.nanos(now + HANDSHAKE_TIME_MAX);
                 self.links.insert(handle, Arc::clone(&link));
                 self.touched.push(link);
             }
@@ -289,129 +296,6 @@ impl Driver {
         }
     }
 
-    /// An acknowledgement shows as well as anything that this node is alive.
-    fn heartbeat(&mut self, node: NodeId) {
-        let Some(link) = self.members.get(&node).and_then(|member| member.peer.link()) else {
-            return;
-        };
-        let mut conn = link.conn.lock();
-        if let Role::Member(peer) = &conn.role
-            && conn.is_greeted
-        {
-            let signal = peer.session().acknowledgement();
-            conn.write_signal(&signal);
-        }
-        drop(conn);
-        self.touched.push(link);
-    }
-
-    fn due_dials(&self, now: Nanos) -> Vec<NodeId> {
-        let due = self.members.iter().filter(|(_, member)| member.dial_at <= now);
-        due.map(|(node, _)| *node).collect()
-    }
-
-    fn dial(&mut self, shared: &Shared, node: NodeId, now: Instant) {
-        let Some(member) = self.members.get_mut(&node) else { return };
-        member.dial_at = NEVER;
-        let addrs = &member.peer.addrs;
-        let Some(&remote) = addrs.get(member.attempts as usize % addrs.len().max(1)) else {
-            return;
-        };
-        member.attempts += 1;
-        let config = shared.settings.client(remote);
-        let name = tls::node_name(shared.cluster, node);
-        match self.endpoint.connect(now, config, remote, &name) {
-            Ok((handle, proto)) => {
-                let link = Link::new(handle, remote, proto, Role::Unknown(Some(node)));
-                let link = Arc::new(link);
-                self.links.insert(handle, Arc::clone(&link));
-                self.touched.push(link);
-            }
-            Err(error) => {
-                tracing::warn!(%node, addr = %remote, %error, "a node cannot be dialled");
-                self.redial(shared, node);
-            }
-        }
-    }
-
-    /// Dials again, the later the more often it was in vain.
-    pub(super) fn redial(&mut self, shared: &Shared, node: NodeId) {
-        let Some(member) = self.members.get_mut(&node) else { return };
-        if shared.dials(node) {
-            let doublings = member.attempts.saturating_sub(1).min(REDIAL_DOUBLINGS_MAX);
-            let pause = shared.config.timing.redial_interval * (1 << doublings);
-            let pause = if member.attempts == 0 { Duration::ZERO } else { pause };
-            member.dial_at = shared.wake.nanos(Instant::now() + pause);
-            shared.next_due.fetch_min(member.dial_at, Ordering::SeqCst);
-        }
-    }
-
-    fn add(&mut self, shared: &Shared, peer: Arc<Peer>) {
-        let node = peer.node;
-        if !self.membership.add(node, Instant::now()) {
-            tracing::warn!(%node, "a peer cannot be added: it is this node, or there are too many");
-            return;
-        }
-        let member = Member { peer, is_up: false, is_leaving: false, dial_at: NEVER, attempts: 0 };
-        self.members.insert(node, member);
-        // Membership has a new time to look after.
-        shared.next_due.store(0, Ordering::SeqCst);
-        if let Some(link) = self.early.remove(&node) {
-            self.attach(shared, &link, &mut link.conn.lock(), node);
-            self.touched.push(link);
-        } else {
-            self.redial(shared, node);
-        }
-    }
-
-    fn remove(&mut self, shared: &Shared, node: NodeId) {
-        let Some(member) = self.members.get_mut(&node) else { return };
-        member.is_leaving = true;
-        member.peer.leave();
-        match member.peer.link() {
-            Some(link) => self.touched.push(link),
-            None if member.is_up => {}
-            None => self.forget(shared, node, CloseCode::Left),
-        }
-    }
-
-    /// Gives a peer up.
-    pub(super) fn lose(&mut self, shared: &Shared, node: NodeId, reason: LostReason) {
-        let Some(member) = self.members.get(&node) else { return };
-        let is_leaving = member.is_leaving;
-        tracing::debug!(%node, %reason, "a peer is lost");
-        self.membership.handle_lost(node);
-        self.forget(shared, node, CloseCode::Refused);
-        if !is_leaving {
-            shared.handler.event(Event::PeerLost { node, reason });
-        }
-    }
-
-    /// Ends all that was between this node and a peer.
-    pub(super) fn forget(&mut self, shared: &Shared, node: NodeId, code: CloseCode) {
-        let Some(member) = self.members.remove(&node) else { return };
-        if code == CloseCode::Left {
-            self.membership.remove(node);
-        }
-        shared.drop_peer(&member.peer);
-        if let Some(link) = member.peer.replace_link(None) {
-            let mut conn = link.conn.lock();
-            tracing::debug!(%node, path = ?conn.proto.stats().path, "a link ends");
-            conn.close(code, GIVEN_UP);
-            drop(conn);
-            self.touched.push(link);
-        }
-        for link in self.links.values() {
-            let mut conn = link.conn.lock();
-            // An attempt to dial it.
-            if matches!(conn.role, Role::Unknown(Some(dialled)) if dialled == node) {
-                conn.close(code, GIVEN_UP);
-                self.touched.push(Arc::clone(link));
-            }
-        }
-        shared.left.notify_all();
-    }
-
     /// Ends all connections at once.
     pub(super) fn end(&mut self, shared: &Shared) {
         for link in self.links.values() {
@@ -425,41 +309,6 @@ impl Driver {
             shared.drop_peer(&member.peer);
             member.peer.replace_link(None);
         }
-    }
-
-    /// Dials with other TLS settings than a member's.
-    #[cfg(test)]
-    pub(super) fn dial_with(
-        &mut self,
-        shared: &Shared,
-        tls: rustls::ClientConfig,
-        addr: std::net::SocketAddr,
-    ) {
-        let tls = quinn_proto::crypto::rustls::QuicClientConfig::try_from(tls);
-        let config = quinn_proto::ClientConfig::new(Arc::new(tls.expect("TLS settings")));
-        let (handle, proto) = self
-            .endpoint
-            .connect(Instant::now(), config, addr, tls::COORDINATOR_NAME)
-            .expect("an address");
-        let link = Arc::new(Link::new(handle, addr, proto, Role::Unknown(Some(NodeId(0)))));
-        self.links.insert(handle, Arc::clone(&link));
-        self.touched.push(link);
-        shared.wake.notify();
-    }
-
-    /// Forgets a connection without a word to the other side.
-    #[cfg(test)]
-    fn sever(&mut self, shared: &Shared, node: NodeId) {
-        let Some(link) = self.members.get(&node).and_then(|member| member.peer.link()) else {
-            return;
-        };
-        let peer = Arc::clone(&self.members[&node].peer);
-        link.conn.lock().role = Role::Over;
-        self.links.remove(&link.handle);
-        self.endpoint.handle_event(link.handle, quinn_proto::EndpointEvent::drained());
-        peer.drop_link(&link);
-        peer.session().handle_disconnected();
-        self.redial(shared, node);
     }
 
     /// Tells that somebody was turned away, unless that happens all the time.

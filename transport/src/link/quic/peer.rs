@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::connection::Link;
 use crate::{
-    config::{Limits, PEER_ADDRESSES_MAX},
+    config::{LANE_BACKLOG_BYTES_MAX, Limits, PEER_ADDRESSES_MAX},
     envelope::Envelope,
     id::{Lane, NodeId},
     lane::Session,
@@ -40,6 +40,16 @@ pub(crate) enum Sent<'a> {
     Kept(Bytes),
 }
 
+/// What became of a message.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(super) enum Pushed {
+    Queued,
+    /// Nothing is sent to this peer any more.
+    Dropped,
+    /// The first that was too much: the peer is to be given up.
+    TooMuch,
+}
+
 impl Peer {
     pub(super) fn new(node: NodeId, addrs: &[SocketAddr], name: u64, limits: Limits) -> Self {
         Self {
@@ -52,17 +62,21 @@ impl Peer {
         }
     }
 
-    /// Queues a message; false if nothing is sent to this peer any more.
-    pub(super) fn push(&self, lane: Lane, envelope: &Envelope, payload: Sent<'_>) -> bool {
+    /// Queues a message.
+    pub(super) fn push(&self, lane: Lane, envelope: &Envelope, payload: Sent<'_>) -> Pushed {
         let mut session = self.session.lock();
         if self.is_closed.load(Ordering::Relaxed) {
-            return false;
+            return Pushed::Dropped;
+        }
+        if session.backlog_bytes(lane) > LANE_BACKLOG_BYTES_MAX {
+            self.is_closed.store(true, Ordering::Relaxed);
+            return Pushed::TooMuch;
         }
         match payload {
             Sent::Copied(payload) => session.send_copied(lane, envelope, payload),
             Sent::Kept(payload) => session.send(lane, envelope, payload),
         }
-        true
+        Pushed::Queued
     }
 
     /// Sends nothing more after what was queued.

@@ -5,30 +5,29 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use quinn_proto::{
-    ConnectionError, Dir, Event as ProtoEvent, StreamEvent, StreamId, crypto::rustls::HandshakeData,
+    ConnectionError, Event as ProtoEvent, StreamEvent, crypto::rustls::HandshakeData,
 };
 use rustls::pki_types::CertificateDer;
 
 use super::{
     Shared,
-    connection::{CloseCode, Conn, Inbound, Link, Role, SIGNALS_STREAM},
-    driver::{Driver, EARLY_MAX, Outcome},
+    connection::{CloseCode, Conn, Link, Role},
+    driver::{Driver, EARLY_MAX, HANDSHAKE_TIME_MAX, JOINERS_MAX, Outcome},
     peer::Peer,
+    reasons::{close_code, explain, is_tls_failure},
     wake::NEVER,
 };
 use crate::{
-    bootstrap::{self, Admitted, Answer, EXPORTER_LABEL, Exporter},
-    frame::Decoder,
-    handler::{Event, LostReason},
-    id::{Lane, NodeId},
-    lane::{LaneError, Received, Signal, SignalDecoder},
+    bootstrap::{self, EXPORTER_LABEL, Exporter},
+    handler::LostReason,
+    id::NodeId,
+    lane::Signal,
     tls::{self, JOIN_PROTOCOL},
 };
 
 /// Why a connection is closed that broke the protocol.
-type Violation = String;
+pub(super) type Violation = String;
 
 impl Driver {
     /// Handles all that a connection has to say, and sends what it has to send.
@@ -36,6 +35,10 @@ impl Driver {
         let mut guard = link.conn.lock();
         let conn = &mut *guard;
         self.pass_events(link, conn);
+        if conn.deadline <= shared.wake.nanos(Instant::now()) {
+            conn.deadline = NEVER;
+            self.handle_violation(shared, link, conn, "it took too long".into());
+        }
         while let Some(event) = conn.proto.poll() {
             self.handle_event(shared, link, conn, event);
         }
@@ -113,16 +116,22 @@ impl Driver {
         }
     }
 
-    fn handle_violation(
+    pub(super) fn handle_violation(
         &mut self,
         shared: &Shared,
         link: &Arc<Link>,
         conn: &mut Conn,
         violation: Violation,
     ) {
-        if let Some(peer) = conn.peer().cloned() {
-            tracing::warn!(node = %peer.node, violation, "a peer broke the protocol");
-            self.broken(&peer, link);
+        match &conn.role {
+            Role::Member(peer) => {
+                tracing::warn!(node = %peer.node, violation, "a peer broke the protocol");
+                let peer = Arc::clone(peer);
+                self.broken(&peer, link);
+            }
+            Role::Unknown(None) => self.handshakes -= 1,
+            Role::Joiner(_) => self.joiners -= 1,
+            _ => {}
         }
         conn.close(CloseCode::Violation, &violation);
         self.tell_refused(shared, link, violation);
@@ -131,6 +140,7 @@ impl Driver {
     /// The handshake is done: who is it?
     fn connected(&mut self, shared: &Shared, link: &Arc<Link>, conn: &mut Conn) {
         let Role::Unknown(dialled) = conn.role else { return };
+        (conn.role, conn.deadline) = (Role::Over, NEVER);
         if dialled.is_none() {
             self.handshakes -= 1;
         }
@@ -138,9 +148,14 @@ impl Driver {
             let mut exporter = Exporter::default();
             let session = conn.proto.crypto_session();
             match session.export_keying_material(&mut exporter, EXPORTER_LABEL, &[]) {
+                Ok(()) if self.joiners >= JOINERS_MAX => {
+                    self.refuse(shared, link, conn, "too many machines join at once: try again");
+                }
                 Ok(()) => {
                     let session = bootstrap::Session::new(link.remote, exporter);
                     conn.role = Role::Joiner(Box::new(session));
+                    conn.deadline = shared.wake.nanos(Instant::now() + HANDSHAKE_TIME_MAX);
+                    self.joiners += 1;
                 }
                 Err(_) => conn.close(CloseCode::Refused, "the TLS session gave no key"),
             }
@@ -186,185 +201,15 @@ impl Driver {
         }
     }
 
-    fn refuse(&mut self, shared: &Shared, link: &Arc<Link>, conn: &mut Conn, reason: &str) {
+    pub(super) fn refuse(
+        &mut self,
+        shared: &Shared,
+        link: &Arc<Link>,
+        conn: &mut Conn,
+        reason: &str,
+    ) {
         conn.close(CloseCode::Refused, reason);
         self.tell_refused(shared, link, reason.to_owned());
-    }
-
-    fn accept_streams(
-        &mut self,
-        shared: &Shared,
-        link: &Arc<Link>,
-        conn: &mut Conn,
-        dir: Dir,
-    ) -> Result<(), Violation> {
-        while let Some(id) = conn.proto.streams().accept(dir) {
-            let inbound = match (dir, &conn.role) {
-                (Dir::Bi, Role::Joiner(_)) => Inbound::Join,
-                (Dir::Uni, Role::Member(_) | Role::Early(_)) => Inbound::New,
-                (_, Role::Over) => return Ok(()),
-                _ => return Err("it opened a stream that it may not".into()),
-            };
-            conn.inbound.push((id, inbound));
-            self.read(shared, link, conn, id)?;
-        }
-        Ok(())
-    }
-
-    /// Reads a stream as far as it goes.
-    fn read(
-        &mut self,
-        shared: &Shared,
-        link: &Arc<Link>,
-        conn: &mut Conn,
-        id: StreamId,
-    ) -> Result<(), Violation> {
-        let Some(at) = conn.inbound.iter().position(|(inbound, _)| *inbound == id) else {
-            return Ok(());
-        };
-        loop {
-            // Frames wait for the hello, and all streams until the peer is added.
-            let limit = match (&conn.inbound[at].1, &conn.role) {
-                (_, Role::Early(_) | Role::Over) => return Ok(()),
-                (Inbound::Lane(..), _) if !conn.is_greeted => return Ok(()),
-                (Inbound::New, _) => 1,
-                _ => CHUNKS_MAX,
-            };
-            let chunks = conn.read_chunks(id, limit)?;
-            if chunks.is_empty() {
-                return Ok(());
-            }
-            self.handle_chunks(shared, link, conn, at, chunks)?;
-        }
-    }
-
-    fn handle_chunks(
-        &mut self,
-        shared: &Shared,
-        link: &Arc<Link>,
-        conn: &mut Conn,
-        at: usize,
-        chunks: Vec<Bytes>,
-    ) -> Result<(), Violation> {
-        let id = conn.inbound[at].0;
-        match &mut conn.inbound[at].1 {
-            inbound @ Inbound::New => *inbound = kind_of(&chunks[0])?,
-            Inbound::Lane(lane, decoder) => {
-                let lane = *lane;
-                chunks.into_iter().for_each(|chunk| decoder.push(chunk));
-                if let Role::Member(peer) = &conn.role {
-                    deliver(shared, peer, lane, decoder).map_err(|fault| fault.to_string())?;
-                }
-            }
-            Inbound::Signals(decoder) => {
-                let mut signals = Vec::new();
-                for chunk in chunks {
-                    decoder.push(&chunk);
-                    while let Some(signal) = decoder.poll().map_err(|error| error.to_string())? {
-                        signals.push(signal);
-                    }
-                }
-                for signal in signals {
-                    self.handle_signal(shared, link, conn, &signal)?;
-                }
-            }
-            Inbound::Join => {
-                for chunk in chunks {
-                    self.handle_join(shared, link, conn, id, &chunk);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_signal(
-        &mut self,
-        shared: &Shared,
-        link: &Arc<Link>,
-        conn: &mut Conn,
-        signal: &Signal,
-    ) -> Result<(), Violation> {
-        let Some(peer) = conn.peer().cloned() else { return Ok(()) };
-        let handled = match signal {
-            Signal::Hello(hello) => {
-                if hello.node != peer.node {
-                    return Err(format!("{} says that it is {}", peer.node, hello.node));
-                }
-                if let Err(refusal) = self.membership.handle_hello(hello, Instant::now()) {
-                    self.refuse(shared, link, conn, &refusal.to_string());
-                    return Ok(());
-                }
-                let handled = peer.session().handle_hello(hello);
-                handled.map(|()| self.greeted(shared, conn, &peer))
-            }
-            Signal::Ack(positions) => peer.session().handle_ack(*positions),
-            Signal::Leave(positions) => peer.session().handle_leave(*positions),
-        };
-        self.membership.handle_heard(peer.node, Instant::now());
-        loop {
-            let drained = peer.session().poll_drained();
-            let Some(lane) = drained else { break };
-            shared.handler.drained(peer.node, lane);
-        }
-        match handled {
-            Err(LaneError::OtherSession) => {
-                self.outcomes.push(Outcome::Lost(peer.node, LostReason::Restarted));
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-            Ok(()) if matches!(signal, Signal::Hello(_)) => self.read_all(shared, link, conn),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// The peer's hello has come: messages may flow.
-    fn greeted(&mut self, shared: &Shared, conn: &mut Conn, peer: &Peer) {
-        conn.is_greeted = true;
-        let Some(member) = self.members.get_mut(&peer.node) else { return };
-        member.attempts = 0;
-        if !std::mem::replace(&mut member.is_up, true) {
-            shared.handler.event(Event::PeerUp(peer.node));
-        }
-    }
-
-    /// Reads what waited for something to happen.
-    pub(super) fn read_all(
-        &mut self,
-        shared: &Shared,
-        link: &Arc<Link>,
-        conn: &mut Conn,
-    ) -> Result<(), Violation> {
-        let ids: Vec<StreamId> = conn.inbound.iter().map(|(id, _)| *id).collect();
-        ids.into_iter().try_for_each(|id| self.read(shared, link, conn, id))
-    }
-
-    fn handle_join(
-        &mut self,
-        shared: &Shared,
-        link: &Arc<Link>,
-        conn: &mut Conn,
-        stream: StreamId,
-        bytes: &[u8],
-    ) {
-        let (Role::Joiner(session), Some(admission)) = (&mut conn.role, &self.admission) else {
-            return;
-        };
-        let (bytes, refused) = match session.handle_bytes(admission, bytes, Instant::now()) {
-            Answer::Wait => return,
-            Answer::Send(bytes) => (bytes, None),
-            Answer::Admit(bytes, admitted) => {
-                let Admitted { node, host, addr } = admitted;
-                shared.handler.event(Event::Admitted { node, host, addr });
-                (bytes, None)
-            }
-            Answer::Refuse(bytes, reason) => (bytes, Some(reason)),
-        };
-        // An answer is far shorter than a stream's window.
-        let _ = conn.proto.send_stream(stream).write(&bytes);
-        if let Some(reason) = refused {
-            // The machine reads the reason and ends the connection; so does its silence.
-            self.tell_refused(shared, link, reason);
-        }
     }
 
     /// The connection is over: what becomes of the peer depends on why.
@@ -404,9 +249,12 @@ impl Driver {
                 self.tell_refused(shared, link, explain(reason));
             }
             Role::Early(node) => {
-                self.early.remove(&node);
+                if self.early.get(&node).is_some_and(|early| Arc::ptr_eq(early, link)) {
+                    self.early.remove(&node);
+                }
             }
-            Role::Joiner(_) | Role::Over => {}
+            Role::Joiner(_) => self.joiners -= 1,
+            Role::Over => {}
         }
     }
 
@@ -424,36 +272,6 @@ impl Driver {
     }
 }
 
-/// Hands the messages that are complete to the handler.
-fn deliver(
-    shared: &Shared,
-    peer: &Peer,
-    lane: Lane,
-    decoder: &mut Decoder,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let now = Instant::now();
-    while let Some(frame) = decoder.poll()? {
-        let bytes = frame.payload.chunks().map(<[u8]>::len).sum();
-        let received = peer.session().handle_frame(lane, frame.number, bytes, now)?;
-        if received == Received::Deliver {
-            shared.handler.message(peer.node, lane, &frame.envelope, frame.payload);
-        }
-    }
-    Ok(())
-}
-
-/// What a stream's first byte says.
-fn kind_of(first: &[u8]) -> Result<Inbound, Violation> {
-    match first {
-        [SIGNALS_STREAM] => Ok(Inbound::Signals(SignalDecoder::default())),
-        [kind] => Lane::ALL
-            .get(usize::from(*kind))
-            .map(|lane| Inbound::Lane(*lane, Decoder::default()))
-            .ok_or_else(|| format!("it opened a stream of kind {kind}, which there is not")),
-        _ => Err("it opened a stream without a kind".into()),
-    }
-}
-
 fn protocol(conn: &Conn) -> Option<Vec<u8>> {
     let data = conn.proto.crypto_session().handshake_data()?;
     data.downcast::<HandshakeData>().ok()?.protocol
@@ -466,40 +284,4 @@ fn peer_node(conn: &Conn, shared: &Shared) -> Option<NodeId> {
     tls::named_node(certificates.first()?, shared.cluster)
 }
 
-fn close_code(reason: &ConnectionError) -> Option<CloseCode> {
-    let ConnectionError::ApplicationClosed(close) = reason else { return None };
-    CloseCode::from_number(close.error_code.into_inner())
-}
-
-/// Whether TLS found something wrong with a certificate, on either side.
-fn is_tls_failure(reason: &ConnectionError) -> bool {
-    let code: u64 = match reason {
-        ConnectionError::TransportError(error) => error.code.into(),
-        ConnectionError::ConnectionClosed(close) => close.error_code.into(),
-        _ => return false,
-    };
-    code & !0xff == TLS_CODES
-}
-
-/// Why a connection was lost, in words for users.
-fn explain(reason: &ConnectionError) -> String {
-    match reason {
-        ConnectionError::TransportError(error) if is_tls_failure(reason) => {
-            tls::explain_certificate(&error.reason)
-        }
-        ConnectionError::ConnectionClosed(close) if is_tls_failure(reason) => {
-            let said = String::from_utf8_lossy(&close.reason);
-            format!("the other side refused: {}", tls::explain_certificate(&said))
-        }
-        ConnectionError::ApplicationClosed(close) => {
-            String::from_utf8_lossy(&close.reason).into_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-/// QUIC's error codes for TLS's alerts.
-const TLS_CODES: u64 = 0x100;
-/// Chunks that are read from a stream before their messages are handed over.
-const CHUNKS_MAX: usize = 64;
 const NO_CERTIFICATE: &str = "it has no certificate of a node of this cluster: it has to join";

@@ -81,6 +81,14 @@ impl Socket {
         (BATCH_BYTES_MAX / usize::from(mtu).max(1)).clamp(1, self.state.max_gso_segments())
     }
 
+    /// The address in the family of the socket: one of IPv6 reaches IPv4 by other names.
+    pub(super) fn reachable(&self, remote: SocketAddr) -> SocketAddr {
+        match remote.ip() {
+            IpAddr::V4(ip) if self.local.is_ipv6() => (ip.to_ipv6_mapped(), remote.port()).into(),
+            _ => remote,
+        }
+    }
+
     pub(super) fn may_fragment(&self) -> bool {
         self.state.may_fragment()
     }
@@ -122,6 +130,7 @@ impl Buffers {
 
 /// The payload of a datagram that fits the way to `remote`, as far as this machine knows it.
 pub(super) fn first_hop_payload(remote: SocketAddr) -> Option<u16> {
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     let unspecified: IpAddr = match remote {
         SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
