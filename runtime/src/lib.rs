@@ -39,10 +39,10 @@ mod worker;
 
 pub use cluster::launcher;
 pub use cluster::{
-    AppDemand, Cluster, ClusterApp, ClusterDir, ClusterError, ClusterJob, ClusterOptions,
-    ClusterStatus, EdgeError, Host, HostError, HostList, JoinOptions, LocalCluster, MapBy, Node,
-    NodeEnd, NodeLeaver, NodeSlots, NodeStatus, Placement, PlacementError, PlacementRules,
-    PlacementView, RankBy, Topology, place,
+    AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob,
+    ClusterOptions, ClusterPlace, ClusterServer, ClusterStatus, EdgeError, Host, HostError,
+    HostList, JoinOptions, LocalCluster, MapBy, Node, NodeEnd, NodeLeaver, NodeSlots, NodeStatus,
+    Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
 };
 pub use error::Error;
 pub use faaslet::RankExit;

@@ -48,6 +48,59 @@ pub enum ClusterError {
     /// Nobody can join.
     #[error("this cluster is inside one process, and no machine can join it")]
     NotOpen,
+    /// Nothing says where a coordinator keeps its state.
+    #[error("nothing says where the coordinator keeps its state; set HOME or FAASM_STATE_DIR")]
+    NoStateDirectory,
+    /// The coordinator's directory cannot be used.
+    #[error("the coordinator's directory {} cannot be used: {cause}; name another in FAASM_STATE_DIR", dir.display())]
+    StateDirectory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A coordinator runs already.
+    #[error("a coordinator runs already for {}: ask it with `faasm-run cluster status`, end it first, or name another directory in FAASM_STATE_DIR", dir.display())]
+    SecondCoordinator {
+        /// Its directory.
+        dir: PathBuf,
+    },
+    /// No coordinator runs.
+    #[error("no coordinator answers at {}: {cause}; start one with `faasm-run cluster init`, or name its directory in FAASM_STATE_DIR", dir.display())]
+    NoCoordinator {
+        /// Its directory.
+        dir: PathBuf,
+        /// What happened.
+        cause: std::io::Error,
+    },
+    /// The coordinator is gone.
+    #[error("the coordinator is gone: {cause}")]
+    CoordinatorGone {
+        /// What happened.
+        cause: std::io::Error,
+    },
+    /// The coordinator will not.
+    #[error("{reason}")]
+    Refused {
+        /// Why not.
+        reason: String,
+    },
+    /// There is no such node.
+    #[error(
+        "there is no node {node} in this cluster; `faasm-run cluster status` shows those that are there"
+    )]
+    NoSuchNode {
+        /// As given.
+        node: String,
+    },
+    /// Several nodes have this name.
+    #[error(
+        "several nodes are called {node}; name one by its number, which `faasm-run cluster status` shows"
+    )]
+    SeveralNodes {
+        /// As given.
+        node: String,
+    },
     /// A path cannot be told to another machine.
     #[error("{} is no text that another machine could be told; rename the directory", path.display())]
     Path {

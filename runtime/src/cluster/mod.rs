@@ -3,7 +3,8 @@
 //! Modules, lower ones first: `message` (what the two tell each other), `codec` (its bytes),
 //! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `data` and `planes` (what
 //! arrives for ranks), `node`, `coordinator`, `local` (a
-//! cluster inside one process), `access` (one on a network), `hostfile` and `placement` (which hosts there are, and which rank goes
+//! cluster inside one process), `access` (one on a network), `service` (one that
+//! runs on its own), `hostfile` and `placement` (which hosts there are, and which rank goes
 //! where), `launcher` (how node processes get to their hosts).
 
 mod access;
@@ -13,6 +14,7 @@ mod data;
 mod error;
 mod hostfile;
 mod inbox;
+mod input;
 pub mod launcher;
 mod local;
 mod message;
@@ -20,6 +22,7 @@ mod node;
 mod output;
 mod placement;
 mod planes;
+mod service;
 
 pub use access::{ClusterOptions, JoinOptions};
 pub use coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus, NodeStatus};
@@ -31,3 +34,4 @@ pub use placement::{
     AppDemand, EdgeError, MapBy, NodeSlots, Placement, PlacementError, PlacementRules,
     PlacementView, RankBy, Topology, place,
 };
+pub use service::{ClusterClient, ClusterPlace, ClusterServer};

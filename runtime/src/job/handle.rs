@@ -79,6 +79,29 @@ impl JobHandle {
         }
     }
 
+    /// Hands out the ends of ranks as they happen, until all have ended; gives the report then.
+    pub(crate) fn follow(&self, tell: impl Fn(RankEvent)) -> Option<Arc<JobReport>> {
+        enum Next {
+            Event(Option<RankEvent>),
+            Report(Option<Arc<JobReport>>),
+        }
+        loop {
+            let next = flume::Selector::new()
+                .recv(&self.events, |event| Next::Event(event.ok()))
+                .recv(&self.report, |report| Next::Report(report.ok()))
+                .wait();
+            match next {
+                Next::Event(Some(event)) => tell(event),
+                Next::Event(None) => return self.report.recv().ok(),
+                Next::Report(report) => {
+                    // The last events came before it.
+                    self.events.try_iter().for_each(&tell);
+                    return report;
+                }
+            }
+        }
+    }
+
     /// What the ranks of this node are doing now.
     pub(crate) fn local_states(&self) -> Vec<RankState> {
         let Control::Here { shared, .. } = &self.control else { return Vec::new() };

@@ -352,6 +352,7 @@ impl Driver {
         ClusterStatus {
             nodes: self.core.nodes().iter().map(node).collect(),
             jobs: jobs.iter().map(|(job, _)| *job).collect(),
+            ..ClusterStatus::default()
         }
     }
 }

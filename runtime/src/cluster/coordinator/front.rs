@@ -11,6 +11,7 @@ use faasm_transport::NodeId;
 use parking_lot::Mutex;
 
 use crate::cluster::codec::Outbox;
+use crate::cluster::input::read_on_demand;
 use crate::cluster::message::ToNode;
 use crate::cluster::output::WINDOW_BYTES;
 use crate::host::wasi::{OutputSink, StdinReader, StdinSource, StdinStream, Stream};
@@ -19,8 +20,6 @@ use crate::module::Program;
 
 /// Credit is returned in lumps of this size while more output waits.
 const CREDIT_BYTES: u64 = 64 << 10;
-/// Bytes of input in one message.
-const INPUT_BYTES_MAX: usize = 64 << 10;
 /// How long the report of a job that was ended waits for output that makes no progress.
 const LATE_OUTPUT: Duration = Duration::from_millis(200);
 
@@ -64,11 +63,11 @@ impl Reporter {
 }
 
 /// Where a job's output goes and its input comes from.
-pub(super) struct Streams {
-    pub(super) output: Option<Arc<dyn OutputSink>>,
-    pub(super) input: Option<StdinStream>,
+pub(crate) struct Streams {
+    pub(crate) output: Option<Arc<dyn OutputSink>>,
+    pub(crate) input: Option<StdinStream>,
     /// The nodes that have ranks which read it.
-    pub(super) readers: Vec<NodeId>,
+    pub(crate) readers: Vec<NodeId>,
 }
 
 impl Front {
@@ -264,35 +263,6 @@ impl Reader {
             tracing::warn!(%error, "no thread can be had to read the standard input");
             self.outbox.stdin(node, job, &[]);
             self.state = ReaderState::Failed;
-        }
-    }
-}
-
-/// Reads a piece of input for each demand, until the input or the demands end.
-fn read_on_demand(
-    mut reader: StdinReader,
-    demands: &flume::Receiver<()>,
-    mut send: impl FnMut(&[u8]),
-) {
-    let Ok(waiting) = tokio::runtime::Builder::new_current_thread().build() else {
-        return send(&[]);
-    };
-    let mut buffer = vec![0; INPUT_BYTES_MAX];
-    while demands.recv().is_ok() {
-        let readable = waiting.block_on(async {
-            tokio::select! {
-                () = reader.readable() => true,
-                // Nothing is demanded twice, so this is the end of the job.
-                _ = demands.recv_async() => false,
-            }
-        });
-        if !readable {
-            return;
-        }
-        let len = reader.take(&mut buffer);
-        send(&buffer[..len]);
-        if len == 0 {
-            return;
         }
     }
 }

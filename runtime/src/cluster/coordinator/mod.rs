@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use faasm_transport::{Admission, Endpoint, Handler, NodeId};
 use parking_lot::Mutex;
 
-use self::core::Submission;
+pub(crate) use self::core::Submission;
 use super::codec::Outbox;
 use super::error::ClusterError;
 use super::inbox::{NoServices, Sorter};
@@ -28,7 +28,7 @@ use crate::job::{Control, JobHandle, Outcome, RankState, RemoteJob, StdinPolicy}
 use crate::launch::check_imports;
 use crate::module::Program;
 use driver::{Driver, Input, Request, STOP_PATIENCE};
-use front::Streams;
+pub(crate) use front::Streams;
 
 /// A cluster, at its coordinator; clones share it.
 ///
@@ -75,6 +75,10 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeStatus>,
     /// The jobs, on whatever nodes.
     pub jobs: Vec<u32>,
+    /// Attempts to join that were refused.
+    pub refused: u64,
+    /// Where nodes find the coordinator.
+    pub address: Option<SocketAddr>,
 }
 
 /// One program of a job on a cluster.
@@ -181,7 +185,9 @@ impl Cluster {
     pub fn status(&self) -> ClusterStatus {
         let (reply, replied) = flume::bounded(1);
         self.tell(Input::Status { reply });
-        replied.recv().unwrap_or_default()
+        let status = replied.recv().unwrap_or_default();
+        let refused = self.admission.as_ref().map_or(0, Admission::refused_count);
+        ClusterStatus { refused, address: self.address(), ..status }
     }
 
     /// Starts a job, and waits until its ranks run: every node gets the programs that it lacks and
@@ -194,7 +200,8 @@ impl Cluster {
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
         let (reply, replied) = flume::bounded(1);
-        let request = request(job, (events, reporter, reply))?;
+        let (submission, programs, streams) = describe(job)?;
+        let request = Request { submission, programs, streams, events, report: reporter, reply };
         self.tell(Input::Submit(Box::new(request)));
         let job = replied
             .recv()
@@ -283,7 +290,7 @@ impl RemoteJob for Remote {
 }
 
 /// What can be checked without a node.
-fn check(job: &ClusterJob) -> Result<(), ClusterError> {
+pub(crate) fn check(job: &ClusterJob) -> Result<(), ClusterError> {
     let ranks: u64 = job.apps.iter().map(|app| u64::from(app.ranks)).sum();
     if job.apps.iter().any(|app| app.ranks == 0) || ranks == 0 || ranks > JOB_RANKS_MAX.into() {
         return Err(Error::Ranks { ranks, ranks_max: JOB_RANKS_MAX }.into());
@@ -304,13 +311,10 @@ fn check(job: &ClusterJob) -> Result<(), ClusterError> {
     Ok(())
 }
 
-type Replies = (
-    flume::Sender<crate::job::RankEvent>,
-    flume::Sender<Arc<crate::job::JobReport>>,
-    flume::Sender<Result<u32, String>>,
-);
-
-fn request(job: ClusterJob, (events, report, reply): Replies) -> Result<Request, ClusterError> {
+/// A job as its nodes are told, its programs, and its streams.
+pub(crate) fn describe(
+    job: ClusterJob,
+) -> Result<(Submission, Vec<Program>, Streams), ClusterError> {
     let text = |path: &PathBuf| {
         path.to_str().map(str::to_owned).ok_or_else(|| ClusterError::Path { path: path.clone() })
     };
@@ -357,5 +361,5 @@ fn request(job: ClusterJob, (events, report, reply): Replies) -> Result<Request,
     };
     let programs = job.apps.into_iter().map(|app| app.program).collect();
     let streams = Streams { output: job.output, input: job.input, readers };
-    Ok(Request { submission, programs, streams, events, report, reply })
+    Ok((submission, programs, streams))
 }

@@ -103,35 +103,12 @@ pub(super) fn follow(
             let message = ToCoordinator::RankExited { job, rank, exit: exit.into() };
             outbox.send(NodeId::COORDINATOR, &message);
         };
-        let report = watch(&handle, tell);
+        let report = handle.follow(tell);
         let totals = report.map(|report| totals(&report)).unwrap_or_default();
         outbox.send(NodeId::COORDINATOR, &ToCoordinator::PartEnded { job, totals });
         over();
     };
     std::thread::Builder::new().name(format!("faasm-part-{job}")).spawn(follow).map(drop)
-}
-
-/// Hands out the ends of ranks as they happen, until all have ended.
-fn watch(handle: &JobHandle, tell: impl Fn(RankEvent)) -> Option<Arc<JobReport>> {
-    enum Next {
-        Event(Option<RankEvent>),
-        Report(Option<Arc<JobReport>>),
-    }
-    loop {
-        let next = flume::Selector::new()
-            .recv(&handle.events, |event| Next::Event(event.ok()))
-            .recv(&handle.report, |report| Next::Report(report.ok()))
-            .wait();
-        match next {
-            Next::Event(Some(event)) => tell(event),
-            Next::Event(None) => return handle.report.recv().ok(),
-            Next::Report(report) => {
-                // The last events came before it.
-                handle.events.try_iter().for_each(&tell);
-                return report;
-            }
-        }
-    }
 }
 
 /// What a finished part did.

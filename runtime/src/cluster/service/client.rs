@@ -1,0 +1,274 @@
+//! The user's side: orders for a coordinator that runs on its own, and jobs.
+
+use std::collections::HashSet;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::message::{Ask, Submit, Tell, from_hosts};
+use super::place::ClusterPlace;
+use super::wire::{Sender, receive};
+use crate::cluster::access::build;
+use crate::cluster::codec::Message as _;
+use crate::cluster::coordinator::{ClusterJob, ClusterStatus, check, describe};
+use crate::cluster::error::ClusterError;
+use crate::cluster::input::read_on_demand;
+use crate::error::Error;
+use crate::host::wasi::{OutputSink, StdinReader, StdinSource, Stream};
+use crate::job::{
+    Control, JobHandle, JobReport, Outcome, RankEvent, RankState, RemoteJob, StdinPolicy,
+};
+
+/// Bytes of a program in one message.
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// How long states are waited for.
+const STATES_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A connection to a coordinator that runs on its own. It takes several orders, and at most one job.
+#[derive(Debug)]
+pub struct ClusterClient {
+    stream: UnixStream,
+    sender: Arc<Sender>,
+}
+
+impl ClusterClient {
+    /// Connects to the coordinator of this directory.
+    ///
+    /// # Errors
+    /// None runs there, or it is another program.
+    pub fn connect(place: &ClusterPlace) -> Result<Self, ClusterError> {
+        let stream = place.connect()?;
+        let sender = stream.try_clone().map_err(gone)?;
+        let mut client = Self { stream, sender: Arc::new(Sender::new(sender)) };
+        match client.order(&Ask::Hello { build: build().to_string() })? {
+            Tell::Hello => Ok(client),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What there is in the cluster.
+    ///
+    /// # Errors
+    /// The coordinator is gone.
+    pub fn status(&mut self) -> Result<ClusterStatus, ClusterError> {
+        match self.order(&Ask::Status)? {
+            Tell::Status(status) => Ok(status.into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes a token with which one machine can join in this time. It is a secret.
+    ///
+    /// # Errors
+    /// The coordinator is gone, or has too many open tokens.
+    pub fn issue_token(&mut self, valid: Duration) -> Result<String, ClusterError> {
+        let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
+        match self.order(&Ask::Token { valid_ms })? {
+            Tell::Token(token) => Ok(token),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes no further jobs to a node, and lets it go once it has none.
+    ///
+    /// # Errors
+    /// There is no such node, or the coordinator is gone.
+    pub fn drain(&mut self, node: &str) -> Result<(), ClusterError> {
+        self.order(&Ask::Drain { node: node.to_owned() }).map(drop)
+    }
+
+    /// Lets a node go at once; jobs that run there end.
+    ///
+    /// # Errors
+    /// There is no such node, or the coordinator is gone.
+    pub fn dismiss(&mut self, node: &str) -> Result<(), ClusterError> {
+        self.order(&Ask::Leave { node: node.to_owned() }).map(drop)
+    }
+
+    /// Starts a job, and waits until its ranks run. It ends with this process.
+    ///
+    /// # Errors
+    /// As [`Cluster::spawn`](crate::Cluster::spawn), and when the coordinator is gone.
+    pub fn spawn(self, job: ClusterJob) -> Result<JobHandle, ClusterError> {
+        check(&job)?;
+        let ranks = job.placement.len();
+        let (submission, programs, streams) = describe(job)?;
+        let timeout_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let submit = Submit {
+            apps: submission.apps,
+            env: submission.env,
+            dirs: submission.dirs,
+            stdin: submission.stdin,
+            terminal: submission.terminal,
+            timeout_ms: submission.timeout.map(timeout_ms),
+            blocks: submission.blocks.iter().map(|(node, ranks)| (node.0, *ranks)).collect(),
+        };
+        self.sender.send(&Ask::Submit(Box::new(submit))).map_err(gone)?;
+        let mut sent = HashSet::new();
+        for program in programs.iter().filter(|program| sent.insert(*program.content_hash())) {
+            for chunk in program.bytes().chunks(CHUNK_BYTES_MAX) {
+                self.sender.send(&Ask::Program(chunk.to_vec())).map_err(gone)?;
+            }
+        }
+        let source = match (&submission.stdin.into(), streams.input) {
+            (StdinPolicy::None, _) | (_, None) => StdinSource::Closed,
+            (_, Some(input)) => StdinSource::Stream(input),
+        };
+        self.started(ranks, streams.output, StdinReader::new(source))
+    }
+
+    /// Waits for the start, then leaves the connection to a thread.
+    fn started(
+        mut self,
+        ranks: usize,
+        output: Option<Arc<dyn OutputSink>>,
+        reader: StdinReader,
+    ) -> Result<JobHandle, ClusterError> {
+        let (events, received) = flume::unbounded();
+        let (reporter, report) = flume::bounded(1);
+        let job = Arc::new(Remote { sender: self.sender.clone(), states: Mutex::new(None) });
+        let (demands, demanded) = flume::unbounded();
+        let sender = self.sender.clone();
+        let input = move || {
+            // The coordinator is gone, and the job with it.
+            read_on_demand(reader, &demanded, |bytes| {
+                let _ = sender.send(&Ask::Input(bytes.to_vec()));
+            });
+        };
+        let mut listener = Listener { ranks, output, events, reporter, job: job.clone(), demands };
+        // Ranks may print before the start is told.
+        loop {
+            match receive::<Tell>(&mut self.stream).map_err(gone)? {
+                Some(Tell::Started) => break,
+                Some(Tell::Refused(reason)) => return Err(ClusterError::Refused { reason }),
+                Some(tell) => listener.handle(tell),
+                None => return Err(gone(std::io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let failed = |cause| Error::Start { what: "threads for a job", cause };
+        thread("faasm-stdin").spawn(input).map_err(failed)?;
+        thread("faasm-listen").spawn(move || listener.run(self.stream)).map_err(failed)?;
+        let control = Control::Elsewhere(job);
+        Ok(JobHandle { control, events: received, report })
+    }
+
+    fn order(&mut self, ask: &Ask) -> Result<Tell, ClusterError> {
+        self.sender.send(ask).map_err(gone)?;
+        match receive(&mut self.stream).map_err(gone)? {
+            Some(Tell::Refused(reason)) => Err(ClusterError::Refused { reason }),
+            Some(tell) => Ok(tell),
+            None => Err(gone(std::io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+}
+
+/// What comes from the coordinator while a job runs.
+struct Listener {
+    ranks: usize,
+    output: Option<Arc<dyn OutputSink>>,
+    events: flume::Sender<RankEvent>,
+    reporter: flume::Sender<Arc<JobReport>>,
+    job: Arc<Remote>,
+    demands: flume::Sender<()>,
+}
+
+impl Listener {
+    fn run(mut self, mut stream: UnixStream) {
+        loop {
+            let end = match receive::<Tell>(&mut stream) {
+                Ok(Some(tell)) => {
+                    self.handle(tell);
+                    continue;
+                }
+                Ok(None) => "it has ended".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            // After the report this is what happens, and nobody listens.
+            let _ = self.reporter.try_send(Arc::new(self.lost(end)));
+            return;
+        }
+    }
+
+    fn handle(&mut self, tell: Tell) {
+        match tell {
+            Tell::Output { rank, is_stderr, bytes } => {
+                let stream = if is_stderr { Stream::Stderr } else { Stream::Stdout };
+                if let Some(output) = &self.output {
+                    output.write(rank, stream, &bytes);
+                }
+            }
+            Tell::Close { rank } => {
+                if let Some(output) = &self.output {
+                    output.close(rank);
+                }
+            }
+            Tell::Exited { rank, exit } => {
+                // Nobody has to listen.
+                let _ = self.events.send(RankEvent { rank, exit: exit.into() });
+            }
+            Tell::InputWanted => {
+                // The input has ended, which the coordinator was told.
+                let _ = self.demands.send(());
+            }
+            Tell::States(states) => {
+                if let Some(reply) = self.job.states.lock().take() {
+                    let _ = reply.send(from_hosts(states));
+                }
+            }
+            Tell::Report(report) => {
+                let _ = self.reporter.try_send(Arc::new((*report).into()));
+            }
+            other => tracing::debug!(?other, "the coordinator said what nobody asked"),
+        }
+    }
+
+    /// The report of a job whose coordinator is gone.
+    fn lost(&self, reason: String) -> JobReport {
+        let ranks = (0..self.ranks as u32).collect();
+        let host = "the coordinator".into();
+        JobReport {
+            outcome: Outcome::NodeLost { node: 0, host, ranks, reason },
+            ranks: vec![crate::faaslet::RankExit::Killed; self.ranks],
+            wall: Duration::ZERO,
+            messages: 0,
+            bytes: 0,
+            left_running: 0,
+            nodes: 0,
+            hosts: Vec::new(),
+        }
+    }
+}
+
+/// A job at a coordinator, for its handle.
+#[derive(Debug)]
+struct Remote {
+    sender: Arc<Sender>,
+    states: Mutex<Option<flume::Sender<Vec<RankState>>>>,
+}
+
+impl RemoteJob for Remote {
+    fn end(&self, outcome: Outcome) {
+        let Outcome::Killed { code } = outcome else { return };
+        // The coordinator is gone, and the job with it.
+        let _ = self.sender.send(&Ask::End { code });
+    }
+
+    fn rank_states(&self) -> Vec<RankState> {
+        let (reply, replied) = flume::bounded(1);
+        *self.states.lock() = Some(reply);
+        let asked = self.sender.send(&Ask::States);
+        asked.ok().and_then(|()| replied.recv_timeout(STATES_PATIENCE).ok()).unwrap_or_default()
+    }
+}
+
+fn gone(cause: std::io::Error) -> ClusterError {
+    ClusterError::CoordinatorGone { cause }
+}
+
+fn unexpected(tell: &Tell) -> ClusterError {
+    let length = tell.encode().map_or(0, |bytes| bytes.len());
+    gone(std::io::Error::other(format!("it gave an answer of {length} bytes to another question")))
+}

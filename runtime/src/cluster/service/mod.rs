@@ -1,0 +1,15 @@
+//! A cluster that outlives its jobs: a coordinator that runs on its own, and the processes of its
+//! user that give it jobs and orders.
+//!
+//! They meet at a socket in a directory that only this user can enter (`place`); `message` is what
+//! they say, `wire` how, `server` the coordinator's side, `client` the user's.
+
+mod client;
+mod message;
+mod place;
+mod server;
+mod wire;
+
+pub use client::ClusterClient;
+pub use place::ClusterPlace;
+pub use server::ClusterServer;

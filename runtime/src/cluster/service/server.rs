@@ -1,0 +1,311 @@
+//! The coordinator's side: serves the processes of its user, each connection in a thread.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faasm_transport::NodeId;
+
+use super::message::{Ask, Status, Submit, Tell, with_hosts};
+use super::place::{ClusterPlace, Hold};
+use super::wire::{Sender, receive};
+use crate::cluster::access::build;
+use crate::cluster::coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus};
+use crate::cluster::error::ClusterError;
+use crate::cluster::message::{App, JOB_RANKS_MAX, MODULE_BYTES_MAX};
+use crate::error::Error;
+use crate::host::wasi::{OutputSink, StdinStream, Stream};
+use crate::job::{JobHandle, RankEvent};
+use crate::module::Program;
+
+/// Most bytes of all programs of a job together.
+const PROGRAMS_BYTES_MAX: u64 = 2 * MODULE_BYTES_MAX;
+
+/// Serves a cluster's user.
+#[derive(Debug)]
+pub struct ClusterServer {
+    hold: Hold,
+    cluster: Cluster,
+}
+
+impl ClusterServer {
+    /// Takes the directory for this cluster.
+    ///
+    /// # Errors
+    /// Another coordinator has it, or it cannot be used.
+    pub fn bind(place: &ClusterPlace, cluster: Cluster) -> Result<Self, ClusterError> {
+        Ok(Self { hold: place.hold()?, cluster })
+    }
+
+    /// Serves for ever.
+    ///
+    /// # Errors
+    /// No connection can be accepted any more.
+    pub fn serve(&self) -> std::io::Result<()> {
+        loop {
+            let stream = match self.hold.listener.accept() {
+                Ok((stream, _)) => stream,
+                // Somebody gave up, or descriptors are short for the moment.
+                Err(error) => {
+                    tracing::warn!(%error, "nobody can be served; check `ulimit -n`");
+                    std::thread::sleep(Duration::from_millis(100));
+                    continue;
+                }
+            };
+            let cluster = self.cluster.clone();
+            std::thread::Builder::new().name("faasm-serve".to_owned()).spawn(move || {
+                if let Err(error) = serve(stream, &cluster) {
+                    tracing::debug!(%error, "a user's process has gone");
+                }
+            })?;
+        }
+    }
+}
+
+/// Serves one process until it leaves. Its job ends with it.
+fn serve(mut stream: UnixStream, cluster: &Cluster) -> std::io::Result<()> {
+    let sender = Arc::new(Sender::new(stream.try_clone()?));
+    let mut session = Session { cluster, sender: sender.clone(), greeted: false, job: None };
+    let served = loop {
+        match receive::<Ask>(&mut stream) {
+            Ok(Some(ask)) => {
+                if let Err(error) = session.handle(ask, &mut stream) {
+                    break Err(error);
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if let Some(job) = session.job {
+        job.handle.kill(1);
+    }
+    sender.close();
+    served
+}
+
+struct Session<'a> {
+    cluster: &'a Cluster,
+    sender: Arc<Sender>,
+    greeted: bool,
+    job: Option<RunningJob>,
+}
+
+struct RunningJob {
+    handle: JobHandle,
+    input: StdinStream,
+}
+
+impl Session<'_> {
+    fn handle(&mut self, ask: Ask, stream: &mut UnixStream) -> std::io::Result<()> {
+        if !self.greeted && !matches!(ask, Ask::Hello { .. }) {
+            return self.sender.send(&Tell::Refused("it did not greet".to_owned()));
+        }
+        let done = |done: Result<(), ClusterError>| match done {
+            Ok(()) => Tell::Done,
+            Err(error) => Tell::Refused(error.to_string()),
+        };
+        let answer = match ask {
+            Ask::Hello { build } => self.greet(&build),
+            Ask::Status => Tell::Status(Status::from(&self.cluster.status())),
+            Ask::Token { valid_ms } => {
+                match self.cluster.issue_token(Duration::from_millis(valid_ms), 1) {
+                    Ok(token) => Tell::Token(token),
+                    Err(error) => Tell::Refused(error.to_string()),
+                }
+            }
+            Ask::Drain { node } => {
+                done(find(&self.cluster.status(), &node).and_then(|node| self.cluster.drain(node)))
+            }
+            Ask::Leave { node } => {
+                let found = find(&self.cluster.status(), &node);
+                done(found.map(|node| self.cluster.dismiss(node)))
+            }
+            Ask::Submit(submit) => match self.submit(*submit, stream)? {
+                Ok(()) => Tell::Started,
+                Err(error) => Tell::Refused(error.to_string()),
+            },
+            // One that nobody waits for.
+            Ask::Program(_) => return Ok(()),
+            Ask::Input(bytes) => {
+                if let Some(RunningJob { input, .. }) = &self.job {
+                    input.feed(&bytes);
+                }
+                return Ok(());
+            }
+            Ask::End { code } => {
+                if let Some(job) = &self.job {
+                    job.handle.kill(code);
+                }
+                return Ok(());
+            }
+            Ask::States => match &self.job {
+                Some(job) => Tell::States(with_hosts(&job.handle.rank_states())),
+                None => Tell::States(Vec::new()),
+            },
+        };
+        self.sender.send(&answer)
+    }
+
+    fn greet(&mut self, theirs: &str) -> Tell {
+        let ours = build().to_string();
+        self.greeted = ours == theirs;
+        if self.greeted {
+            return Tell::Hello;
+        }
+        Tell::Refused(format!(
+            "the coordinator runs {ours}, and this is {theirs}; start it anew with this program, or \
+             use the one that it runs"
+        ))
+    }
+
+    /// Starts a job whose programs follow.
+    fn submit(
+        &mut self,
+        submit: Submit,
+        stream: &mut UnixStream,
+    ) -> std::io::Result<Result<(), ClusterError>> {
+        let programs = match programs(&submit.apps, stream)? {
+            Ok(programs) => programs,
+            Err(error) => return Ok(Err(error)),
+        };
+        if self.job.is_some() {
+            let reason = "this process has given a job already".to_owned();
+            return Ok(Err(ClusterError::Rejected { reason }));
+        }
+        let sender = self.sender.clone();
+        let input = StdinStream::fed(submit.terminal, move || {
+            // The user's process is gone, and the job ends.
+            let _ = sender.send(&Tell::InputWanted);
+        });
+        let job = match job(submit, &programs, input.clone(), self.sender.clone()) {
+            Ok(job) => job,
+            Err(error) => return Ok(Err(error)),
+        };
+        let handle = match self.cluster.spawn(job) {
+            Ok(handle) => handle,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.job = Some(RunningJob { handle: handle.clone(), input });
+        let sender = self.sender.clone();
+        std::thread::Builder::new()
+            .name("faasm-serve-job".to_owned())
+            .spawn(move || follow(&handle, &sender))?;
+        Ok(Ok(()))
+    }
+}
+
+/// Tells of a job until its end.
+fn follow(handle: &JobHandle, sender: &Sender) {
+    let report = handle.follow(|RankEvent { rank, exit }| {
+        // The user's process is gone, and the job ends.
+        let _ = sender.send(&Tell::Exited { rank, exit: exit.into() });
+    });
+    if let Some(report) = report {
+        let _ = sender.send(&Tell::Report(Box::new((&*report).into())));
+    }
+}
+
+/// The programs that follow a submission, each once.
+fn programs(
+    apps: &[App],
+    stream: &mut UnixStream,
+) -> std::io::Result<Result<HashMap<[u8; 32], Program>, ClusterError>> {
+    let mut programs = HashMap::new();
+    let mut failure = None;
+    let mut total = 0_u64;
+    for app in apps {
+        if programs.contains_key(&app.module) || failure.is_some() {
+            continue;
+        }
+        total = total.saturating_add(app.bytes);
+        if app.bytes > MODULE_BYTES_MAX || total > PROGRAMS_BYTES_MAX {
+            return Err(std::io::Error::other("the programs are too long"));
+        }
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < app.bytes {
+            match receive::<Ask>(stream)? {
+                Some(Ask::Program(chunk)) if !chunk.is_empty() => bytes.extend_from_slice(&chunk),
+                _ => return Err(std::io::Error::other("a program is missing")),
+            }
+        }
+        match Program::from_bytes(&app.name, bytes) {
+            Ok(program) => {
+                programs.insert(app.module, program);
+            }
+            Err(error) => failure = Some(error.into()),
+        }
+    }
+    Ok(failure.map_or(Ok(programs), Err))
+}
+
+/// The job that was asked for.
+fn job(
+    submit: Submit,
+    programs: &HashMap<[u8; 32], Program>,
+    input: StdinStream,
+    sender: Arc<Sender>,
+) -> Result<ClusterJob, ClusterError> {
+    let mut apps = Vec::new();
+    for app in submit.apps {
+        let program = programs.get(&app.module).ok_or_else(|| ClusterError::Rejected {
+            reason: format!("{} has another hash than it should", app.name),
+        })?;
+        let App { ranks, args, env, wdir, .. } = app;
+        let program = program.clone();
+        apps.push(ClusterApp { program, ranks, args, env, wdir: wdir.into() });
+    }
+    let dir = |dir: crate::cluster::message::Dir| ClusterDir {
+        host: dir.host.into(),
+        guest: dir.guest,
+        read_only: dir.read_only,
+    };
+    let ranks = submit.blocks.iter().map(|(_, ranks)| u64::from(*ranks)).sum::<u64>();
+    if ranks > u64::from(JOB_RANKS_MAX) {
+        return Err(Error::Ranks { ranks, ranks_max: JOB_RANKS_MAX }.into());
+    }
+    let on = |(node, ranks): &(u32, u32)| std::iter::repeat_n(NodeId(*node), *ranks as usize);
+    Ok(ClusterJob {
+        apps,
+        env: submit.env,
+        dirs: submit.dirs.into_iter().map(dir).collect(),
+        stdin: submit.stdin.into(),
+        input: Some(input),
+        output: Some(Arc::new(Output { sender })),
+        timeout: submit.timeout_ms.map(Duration::from_millis),
+        placement: submit.blocks.iter().flat_map(on).collect(),
+    })
+}
+
+/// Sends what ranks write to the user's process. One that does not read stops whoever prints.
+#[derive(Debug)]
+struct Output {
+    sender: Arc<Sender>,
+}
+
+impl OutputSink for Output {
+    fn write(&self, rank: u32, stream: Stream, bytes: &[u8]) {
+        let (is_stderr, bytes) = (stream == Stream::Stderr, bytes.to_vec());
+        // The user's process is gone, and the job ends.
+        let _ = self.sender.send(&Tell::Output { rank, is_stderr, bytes });
+    }
+
+    fn close(&self, rank: u32) {
+        let _ = self.sender.send(&Tell::Close { rank });
+    }
+}
+
+/// The node of this name or number.
+fn find(status: &ClusterStatus, text: &str) -> Result<NodeId, ClusterError> {
+    let number = text.trim_start_matches("node ").parse().ok().map(NodeId);
+    let named: Vec<NodeId> =
+        status.nodes.iter().filter(|node| *node.host == *text).map(|node| node.node).collect();
+    let numbered = status.nodes.iter().find(|node| Some(node.node) == number);
+    match (&named[..], numbered) {
+        ([node], _) => Ok(*node),
+        ([], Some(node)) => Ok(node.node),
+        ([], None) => Err(ClusterError::NoSuchNode { node: text.to_owned() }),
+        _ => Err(ClusterError::SeveralNodes { node: text.to_owned() }),
+    }
+}
