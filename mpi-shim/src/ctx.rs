@@ -13,11 +13,11 @@ use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::{AttachedBuffer, Communicator};
 use crate::handle::{HandleKind, Handles};
-use crate::host::tool::ToolState;
 use crate::port::{Header, Message, MpiPort, Payload};
 use crate::progress::Pulls;
 use crate::request::Request;
 use crate::site::Site;
+use crate::tool::ToolState;
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.

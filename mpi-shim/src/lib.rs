@@ -4,7 +4,8 @@
 //! store whose data implements [`MpiView`]; what a rank needs of its surroundings is the trait
 //! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
 //! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `site` (where members
-//! meet), `world` (what ranks share), `port`, `communicator`, `request`, `alloc`, `ctx` (one rank's
+//! meet), `world` (what ranks share), `port`, `communicator`, `request`, `alloc`, `tool` (what the
+//! tool interface keeps), `ctx` (one rank's
 //! state), `progress` (messages), `call` (one host call), `table` (declarations), `host` (one file
 //! per chapter).
 
@@ -20,6 +21,7 @@ mod progress;
 mod request;
 pub mod site;
 pub mod table;
+mod tool;
 pub mod world;
 
 pub use call::{MpiExit, MpiView};

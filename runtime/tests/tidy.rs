@@ -50,6 +50,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "communicator",
             "request",
             "alloc",
+            "tool",
             "ctx",
             "progress",
             "call",

@@ -17,7 +17,7 @@ mod platform;
 mod point_to_point;
 mod probe;
 mod status;
-pub(crate) mod tool;
+mod tool;
 mod topology;
 
 use crate::call::MpiView;

@@ -14,8 +14,7 @@ use crate::abi;
 use crate::ctx::MpiCtx;
 use crate::port::MpiPort;
 use crate::table::host_functions;
-
-pub(crate) use performance::Sessions;
+use crate::tool::ToolState;
 
 host_functions! {
     /// Makes the interface usable; calls are counted. Section 15.3.4.
@@ -30,31 +29,6 @@ host_functions! {
 
 /// What a function of the interface gives back: its error code where it fails.
 pub(super) type Answer = Result<(), i32>;
-
-/// The interface as one rank uses it.
-#[derive(Debug, Default)]
-pub(crate) struct ToolState {
-    /// Calls of `MPI_T_init_thread` without their `MPI_T_finalize`.
-    uses: u32,
-    /// Handles of control variables: the variable of each, by number.
-    controls: std::collections::BTreeMap<i32, usize>,
-    /// Sessions of performance variables.
-    sessions: Sessions,
-    /// The last number given to a handle or a session.
-    last: i32,
-}
-
-impl ToolState {
-    /// A number for a handle or session that no other has.
-    fn number(&mut self) -> Result<i32, i32> {
-        self.last =
-            self.last.checked_add(1).ok_or(abi::MPI_T_ERR_OUT_OF_HANDLES)?.max(FIRST_NUMBER);
-        Ok(self.last)
-    }
-}
-
-/// Numbers below are constants such as `MPI_T_PVAR_ALL_HANDLES`.
-const FIRST_NUMBER: i32 = 16;
 
 /// The state, once the interface was initialised.
 fn state<P: MpiPort>(mpi: &mut MpiCtx<P>) -> Result<&mut ToolState, i32> {

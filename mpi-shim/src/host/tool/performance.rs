@@ -10,6 +10,7 @@ use crate::abi;
 use crate::ctx::MpiCtx;
 use crate::port::MpiPort;
 use crate::table::host_functions;
+use crate::tool::{Watch, What};
 
 host_functions! {
     /// Number of performance variables. Section 15.3.7.
@@ -47,16 +48,6 @@ struct Variable {
     what: What,
 }
 
-/// Where a variable's value comes from.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-enum What {
-    Posted,
-    Unexpected,
-    Requests,
-    SentMessages,
-    SentBytes,
-}
-
 const VARIABLES: &[Variable] = &[
     Variable {
         name: "posted_receives",
@@ -81,55 +72,14 @@ const VARIABLES: &[Variable] = &[
     },
 ];
 
-impl What {
-    /// Levels are what they are now; counters count from when they were started.
-    const fn is_level(self) -> bool {
-        matches!(self, Self::Posted | Self::Unexpected | Self::Requests)
-    }
-
-    const fn class(self) -> i32 {
-        match self {
-            Self::SentBytes => abi::MPI_T_PVAR_CLASS_AGGREGATE,
-            Self::SentMessages => abi::MPI_T_PVAR_CLASS_COUNTER,
-            _ => abi::MPI_T_PVAR_CLASS_LEVEL,
-        }
-    }
-
-    fn now<P: MpiPort>(self, mpi: &MpiCtx<P>) -> u64 {
-        match self {
-            Self::Posted => mpi.matching.posted_len() as u64,
-            Self::Unexpected => mpi.matching.unexpected_len() as u64,
-            Self::Requests => mpi.requests.len() as u64,
-            Self::SentMessages => mpi.sent_messages,
-            Self::SentBytes => mpi.sent_bytes,
-        }
-    }
-}
-
-/// The sessions of a rank, each with its handles.
-pub(crate) type Sessions = BTreeMap<i32, BTreeMap<i32, Watch>>;
-
-/// A handle: a variable as one session sees it.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct Watch {
-    what: What,
-    /// Counted while it was started before.
-    counted: u64,
-    /// The variable when it was last started; `None` while it is stopped.
-    since: Option<u64>,
-}
-
-impl Watch {
-    fn value(&self, now: u64) -> u64 {
-        if self.what.is_level() {
-            return now;
-        }
-        self.counted.wrapping_add(self.since.map_or(0, |since| now.wrapping_sub(since)))
-    }
-
-    fn set(&mut self, value: u64, now: u64) {
-        self.counted = value;
-        self.since = self.since.map(|_| now);
+/// The value of a variable now.
+fn now<P: MpiPort>(what: What, mpi: &MpiCtx<P>) -> u64 {
+    match what {
+        What::Posted => mpi.matching.posted_len() as u64,
+        What::Unexpected => mpi.matching.unexpected_len() as u64,
+        What::Requests => mpi.requests.len() as u64,
+        What::SentMessages => mpi.sent_messages,
+        What::SentBytes => mpi.sent_bytes,
     }
 }
 
@@ -239,7 +189,7 @@ fn watch<P: MpiPort>(
 ) -> Result<(&mut Watch, u64), i32> {
     let handles = state(mpi)?.sessions.get(&session).ok_or(abi::MPI_T_ERR_INVALID_SESSION)?;
     let what = handles.get(&handle).ok_or(abi::MPI_T_ERR_INVALID_HANDLE)?.what;
-    let now = what.now(mpi);
+    let now = now(what, mpi);
     let found = mpi.tool.sessions.get_mut(&session).and_then(|all| all.get_mut(&handle));
     found.map(|watch| (watch, now)).ok_or(abi::MPI_T_ERR_INVALID_HANDLE)
 }
