@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
+
 use crate::{
     lab::{Job, Lab, in_root},
     support::{Ran, build_dir, compile, guests_dir},
@@ -53,14 +55,35 @@ fn a_job_goes_on_after_a_cable_was_out_for_two_seconds() {
 }
 
 #[test]
-fn a_node_that_is_cut_off_ends_the_job_and_itself() {
-    in_root("cluster_network::a_node_that_is_cut_off_ends_the_job_and_itself", || {
+fn a_node_that_is_cut_off_ends_the_job() {
+    in_root("cluster_network::a_node_that_is_cut_off_ends_the_job", || {
         let lab = Lab::up("cut", 3, "");
         let mut job = lab.start(2, &["--node-timeout", "2"], &TRAFFIC, &["60"]);
         job.expect_output("traffic\n");
         lab.cut("n3");
         expect_lost(job, "n3");
-        // The node has nobody to tell it; it must notice by itself that it is alone.
+        lab.expect_empty();
+    });
+}
+
+/// No launcher can tell such a node that the job is over.
+#[test]
+fn a_node_that_joined_by_itself_notices_that_it_is_cut_off() {
+    in_root("cluster_network::a_node_that_joined_by_itself_notices_that_it_is_cut_off", || {
+        let lab = Lab::up("alone", 3, "");
+        let token = lab.token_file();
+        let common = ["--token-file", &token, "--node-timeout", "2"];
+        let await_nodes = ["--await-nodes", "2", "--listen", "10.77.0.1:7077", "-n", "4"];
+        let program = [TRAFFIC.to_str().expect("a UTF-8 path"), "60"];
+        let mut job = lab.faasm_run("n1", &[&common[..], &await_nodes, &program].concat());
+        let join = ["node", "--once", "--join", "10.77.0.1:7077"];
+        let [other, cut] =
+            ["n2", "n3"].map(|host| lab.faasm_run(host, &[&join[..], &common].concat()));
+        job.expect_output("traffic\n");
+        lab.cut("n3");
+        expect_lost(job, "n3");
+        cut.wait().expect_stderr("the coordinator is gone");
+        other.wait();
         lab.expect_empty();
     });
 }
@@ -71,8 +94,20 @@ fn a_killed_node_ends_the_job() {
         let lab = Lab::up("kill", 4, "");
         let mut job = lab.start(2, &[], &TRAFFIC, &["60"]);
         job.expect_output("traffic\n");
-        lab.kill_node("n3");
+        lab.signal_node("n3", Signal::KILL);
         expect_lost(job, "n3");
+        lab.expect_empty();
+    });
+}
+
+#[test]
+fn a_stopped_node_ends_the_job() {
+    in_root("cluster_network::a_stopped_node_ends_the_job", || {
+        let lab = Lab::up("stop", 4, "");
+        let mut job = lab.start(2, &["--node-timeout", "2"], &TRAFFIC, &["60"]);
+        job.expect_output("traffic\n");
+        lab.signal_node("n4", Signal::STOP);
+        expect_lost(job, "n4");
         lab.expect_empty();
     });
 }
@@ -90,6 +125,7 @@ fn expect_lost(job: Job, host: &str) {
     let took = since.elapsed();
     assert!(ran.status.is_some_and(|status| status != 0), "{ran:#?}");
     assert!(ran.stderr.contains(host), "{host} is not named: {ran:#?}");
-    assert!(ran.stderr.contains("rank"), "its ranks are not named: {ran:#?}");
+    assert!(ran.stderr.contains("Ranks "), "its ranks are not named: {ran:#?}");
+    assert!(ran.stderr.contains("is lost"), "{ran:#?}");
     assert!(took < LIMIT, "it took {took:?}: {ran:#?}");
 }

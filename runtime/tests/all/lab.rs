@@ -4,9 +4,11 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::Ran;
@@ -44,13 +46,13 @@ pub(crate) struct Lab {
     hosts: u32,
     agent: String,
     dir: TempDir,
+    started: AtomicU32,
 }
 
 impl Lab {
     /// Makes the hosts; `wire` is what is between them, such as "delay 1ms loss 0.1%".
     pub(crate) fn up(name: &'static str, hosts: u32, wire: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut lab = Self { name, hosts, agent: String::new(), dir };
+        let mut lab = Self::named(name, hosts);
         let count = hosts.to_string();
         let words: Vec<&str> = ["up", &count].into_iter().chain(wire.split_whitespace()).collect();
         lab.done(&words);
@@ -60,12 +62,7 @@ impl Lab {
 
     /// Whether packets can be delayed here; if not, says why the test is skipped.
     pub(crate) fn can_delay() -> bool {
-        let lab = Self {
-            name: "none",
-            hosts: 0,
-            agent: String::new(),
-            dir: tempfile::tempdir().expect("a directory"),
-        };
+        let lab = Self::named("none", 0);
         let has_netem = lab.done(&["wires"]).trim() == "netem";
         let device = File::options().read(true).write(true).open("/dev/net/tun");
         match device {
@@ -97,12 +94,29 @@ impl Lab {
         arguments: &[&str],
     ) -> Job {
         let hosts: Vec<String> = (1..=self.hosts).map(|host| format!("n{host}:{each}")).collect();
-        let mut command = self.script(&["run", "n1"]);
-        command.arg(env!("CARGO_BIN_EXE_faasm-run")).args(["--launcher-exec", &self.agent]);
-        command.args(["--launcher", "ssh", "--host", &hosts.join(",")]);
-        command.args(["-n", &(each * self.hosts).to_string()]);
-        command.args(options).arg(program).args(arguments).env("RUST_BACKTRACE", "0");
-        Job::start(command, self.dir.path())
+        let (hosts, np) = (hosts.join(","), (each * self.hosts).to_string());
+        let launcher = ["--launcher", "ssh", "--launcher-exec", &self.agent];
+        let job = ["--host", &hosts, "-n", &np];
+        let program = program.to_str().expect("a UTF-8 path");
+        self.faasm_run("n1", &[&launcher, &job, options, &[program], arguments].concat())
+    }
+
+    /// Starts `faasm-run` on a host.
+    pub(crate) fn faasm_run(&self, host: &str, arguments: &[&str]) -> Job {
+        let mut command = self.script(&["run", host]);
+        command.arg(env!("CARGO_BIN_EXE_faasm-run")).args(arguments).env("RUST_BACKTRACE", "0");
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        Job::start(command, &self.dir.path().join(number.to_string()))
+    }
+
+    /// A file with a token that nodes may join with.
+    pub(crate) fn token_file(&self) -> String {
+        let path = self.dir.path().join("token");
+        let secret = "0123456789abcdef".repeat(4);
+        fs::write(&path, secret).expect("a file");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&path, private).expect("it is ours");
+        path.to_str().expect("a UTF-8 path").to_owned()
     }
 
     /// Pulls a host's cable out.
@@ -115,8 +129,8 @@ impl Lab {
         self.done(&["restore", host]);
     }
 
-    /// Kills the node process of a host with SIGKILL.
-    pub(crate) fn kill_node(&self, host: &str) {
+    /// Sends a signal to the node process of a host.
+    pub(crate) fn signal_node(&self, host: &str, signal: Signal) {
         let is_node = |line: &str| line.contains("faasm-run\0node");
         let nodes: Vec<u32> = self
             .processes(host)
@@ -129,7 +143,7 @@ impl Lab {
         };
         let pid =
             rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process has a number");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
     /// Waits until nothing runs on any host any more.
@@ -155,6 +169,11 @@ impl Lab {
             |pid: u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let pids = text(&output.stdout);
         pids.lines().filter_map(|pid| pid.trim().parse().ok()).map(|pid| (pid, line(pid))).collect()
+    }
+
+    fn named(name: &'static str, hosts: u32) -> Self {
+        let (agent, dir) = (String::new(), tempfile::tempdir().expect("a directory"));
+        Self { name, hosts, agent, dir, started: AtomicU32::new(0) }
     }
 
     fn done(&self, words: &[&str]) -> String {
@@ -197,8 +216,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    fn start(mut command: Command, dir: &Path) -> Self {
-        let (out, err) = (dir.join("job.out"), dir.join("job.err"));
+    fn start(mut command: Command, path: &Path) -> Self {
+        let (out, err) = (path.with_extension("out"), path.with_extension("err"));
         command
             .stdout(File::create(&out).expect("a file"))
             .stderr(File::create(&err).expect("a file"));
