@@ -85,7 +85,25 @@ run() {
 
 # The standard output, sorted, must be this.
 output_is() {
-    diff <(printf '%s\n' "$@") <(sort "$dir/out") >&2 || fail "the output above is wrong"
+    diff <(printf '%s\n' "$@" | sort) <(sort "$dir/out") >&2 || fail "the output above is wrong"
+}
+
+# said RANKS SUM NODES: each rank of this world, in whatever order, and no other.
+said() {
+    local rank lines=()
+    for ((rank = 0; rank < $1; rank++)); do lines+=("rank $rank of $1, sum $2, nodes $3"); done
+    output_is "${lines[@]}"
+}
+
+# The same where lines have tags: said_on SUM NODES HOST_OF_RANK_0 HOST_OF_RANK_1 ...
+said_on() {
+    local rank=0 host lines=() sum=$1 nodes=$2
+    shift 2
+    for host in "$@"; do
+        lines+=("[1,$rank][$host]<stdout>: rank $rank of $#, sum $sum, nodes $nodes")
+        rank=$((rank + 1))
+    done
+    output_is "${lines[@]}"
 }
 
 # Standard error must name this.
@@ -110,19 +128,17 @@ guest() {
 #include <unistd.h>
 
 int main(int argc, char **argv) {
-    int rank, size, length, sum, nodes, first, leaders;
-    char name[MPI_MAX_PROCESSOR_NAME];
+    int rank, size, sum, nodes, first, leaders;
     MPI_Comm node;
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    MPI_Get_processor_name(name, &length);
     MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &first);
     leaders = first == 0;
     MPI_Allreduce(&leaders, &nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-    printf("rank %d of %d on %s, sum %d, nodes %d\n", rank, size, name, sum, nodes);
+    printf("rank %d of %d, sum %d, nodes %d\n", rank, size, sum, nodes);
     fflush(stdout);
     if (argc > 1) sleep(atoi(argv[1]));
     MPI_Finalize();

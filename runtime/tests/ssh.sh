@@ -57,18 +57,16 @@ job() {
     run "$status" "$faasm_run" --launcher ssh --launcher-args "-F $dir/$settings" "$@"
 }
 
-job 0 right --host localhost:2,127.0.0.1:2 -n 4 "$dir/where.wasm"
-output_is "rank 0 of 4 on localhost, sum 6, nodes 2" "rank 1 of 4 on localhost, sum 6, nodes 2" \
-    "rank 2 of 4 on 127.0.0.1, sum 6, nodes 2" "rank 3 of 4 on 127.0.0.1, sum 6, nodes 2"
+job 0 right --host localhost:2,127.0.0.1:2 -n 4 --tag-output "$dir/where.wasm"
+said_on 6 2 localhost localhost 127.0.0.1 127.0.0.1
 
 printf '# both are this machine\n%s@localhost slots=3 max_slots=4\n127.0.0.1:1\n' "$(id -un)" >"$dir/hosts"
-job 0 right --hostfile "$dir/hosts" --display map "$dir/where.wasm"
-grep -qF "Data for node: localhost" "$dir/out" "$dir/err" || fail "the map is missing"
-[ "$(grep -c '^rank . of 4 on localhost' "$dir/out")" -eq 3 ] || fail "three of four ranks run on localhost"
+job 0 right --hostfile "$dir/hosts" --display map --tag-output "$dir/where.wasm"
+said_on 6 2 localhost localhost localhost 127.0.0.1
+error_says "Data for node: localhost" "Num slots: 3" "Process rank: 3"
 
 job 0 right --hostfile "$dir/hosts" --map-by node -n 2 --tag-output "$dir/where.wasm"
-output_is "[1,0][localhost]<stdout>: rank 0 of 2 on localhost, sum 1, nodes 2" \
-    "[1,1][127.0.0.1]<stdout>: rank 1 of 2 on 127.0.0.1, sum 1, nodes 2"
+said_on 1 2 localhost 127.0.0.1
 
 job 1 right --hostfile "$dir/hosts" -n 5 "$dir/where.wasm"
 error_says "not enough slots" "--oversubscribe"

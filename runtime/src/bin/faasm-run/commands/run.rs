@@ -65,7 +65,7 @@ fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i
             be_node_of(&step, job).map(|()| 0)
         }
         Where::Idle(step) => {
-            slurm::wait_for_leader(&step.name(), STEP_PATIENCE)?;
+            slurm::wait_for_leader(&step.name_here(), STEP_PATIENCE)?;
             Ok(0)
         }
     }
@@ -75,7 +75,7 @@ fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i
 /// not only on those of one task, and lets the other tasks wait.
 fn lead(step: &Step) -> anyhow::Result<Leader> {
     slurm::use_all_cores();
-    Ok(Leader::announce(&step.name())?)
+    Ok(Leader::announce(&step.name_here(), step.tasks_here() - 1)?)
 }
 
 /// Is a node of the step's first task.

@@ -2,13 +2,18 @@
 //! others live as long as it does.
 //!
 //! The first task listens at a name in the abstract namespace of sockets, which leaves nothing behind
-//! however it ends. The others connect; the end of the connection is the end of the first task.
+//! however it ends. The others connect; the end of the connection is the end of the first task, which
+//! therefore lets nobody go before all have come.
 
 use std::{
     io::Read as _,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,6 +24,8 @@ use std::{
 pub struct Leader {
     listener: UnixListener,
     thread: Option<JoinHandle<()>>,
+    others: u32,
+    come: Arc<AtomicU32>,
 }
 
 /// Why a task of a step cannot wait for the first one of its host.
@@ -47,25 +54,34 @@ pub enum IdleError {
 }
 
 impl Leader {
-    /// Lets the other tasks of this host find the first one.
+    /// Lets the other tasks of this host find the first one; so many there are.
     ///
     /// # Errors
     /// The name is taken.
-    pub fn announce(step: &str) -> Result<Self, IdleError> {
+    pub fn announce(step: &str, others: u32) -> Result<Self, IdleError> {
         let fail = |cause| IdleError::Socket { step: step.to_owned(), cause };
         let address = address(step).map_err(fail)?;
         let listener = UnixListener::bind_addr(&address).map_err(fail)?;
         let own = listener.try_clone().map_err(fail)?;
+        let come = Arc::new(AtomicU32::new(0));
         let thread = std::thread::Builder::new()
             .name("faasm-lead".to_owned())
-            .spawn(move || hold_connections(&own))
+            .spawn({
+                let come = come.clone();
+                move || hold_connections(&own, &come)
+            })
             .map_err(fail)?;
-        Ok(Self { listener, thread: Some(thread) })
+        Ok(Self { listener, thread: Some(thread), others, come })
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
+        // A task that comes later would find nobody, and take that for a failure.
+        let give_up = Instant::now() + LATE_PATIENCE;
+        while self.come.load(Ordering::Acquire) < self.others && Instant::now() < give_up {
+            std::thread::sleep(LOOK_INTERVAL);
+        }
         // Wakes the thread, which then lets the others go.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         // It cannot panic.
@@ -74,10 +90,11 @@ impl Drop for Leader {
 }
 
 /// Keeps what connects until the listener is shut down: without being accepted only so many fit.
-fn hold_connections(listener: &UnixListener) {
+fn hold_connections(listener: &UnixListener, come: &AtomicU32) {
     let mut connections = Vec::new();
     while let Ok((connection, _)) = listener.accept() {
         connections.push(connection);
+        come.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -126,8 +143,10 @@ fn address(step: &str) -> std::io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("faasm-run/{user}/{step}"))
 }
 
-/// How often the first task is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the others look for the first task, and it for them.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a task may start after the first one has done everything.
+const LATE_PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -136,8 +155,8 @@ mod tests {
     #[test]
     fn others_live_as_long_as_the_first() {
         let step = format!("test-{}.0", std::process::id());
-        let leader = Leader::announce(&step).expect("the name is free");
-        assert!(Leader::announce(&step).is_err(), "there is one leader");
+        let leader = Leader::announce(&step, 1).expect("the name is free");
+        assert!(Leader::announce(&step, 1).is_err(), "there is one leader");
         let (ended, end) = std::sync::mpsc::channel();
         let waiter = std::thread::spawn({
             let step = step.clone();
@@ -149,6 +168,11 @@ mod tests {
         });
         assert!(end.recv_timeout(Duration::from_millis(200)).is_err(), "it waits");
         drop(leader);
+        // One that comes late is waited for.
+        let leader = Leader::announce(&step, 1).expect("the name is free again");
+        let ends = std::thread::spawn(move || drop(leader));
+        wait_for_leader(&step, Duration::from_secs(60)).expect("the leader is still there");
+        ends.join().expect("no panic");
         waiter.join().expect("no panic").expect("the leader was there");
     }
 

@@ -69,9 +69,20 @@ impl Step {
         self.hosts.iter().map(|(_, tasks)| tasks).sum()
     }
 
+    /// Number of tasks on this host, at least this one.
+    pub fn tasks_here(&self) -> u32 {
+        self.hosts.get(self.host as usize).map_or(1, |(_, tasks)| (*tasks).max(1))
+    }
+
     /// What tells this step from all others of a user.
     pub fn name(&self) -> String {
         format!("{}.{}", self.job, self.step)
+    }
+
+    /// What tells the step's part on this host from all others: several hosts of Slurm may be one
+    /// machine.
+    pub fn name_here(&self) -> String {
+        format!("{}.{}/{}", self.job, self.step, self.host)
     }
 }
 

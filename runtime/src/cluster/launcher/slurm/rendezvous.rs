@@ -54,6 +54,17 @@ pub enum RendezvousError {
         /// Why not.
         cause: std::io::Error,
     },
+    /// The directory cannot be looked at.
+    #[error(
+        "this task of the step cannot look for the others in {}: {cause}; name a directory that all hosts share with the variable {DIRECTORY}, or run `faasm-run -n N` in the allocation, without srun",
+        .dir.display()
+    )]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
     /// The file did not appear.
     #[error(
         "this task of the step found no {} within {} s, so it cannot join the others: either the first task has failed, or the hosts do not share that directory; name one that they share with the variable {DIRECTORY}, or run `faasm-run -n N` in the allocation, without srun",
@@ -117,7 +128,9 @@ impl Rendezvous {
                 }
                 Ok(None) => {
                     // A listing makes network file systems look at the server again.
-                    let _ = fs::read_dir(dir).map(Iterator::count);
+                    if let Err(cause) = fs::read_dir(dir).map(Iterator::count) {
+                        return Err(RendezvousError::Directory { dir: dir.to_owned(), cause });
+                    }
                     std::thread::sleep(LOOK_INTERVAL);
                 }
             }
@@ -234,6 +247,9 @@ mod tests {
         let error = Rendezvous::publish(Path::new("/absent"), "7.0", &invitation());
         let error = error.expect_err("it cannot be written").to_string();
         assert!(error.contains("/absent/.faasm-step-7.0") && error.contains(DIRECTORY), "{error}");
+        let error = Rendezvous::find(Path::new("/absent"), "7.0", Duration::from_secs(60));
+        let error = error.expect_err("it is not there").to_string();
+        assert!(error.contains("in /absent:") && error.contains(DIRECTORY), "{error}");
     }
 
     #[test]
