@@ -46,7 +46,7 @@ impl Writer {
         self.raw(bytes);
     }
 
-    /// An error: its class, argument and the first [`DETAIL_BYTES_MAX`] bytes of its detail.
+    /// An error: its class, argument and the first kilobyte of its detail.
     pub fn error(&mut self, error: &MpiError) {
         let known = |name| ARGUMENTS.iter().position(|other| *other == name);
         let argument = error.argument.and_then(known).map_or(0, |index| index + 1);
