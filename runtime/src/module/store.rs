@@ -95,7 +95,11 @@ fn evict(dir: &Path) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let about = entry.metadata()?;
+        // Another process may be done with its file, or have removed it, in between.
+        let about = match entry.metadata() {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+            about => about?,
+        };
         if about.is_file() {
             files.push((about.modified()?, about.len(), entry.path()));
         }
@@ -106,7 +110,10 @@ fn evict(dir: &Path) -> io::Result<()> {
         if total <= PROGRAMS_BYTES_MAX {
             break;
         }
-        fs::remove_file(path)?;
+        match fs::remove_file(path) {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         total -= len;
     }
     Ok(())
