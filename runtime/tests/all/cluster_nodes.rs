@@ -144,7 +144,7 @@ fn much_output_arrives_whole_and_unmixed() {
     let source = build_dir().join("many_lines.c");
     let text = "#include <mpi.h>\n#include <stdio.h>\nint main(int c, char **v) {\n\
         int rank; MPI_Init(&c, &v); MPI_Comm_rank(MPI_COMM_WORLD, &rank);\n\
-        for (int i = 0; i < 20000; i++) printf(\"%d:%d:%.*s\\n\", rank, i, 40 + i % 40,\n\
+        for (int i = 0; i < 20000; i++) printf(\"%d:%d:%.*s\\n\", rank, i, 40 + i % 39,\n\
         \"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz\");\n\
         MPI_Finalize(); return 0; }\n";
     fs::write(&source, text).expect("written");
@@ -157,7 +157,7 @@ fn much_output_arrives_whole_and_unmixed() {
         let [rank, number, letters] = parts[..] else { panic!("mixed: {line}") };
         let (rank, number): (usize, usize) =
             (rank.parse().expect("a rank"), number.parse().expect("a number"));
-        assert_eq!((number, letters.len()), (next[rank], 40 + number % 40), "{line}");
+        assert_eq!((number, letters.len()), (next[rank], 40 + number % 39), "{line}");
         next[rank] += 1;
     }
     assert_eq!(next, [LINES; 4]);
@@ -268,4 +268,122 @@ fn a_node_without_coordinator_or_token_says_so() {
 fn free_port() -> u16 {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("there are ports");
     socket.local_addr().expect("it is bound").port()
+}
+
+/// A coordinator that runs on its own, with its directory.
+struct Coordinator {
+    dir: tempfile::TempDir,
+    running: Option<Running>,
+    at: String,
+}
+
+impl Coordinator {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = format!("127.0.0.1:{}", free_port());
+        let mut coordinator = Self { dir, running: None, at };
+        let at = coordinator.at.clone();
+        let running = coordinator.command(&["cluster", "init", "--listen", &at]);
+        coordinator.running = Some(running);
+        let end = Instant::now() + LIMIT;
+        while coordinator.command(&["cluster", "status"]).wait().status != Some(0) {
+            assert!(Instant::now() < end, "the coordinator does not answer");
+            thread::sleep(Duration::from_millis(50));
+        }
+        coordinator
+    }
+
+    /// Starts `faasm-run` for this coordinator's directory.
+    fn command(&self, arguments: &[&str]) -> Running {
+        self.command_reading(arguments, "")
+    }
+
+    fn command_reading(&self, arguments: &[&str], input: &str) -> Running {
+        let mut command = faasm_run();
+        let state = self.dir.path().join("state");
+        Running::start(command.env("FAASM_STATE_DIR", state).args(arguments), input)
+    }
+
+    fn order(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).wait()
+    }
+
+    /// Lets a node join that is called so.
+    fn join(&self, name: &str) -> Running {
+        let before = self.nodes();
+        let token = self.order(&["cluster", "token"]).expect_status(0).stdout;
+        let arguments = ["node", "--join", &self.at, "--name", name, "--workers", "1"];
+        let node = self.command_reading(&arguments, &token);
+        self.await_nodes(before + 1);
+        node
+    }
+
+    fn nodes(&self) -> usize {
+        let status = self.order(&["cluster", "status", "--json"]).expect_status(0).stdout;
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        status["nodes"].as_array().expect("a list").len()
+    }
+
+    fn await_nodes(&self, nodes: usize) {
+        let end = Instant::now() + LIMIT;
+        while self.nodes() != nodes {
+            assert!(Instant::now() < end, "{} nodes instead of {nodes}", self.nodes());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn a_cluster_runs_jobs_and_lets_nodes_come_and_go() {
+    let mut coordinator = Coordinator::start();
+    let launcher = LAUNCHER.to_str().expect("a UTF-8 path");
+    let none = coordinator.order(&["--cluster", "-n", "2", launcher, "hello"]).expect_status(1);
+    none.expect_stderr("no node");
+    let (first, second) = (coordinator.join("one"), coordinator.join("two"));
+    let job = ["--cluster", "-n", "4", "--map-by", "node", "--tag-output", launcher];
+    let ran = coordinator.order(&[&job[..], &["hello"]].concat()).expect_status(0);
+    assert_eq!(ran.stdout.lines().count(), 4, "{ran:#?}");
+    assert!(ran.stdout.contains("[1,1][two]<stdout>: rank 1 of 4"), "{ran:#?}");
+    let ran =
+        coordinator.command_reading(&["--cluster", "-n", "2", launcher, "read"], "a\n").wait();
+    assert_eq!(ran.expect_status(0).sorted_lines(), ["0 end", "0 read a", "1 end"]);
+    let ran = coordinator.order(&[&job[..], &["trap", "1", "0"]].concat()).expect_status(134);
+    ran.expect_stderr("rank 1 (two): trapped").expect_stderr("innermost");
+    let running = coordinator.command(&[&job[..], &["sleep"]].concat());
+    thread::sleep(Duration::from_secs(2));
+    running.signal(Signal::INT);
+    running.wait().expect_status(130);
+    coordinator.order(&["cluster", "drain", "three"]).expect_status(1).expect_stderr("three");
+    coordinator.order(&["cluster", "drain", "one"]).expect_status(0);
+    first.wait().expect_status(0);
+    coordinator.await_nodes(1);
+    let ran = coordinator.order(&["--cluster", "-n", "2", launcher, "hello"]).expect_status(0);
+    assert_eq!(ran.sorted_lines(), ["rank 0 of 2", "rank 1 of 2"]);
+    coordinator.order(&["cluster", "leave", "two"]).expect_status(0);
+    second.wait().expect_status(0);
+    let rival = coordinator.order(&["cluster", "init", "--listen", "127.0.0.1:0"]);
+    rival.expect_status(1).expect_stderr("a coordinator runs already");
+    let daemon = coordinator.running.take().expect("it was started");
+    daemon.signal(Signal::TERM);
+    daemon.wait().expect_status(0);
+    coordinator.order(&["cluster", "status"]).expect_status(1).expect_stderr("cluster init");
+}
+
+#[test]
+fn a_token_is_good_for_one_node() {
+    let mut coordinator = Coordinator::start();
+    let token = coordinator.order(&["cluster", "token"]).expect_status(0).stdout;
+    let arguments = ["node", "--once", "--join", &coordinator.at, "--workers", "1"];
+    let mut command = faasm_run();
+    let member = {
+        command.args(arguments).env("FAASM_TOKEN", token.trim());
+        Running::start_waiting(&mut command)
+    };
+    coordinator.await_nodes(1);
+    let refused = coordinator.command_reading(&arguments, &token).wait().expect_status(1);
+    refused.expect_stderr("has been used");
+    let daemon = coordinator.running.take().expect("it was started");
+    daemon.signal(Signal::TERM);
+    daemon.wait().expect_status(0);
+    assert!(member.wait().status.is_some(), "it ends with its coordinator");
 }
