@@ -21,10 +21,7 @@ fn main() {
         Ok(args::Request::Version) => print(&format!("faasm-run {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(args::Request::Run(job)) => commands::run::run(&job, begun),
         Ok(args::Request::Node(args)) => commands::node::run(&args),
-        Ok(args::Request::Cluster(_)) => {
-            eprintln!("faasm-run: `faasm-run cluster` is not available yet");
-            1
-        }
+        Ok(args::Request::Cluster(args)) => commands::cluster::run(&args),
         Err(error) => {
             eprintln!("faasm-run: {error}");
             1

@@ -1,5 +1,6 @@
 //! What `faasm-run` can be asked to do: one module a command.
 
+pub(crate) mod cluster;
 pub(crate) mod node;
 pub(crate) mod run;
 

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use faasm_runtime::{
     AppSpec, JobBuilder, JobHandle, JobReport, Multiplexer, MultiplexerOptions, OutputFailure,
     Preopen, Progress, RankState, Runtime, StdinPolicy,
@@ -58,7 +58,7 @@ fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i
             let _leader = plan.step.as_ref().map(lead).transpose()?;
             spread::run_job(job, &plan, begun)
         }
-        Where::Cluster(_) => bail!("--cluster: this is not available yet"),
+        Where::Cluster(address) => spread::submit_job(job, &address, begun),
         Where::Join(args) => node::be_node(&args).map(|()| 0),
         Where::JoinStep(step) => {
             let _leader = lead(&step)?;

@@ -184,7 +184,7 @@ fn early(host: String) -> LaunchFailure {
 }
 
 /// The nodes in the order of their hosts; those without one at the end.
-fn members(mut joined: Vec<NodeStatus>, hosts: &[Host]) -> Vec<Member> {
+pub(super) fn members(mut joined: Vec<NodeStatus>, hosts: &[Host]) -> Vec<Member> {
     let mut members = Vec::new();
     for host in hosts {
         let named = joined.iter().position(|node| *node.host == *host.name);

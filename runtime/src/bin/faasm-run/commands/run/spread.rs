@@ -6,63 +6,119 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use faasm_runtime::{
-    AppDemand, ClusterApp, ClusterDir, ClusterJob, MapBy, NodeSlots, Placement, PlacementRules,
-    PlacementView, Program, RankBy, StdinStream, Topology, place,
+    AppDemand, ClusterApp, ClusterDir, ClusterJob, JobHandle, MapBy, NodeSlots, Placement,
+    PlacementRules, PlacementView, Program, RankBy, StdinStream, Topology, place,
 };
 
 use super::{
-    announce_end,
+    Event, announce_end,
     environment::Environment,
-    nodes::{Member, Nodes},
+    nodes::{Member, Nodes, members},
     output,
     plan::NodePlan,
     programs::read,
     signals::Signals,
     stdin_policy, supervise, verdict,
 };
-use crate::args::{Invocation, Mapping, NodeOptions, Numbering, Stdin};
+use crate::args::{ClusterAddress, Invocation, Mapping, NodeOptions, Numbering, Stdin};
 
+/// Runs a job on nodes of which this process is the coordinator.
 pub(super) fn run_job(job: &Invocation, plan: &NodePlan, begun: Instant) -> anyhow::Result<i32> {
-    let (events, received) = flume::unbounded();
-    let signals = Signals::watch(events.clone())?;
-    // What is wrong with a program is told before a node is started.
-    let programs: Vec<Program> =
-        job.apps.iter().map(|app| read(&app.program)).collect::<Result<_, _>>()?;
+    let front = Front::new(job, begun)?;
     let nodes = Nodes::gather(plan, job)?;
-    let placement = placement(job, plan, &nodes.members)?;
-    let (spread, hosts) = describe(job, programs, &placement, &nodes.members)?;
-    let ranks = placement.node_of_rank.len() as u32;
-    let output = Arc::new(output(job, (ranks, hosts), events.clone())?);
-    let spread = ClusterJob { output: Some(output.clone()), ..spread };
-    let handle = nodes.cluster.spawn(spread)?;
-    nodes.watch()?;
-    signals.job_runs();
-    let startup = begun.elapsed();
-    announce_end(handle.clone(), events)?;
-    let report = supervise(&handle, &output, &received);
-    output.finish();
-    let mut text = verdict::describe(&report);
-    if job.report {
-        let workers = nodes.members.iter().map(|member| member.workers).sum();
-        text.push_str(&verdict::summary(&report, workers, startup));
-    }
-    output.message(&text);
+    let rules = rules(&job.nodes, plan.is_cyclic)?;
+    let placement = placement(job, (plan.ranks, &rules), &nodes.members)?;
+    let status = front.run(&placement, &nodes.members, |spread| {
+        let handle = nodes.cluster.spawn(spread)?;
+        nodes.watch()?;
+        Ok(handle)
+    });
     nodes.end();
-    Ok(report.exit_code())
+    status
+}
+
+/// Runs a job on a cluster that is there already.
+pub(super) fn submit_job(
+    job: &Invocation,
+    address: &ClusterAddress,
+    begun: Instant,
+) -> anyhow::Result<i32> {
+    let front = Front::new(job, begun)?;
+    let mut client = crate::commands::cluster::connect(address)?;
+    let mut nodes = client.status()?.nodes;
+    nodes.retain(|node| !node.draining);
+    if nodes.is_empty() {
+        bail!(
+            "the cluster has no node that takes jobs; let some join: `faasm-run cluster token` makes \
+             a token for `faasm-run node --join`"
+        );
+    }
+    let members = members(nodes, &[]);
+    let placement = placement(job, (None, &rules(&job.nodes, false)?), &members)?;
+    front.run(&placement, &members, |spread| Ok(client.spawn(spread)?))
+}
+
+/// This process's side of a job.
+struct Front<'a> {
+    job: &'a Invocation,
+    begun: Instant,
+    signals: Signals,
+    events: (flume::Sender<Event>, flume::Receiver<Event>),
+    programs: Vec<Program>,
+}
+
+impl<'a> Front<'a> {
+    /// What is wrong with a program is told here, before a node is started.
+    fn new(job: &'a Invocation, begun: Instant) -> anyhow::Result<Self> {
+        let events = flume::unbounded();
+        let signals = Signals::watch(events.0.clone())?;
+        let programs = job.apps.iter().map(|app| read(&app.program)).collect::<Result<_, _>>()?;
+        Ok(Self { job, begun, signals, events, programs })
+    }
+
+    /// Starts the job and sees it to its end; gives the exit code.
+    fn run(
+        self,
+        placement: &Placement,
+        members: &[Member],
+        spawn: impl FnOnce(ClusterJob) -> anyhow::Result<JobHandle>,
+    ) -> anyhow::Result<i32> {
+        let Self { job, begun, signals, events: (events, received), programs } = self;
+        let (spread, hosts) = describe(job, programs, placement, members)?;
+        let ranks = placement.node_of_rank.len() as u32;
+        let output = Arc::new(output(job, (ranks, hosts), events.clone())?);
+        let handle = spawn(ClusterJob { output: Some(output.clone()), ..spread })?;
+        signals.job_runs();
+        let startup = begun.elapsed();
+        announce_end(handle.clone(), events)?;
+        let report = supervise(&handle, &output, &received);
+        output.finish();
+        let mut text = verdict::describe(&report);
+        if job.report {
+            let workers = members.iter().map(|member| member.workers).sum();
+            text.push_str(&verdict::summary(&report, workers, startup));
+        }
+        output.message(&text);
+        Ok(report.exit_code())
+    }
 }
 
 /// Which rank runs on which member; shows it if that was asked for.
-fn placement(job: &Invocation, plan: &NodePlan, members: &[Member]) -> anyhow::Result<Placement> {
+fn placement(
+    job: &Invocation,
+    (ranks, rules): (Option<u32>, &PlacementRules),
+    members: &[Member],
+) -> anyhow::Result<Placement> {
     let demand = |app: &crate::args::App| {
         let ranks_per_node = app.ranks_per_node;
-        let default = plan.ranks.filter(|_| ranks_per_node.is_none());
+        let default = ranks.filter(|_| ranks_per_node.is_none());
         AppDemand { ranks: app.ranks.or(default), ranks_per_node }
     };
     let demands: Vec<AppDemand> = job.apps.iter().map(demand).collect();
     let nodes: Vec<NodeSlots> = members.iter().map(|member| member.slots.clone()).collect();
-    let placement = place(&demands, &nodes, &rules(&job.nodes, plan.is_cyclic)?)?;
+    let placement = place(&demands, &nodes, rules)?;
     let workers: Vec<u32> = members.iter().map(|member| member.workers).collect();
     let view = PlacementView { nodes: &nodes, placement: &placement, workers: &workers };
     let display = job.nodes.display;
