@@ -24,8 +24,7 @@ demo: build ## compile an MPI program and run it with 64 ranks
 	$(RELEASE)/faasm-run -n $(RANKS) --report $(DEMO)/demo.wasm
 
 test: ## run all tests
-	@.ci/setup build
-	@.ci/setup network
+	@for part in build network ssh slurm yaml; do .ci/setup $$part; done
 	@bench/rivals.sh
 # This builds the binaries too; `cargo build` would compile wasmtime once more, with fewer features.
 	@cargo test --workspace --no-run

@@ -2,7 +2,7 @@
 # The Kubernetes manifest: whether it is valid and consistent, and whether the pods that it describes form one job. There is
 # no Kubernetes here: each pod is a process with the manifest's command and variables, and this machine's address stands for pod 0's name.
 #
-#   runtime/tests/kubernetes.sh [faasm-run]
+#   runtime/tests/kubernetes.sh [faasm-run [where.wasm]]
 . "$(dirname "$0")/launchers.sh"
 
 .ci/setup yaml

@@ -1,12 +1,12 @@
-# What the tests of launchers share; sourced by ssh.sh and slurm.sh, which take the faasm-run to test as an argument.
+# What the tests of launchers share; sourced by ssh.sh, slurm.sh and kubernetes.sh, which take the faasm-run to test and the
+# compiled guest faasm/where.c as arguments.
 # Everything is in a directory of its own under /tmp, which is removed at the end with all processes that were started.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 PATH="$PATH:/usr/sbin:/sbin"
-target=${CARGO_TARGET_DIR:-target}
-faasm_run=$(realpath "${1:-$target/debug/faasm-run}")
-faasm_cc=$(realpath "$target/debug/faasm-cc")
+faasm_run=$(realpath "${1:-${CARGO_TARGET_DIR:-target}/debug/faasm-run}")
+where=${2:-}
 dir=$(mktemp -d /tmp/faasm-launch.XXXXXX)
 servers=()
 checks=0
@@ -120,34 +120,13 @@ no_nodes_left() {
     await "a node process is left" none_runs
 }
 
+# The program that jobs run: $dir/where.wasm.
 guest() {
-    cat >"$dir/where.c" <<'C'
-#include <mpi.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-int main(int argc, char **argv) {
-    int rank, size, sum, nodes, first, leaders;
-    MPI_Comm node;
-    MPI_Init(&argc, &argv);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-    MPI_Comm_rank(node, &first);
-    leaders = first == 0;
-    MPI_Allreduce(&leaders, &nodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-    printf("rank %d of %d, sum %d, nodes %d\n", rank, size, sum, nodes);
-    fflush(stdout);
-    if (argc > 1) sleep(atoi(argv[1]));
-    MPI_Finalize();
-    return argc > 2 && rank == size - 1 ? atoi(argv[2]) : 0;
-}
-C
-    "$faasm_cc" -O1 "$dir/where.c" -o "$dir/where.wasm"
+    if [ -n "$where" ]; then
+        cp "$where" "$dir/where.wasm"
+    else
+        "$(dirname "$faasm_run")/faasm-cc" -O1 workloads/guests/faasm/where.c -o "$dir/where.wasm"
+    fi
 }
 
-for program in "$faasm_run" "$faasm_cc"; do
-    [ -x "$program" ] || fail "$program is missing: build it with cargo build -p faasm-runtime -p faasm-workloads"
-done
+[ -x "$faasm_run" ] || fail "$faasm_run is missing: build it with cargo build -p faasm-runtime"

@@ -2,7 +2,7 @@
 # Jobs inside a real Slurm: a controller, two daemons that are two nodes of this one machine, and munge, all with settings
 # in a temporary directory and on ports of their own. They run as the user who calls this.
 #
-#   runtime/tests/slurm.sh [faasm-run]
+#   runtime/tests/slurm.sh [faasm-run [where.wasm]]
 . "$(dirname "$0")/launchers.sh"
 
 .ci/setup slurm

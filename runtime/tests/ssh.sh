@@ -2,7 +2,7 @@
 # Jobs whose nodes are started with ssh, through a real sshd of its own on a high port of this machine: keys, settings and
 # known hosts are in a temporary directory, and nothing of the user's ~/.ssh is read or changed.
 #
-#   runtime/tests/ssh.sh [faasm-run]
+#   runtime/tests/ssh.sh [faasm-run [where.wasm]]
 . "$(dirname "$0")/launchers.sh"
 
 .ci/setup ssh

@@ -17,9 +17,16 @@ use faasm_workloads::manifest::{Guest, Manifest};
 
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
 
-/// Guests that other tests run: `cli.rs`, `cluster_network.rs`, `wasi.rs`, and for `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 5] =
-    ["faasm/launcher.c", "faasm/traffic.c", "apps/endless.c", "faasm/wasi.c", "bench/"];
+/// Guests that other tests run: `cli.rs`, `cluster_network.rs`, `launchers.rs`, `wasi.rs`, and for
+/// `bench/` the scenarios of the benchmarks.
+const CLAIMED_ELSEWHERE: [&str; 6] = [
+    "faasm/launcher.c",
+    "faasm/traffic.c",
+    "faasm/where.c",
+    "apps/endless.c",
+    "faasm/wasi.c",
+    "bench/",
+];
 /// Erroneous programs whose members call different functions: the standard leaves open what
 /// happens; we report an error where MPICH waits for ever.
 const NOT_PORTABLE: [&str; 1] = ["communicator_misuse"];

@@ -8,5 +8,6 @@ mod cluster_network;
 mod cluster_nodes;
 mod guests;
 mod lab;
+mod launchers;
 mod support;
 mod wasi;
