@@ -17,7 +17,7 @@ mod values;
 use std::{ffi::OsString, num::NonZeroUsize, time::Duration};
 
 use flag::{Action, Flag};
-pub(crate) use nodes::{ClusterAddress, Display, LauncherKind, Mapping, NodeOptions, Numbering};
+pub(crate) use nodes::{ClusterAddress, LauncherKind, Mapping, NodeOptions, Numbering};
 pub(crate) use subcommand::{ClusterAction, ClusterArgs, NodeArgs, TokenSource};
 
 /// What the user asks `faasm-run` to do.

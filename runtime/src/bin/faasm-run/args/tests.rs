@@ -1,6 +1,6 @@
 //! One conversation with the parser for each rule, and at least one for each option.
 
-use super::{flag::Action, table::FLAGS, *};
+use super::{flag::Action, nodes::Display, table::FLAGS, *};
 
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
