@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # A cluster of network namespaces on this machine: hosts n1, n2, ... with an address each, joined by one switch.
 #
-#   netns.sh [--lab NAME] up N [delay 1ms] [loss 0.1%] [tcp cubic]   make it; each packet is delayed, and lost with this
-#                                                        probability; TCP has this congestion control, else the machine's
+#   netns.sh [--lab NAME] up N [WIRE...]                 make it; each word of WIRE with its value, in any order:
+#                delay 1ms    every packet takes so long
+#                loss 0.1%    every packet is lost with this probability
+#                tcp cubic    TCP has this congestion control, else the machine's
+#                cores apart  every host has cores of its own, as machines have; else all hosts share all cores
 #   netns.sh [--lab NAME] run HOST COMMAND...            run a command on a host, with the host's name, network and hosts file
 #   netns.sh [--lab NAME] agent [OPTIONS] HOST WORDS...  the same as ssh does it: for launchers (the lab has a script of it)
 #   netns.sh [--lab NAME] cut HOST                       pull the cable of a host out of the switch
@@ -10,7 +13,7 @@
 #   netns.sh [--lab NAME] kill HOST                      kill every process on a host
 #   netns.sh [--lab NAME] path agent|hosts               where the launcher's script and the hosts file are
 #   netns.sh [--lab NAME] down                           kill what runs there and remove it; no error if there is none
-#   netns.sh [--lab NAME] with N [delay ..] ... -- COMMAND...       up, COMMAND, down, whatever happens
+#   netns.sh [--lab NAME] with N [WIRE...] -- COMMAND...           up, COMMAND, down, whatever happens
 #   netns.sh list                                        the labs there are, also those that a crash left behind
 #   netns.sh wires                                       how packets can be delayed here: netem, cable or none
 #
@@ -41,7 +44,7 @@ in_switch() { ip netns exec "$(namespace switch)" "$@"; }
 needs_root() {
     [ "$(id -u)" -eq 0 ] || fail "network namespaces need root: run it as root (sudo), or in a user namespace of your own
 with: unshare -Urnm bash -c 'mount -t tmpfs run /run && bench/netns.sh with 2 -- COMMAND'"
-    for tool in ip tc unshare mount hostname; do
+    for tool in ip tc unshare mount hostname taskset; do
         command -v "$tool" >/dev/null 2>&1 || fail "$tool is missing: install the packages iproute2, util-linux and hostname (.ci/setup network does)"
     done
 }
@@ -61,15 +64,20 @@ up() {
     [[ $hosts =~ ^[0-9]+$ ]] && [ "$hosts" -ge 1 ] && [ "$hosts" -le "$hosts_max" ] ||
         fail "the number of hosts must be 1 to $hosts_max, not '$hosts'"
     shift
-    local wire=() tcp=
+    local wire=() tcp= cores=
     while [ $# -gt 0 ]; do
         case "$1" in
         delay) [[ ${2:-} =~ ^[0-9]+(\.[0-9]+)?(us|ms|s)$ ]] || fail "delay must be a time such as 1ms, not '${2:-}'" ;;
         loss) [[ ${2:-} =~ ^[0-9]+(\.[0-9]+)?%$ ]] || fail "loss must be per cent such as 0.1%, not '${2:-}'" ;;
         tcp) [[ ${2:-} =~ ^[a-z0-9_]+$ ]] || fail "tcp must be a congestion control such as cubic, not '${2:-}'" ;;
-        *) fail "a lab has delay, loss and tcp, not '$1'" ;;
+        cores) [ "${2:-}" = apart ] || fail "cores can be apart, not '${2:-}'" ;;
+        *) fail "a wire has delay, loss, tcp and cores, not '$1'" ;;
         esac
-        if [ "$1" = tcp ]; then tcp=$2; else wire+=("$1" "$2"); fi
+        case "$1" in
+        tcp) tcp=$2 ;;
+        cores) cores=$2 ;;
+        *) wire+=("$1" "$2") ;;
+        esac
         shift 2
     done
     down
@@ -80,6 +88,7 @@ up() {
     mkdir -p "$(state)"
     ip netns add "$(namespace switch)"
     write_files "$hosts"
+    [ -z "$cores" ] || share_cores "$hosts"
     local host
     for host in $(seq "$hosts"); do
         add_host "$host"
@@ -106,6 +115,18 @@ write_files() {
         mkdir -p "$(state)/$host"
         # MPI libraries take equal boot ids for one machine, and would talk through its memory.
         cat /proc/sys/kernel/random/uuid >"$(state)/$host/boot_id"
+    done
+}
+
+# Gives each host as many of the cores that this process may use; those that are left over stay idle.
+share_cores() {
+    local hosts=$1 all host each
+    mapfile -t all < <(taskset -cp $$ | sed 's/.*: //; s/,/\n/g' | while IFS=- read -r first last; do seq "$first" "${last:-$first}"; done)
+    each=$((${#all[@]} / hosts))
+    [ "$each" -ge 1 ] || fail "$hosts hosts cannot have cores apart: there are ${#all[@]}"
+    for host in $(seq "$hosts"); do
+        local own=("${all[@]:((host - 1) * each):each}")
+        (IFS=,; printf '%s' "${own[*]}") >"$(state)/$host/cores"
     done
 }
 
@@ -200,7 +221,9 @@ run() {
     host=$(number_of "${1:-}")
     shift
     [ $# -gt 0 ] || fail "run HOST COMMAND..."
-    FAASM_NETNS_FILES=$(state) FAASM_NETNS_HOST=$host exec ip netns exec "$(namespace "$host")" \
+    local cores=()
+    [ ! -f "$(state)/$host/cores" ] || cores=(taskset -c "$(cat "$(state)/$host/cores")")
+    FAASM_NETNS_FILES=$(state) FAASM_NETNS_HOST=$host exec "${cores[@]}" ip netns exec "$(namespace "$host")" \
         unshare --uts --mount -- sh -c "$enter" sh "$@"
 }
 

@@ -95,6 +95,7 @@ fn refuses_what_it_does_not_understand() {
             &["up", "2", "delay", "soon"],
             &["up", "2", "loss", "0.1"],
             &["up", "2", "jitter", "1ms"],
+            &["up", "2", "cores", "4"],
             &["up", "2", "tcp", "no_such_control"],
             &["run", "n1", "true"],
             &["fly"],
