@@ -269,7 +269,8 @@ mod tests {
         use Distribution::{Block, Cyclic, None};
         let dflt = DISTRIBUTE_DFLT_DARG;
         let old = Datatype::from(Predefined::Int);
-        let cases: &[(&[i64], &[Distribution], &[i64], &[i64])] = &[
+        type Case = (&'static [i64], &'static [Distribution], &'static [i64], &'static [i64]);
+        let cases: &[Case] = &[
             (&[10], &[Block], &[dflt], &[3]),
             (&[10], &[Block], &[7], &[3]),
             (&[10], &[Cyclic], &[dflt], &[3]),
