@@ -3,7 +3,8 @@
 //! `link_bench both` measures between two endpoints of this process. Over a network start
 //! `link_bench listen AUTHORITY ADDR` on one side, which makes the authority's file if there is
 //! none, and `link_bench dial AUTHORITY ADDR` with a copy of the file on the other. A last word
-//! `latency`, `rate` or `bandwidth` measures only that.
+//! `latency`, `rate` or `bandwidth` measures only that. `link_bench cost` has one thread drive both
+//! ends and measures its processor time.
 
 use std::{
     env, error,
@@ -63,6 +64,14 @@ impl Handler for Peer {
     fn event(&self, event: Event) {
         match event {
             Event::PeerUp(_) => self.is_up.store(true, Ordering::Release),
+            // The listener waits for as long as it takes.
+            Event::PeerLost { node, .. }
+                if self.is_listener && !self.is_up.load(Ordering::Acquire) =>
+            {
+                if let Some(endpoint) = self.endpoint.get() {
+                    endpoint.add_peer(node, &[]);
+                }
+            }
             Event::PeerLost { .. } | Event::PeerLeft(_) => {
                 self.is_gone.store(true, Ordering::Release);
             }
@@ -75,6 +84,7 @@ fn main() -> Outcome<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["both", ..] => both(),
+        ["cost"] => cost(),
         ["listen", authority, addr] => {
             let path = Path::new(authority);
             if !path.exists() {
@@ -85,7 +95,10 @@ fn main() -> Outcome<()> {
         ["dial", authority, addr, ..] => {
             dial(&Authority::load(Path::new(authority))?, addr.parse()?)
         }
-        _ => Err("usage: link_bench both | listen AUTHORITY ADDR | dial AUTHORITY ADDR".into()),
+        _ => {
+            Err("usage: link_bench both | cost | listen AUTHORITY ADDR | dial AUTHORITY ADDR"
+                .into())
+        }
     }
 }
 
@@ -97,6 +110,70 @@ fn both() -> Outcome<()> {
     dial(&authority, addr)?;
     thread.join().map_err(|_| "the listener failed")?;
     Ok(())
+}
+
+/// Processor time of both ends together, which a busy machine changes little.
+fn cost() -> Outcome<()> {
+    let authority = Authority::new()?;
+    let (listener, addr) = start(&authority, 0, (Ipv4Addr::LOCALHOST, 0).into(), true)?;
+    let (dialler, _) = start(&authority, 1, (Ipv4Addr::LOCALHOST, 0).into(), false)?;
+    let here = listener.endpoint.get().ok_or("no endpoint")?;
+    let there = dialler.endpoint.get().ok_or("no endpoint")?;
+    here.add_peer(NodeId(1), &[]);
+    there.add_peer(NodeId(0), &[addr]);
+    let settled = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < settled || !dialler.is_up.load(Ordering::Acquire) {
+        here.poll();
+        there.poll();
+    }
+    let turn = || {
+        here.poll();
+        there.poll();
+    };
+    let answers = || dialler.answers.load(Ordering::Acquire);
+    let began = thread_time();
+    for round in 1..=ROUND_TRIPS {
+        there.send(NodeId(0), Lane::Message, &kind(PING), &[0; 8]);
+        while answers() < round {
+            turn();
+        }
+    }
+    let each = (thread_time() - began).as_secs_f64() / ROUND_TRIPS as f64 / 2.0;
+    println!("a message alone: {:.2} us of both ends", each * 1e6);
+    let (before, began) = (answers(), thread_time());
+    for burst in 1..=BURSTS {
+        for number in 1..=BURST {
+            let kind = kind(if number == BURST { LAST } else { MORE });
+            there.send(NodeId(0), Lane::Message, &kind, &[0; 8]);
+        }
+        while answers() < before + burst {
+            turn();
+        }
+    }
+    let each = (thread_time() - began).as_secs_f64() / (BURST * BURSTS) as f64;
+    println!("a message of a burst: {:.2} us of both ends", each * 1e6);
+    let bytes = Bytes::from(vec![1; FRAME_BYTES]);
+    let (before, began) = (answers(), thread_time());
+    for number in 1..=FRAMES {
+        while there.backlog_bytes(NodeId(0), Lane::Bulk) >= BACKLOG_BYTES_MAX / 8 {
+            turn();
+        }
+        let kind = kind(if number == FRAMES { LAST } else { MORE });
+        there.send_bytes(NodeId(0), Lane::Bulk, &kind, bytes.clone());
+    }
+    while answers() == before {
+        turn();
+    }
+    let megabytes = FRAMES as f64 * FRAME_BYTES as f64 / 1e6;
+    let each = (thread_time() - began).as_secs_f64() / megabytes;
+    println!("a megabyte: {:.0} us of both ends", each * 1e6);
+    println!("{:?}", there.link_stats(NodeId(0)));
+    Ok(())
+}
+
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn listen(authority: &Authority, addr: SocketAddr) -> Outcome<()> {

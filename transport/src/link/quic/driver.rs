@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Times that the socket is read before anything else is done.
-const READS_MAX: usize = 4;
+const READS_MAX: usize = 1;
 /// Handshakes that may be under way; more are not answered.
 const HANDSHAKES_MAX: usize = 256;
 /// Handshakes beyond which a machine has to prove that it receives at its address.

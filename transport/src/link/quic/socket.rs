@@ -14,7 +14,7 @@ use crate::error::Error;
 /// The largest batch of datagrams that the kernel takes or gives as one buffer.
 const BATCH_BYTES_MAX: usize = 65_507;
 /// Batches that one system call reads.
-const BATCHES_MAX: usize = 8;
+const BATCHES_MAX: usize = 4;
 /// What the kernel is asked to buffer in each direction; it may grant less.
 const SOCKET_BUFFER_BYTES: usize = 32 << 20;
 
