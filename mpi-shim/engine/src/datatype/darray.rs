@@ -267,18 +267,18 @@ mod tests {
     #[test]
     fn shares_are_those_of_the_definition_and_cover_the_array_once() {
         use Distribution::{Block, Cyclic, None};
-        let dflt = DISTRIBUTE_DFLT_DARG;
+        const DFLT: i64 = DISTRIBUTE_DFLT_DARG;
         let old = Datatype::from(Predefined::Int);
         type Case = (&'static [i64], &'static [Distribution], &'static [i64], &'static [i64]);
         let cases: &[Case] = &[
-            (&[10], &[Block], &[dflt], &[3]),
+            (&[10], &[Block], &[DFLT], &[3]),
             (&[10], &[Block], &[7], &[3]),
-            (&[10], &[Cyclic], &[dflt], &[3]),
+            (&[10], &[Cyclic], &[DFLT], &[3]),
             (&[10], &[Cyclic], &[4], &[3]),
-            (&[2], &[Cyclic], &[dflt], &[5]),
-            (&[7, 5], &[Block, Cyclic], &[dflt, 2], &[2, 2]),
-            (&[7, 5], &[None, Cyclic], &[dflt, dflt], &[1, 3]),
-            (&[4, 6, 5], &[Cyclic, Block, Cyclic], &[dflt, 3, 2], &[2, 2, 3]),
+            (&[2], &[Cyclic], &[DFLT], &[5]),
+            (&[7, 5], &[Block, Cyclic], &[DFLT, 2], &[2, 2]),
+            (&[7, 5], &[None, Cyclic], &[DFLT, DFLT], &[1, 3]),
+            (&[4, 6, 5], &[Cyclic, Block, Cyclic], &[DFLT, 3, 2], &[2, 2, 3]),
             (&[3, 9], &[Cyclic, Cyclic], &[50, 4], &[2, 2]),
         ];
         for &(sizes, distributions, arguments, grid) in cases {
