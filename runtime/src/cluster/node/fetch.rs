@@ -30,8 +30,11 @@ pub(super) struct Programs {
 /// The programs that are ready, the ones used last at the end.
 #[derive(Debug, Default)]
 struct Shelf {
-    slots: Vec<([u8; 32], Arc<Mutex<Option<Module>>>)>,
+    slots: Vec<([u8; 32], Slot)>,
 }
+
+/// A program, once it is compiled; locked by the one who sees to that.
+type Slot = Arc<Mutex<Option<Module>>>;
 
 type Chunk = (u64, Bytes);
 
@@ -123,7 +126,7 @@ impl Programs {
 
 impl Shelf {
     /// The place of a program, which counts as used now.
-    fn slot(&mut self, module: &[u8; 32]) -> Arc<Mutex<Option<Module>>> {
+    fn slot(&mut self, module: &[u8; 32]) -> Slot {
         let entry = match self.slots.iter().position(|(known, _)| known == module) {
             Some(index) => self.slots.remove(index),
             None => (*module, Arc::default()),

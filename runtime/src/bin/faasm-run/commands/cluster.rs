@@ -72,7 +72,7 @@ fn init(args: &ClusterArgs) -> anyhow::Result<()> {
     let cluster = Cluster::open(&options)?;
     if let Some(file) = &args.token_file {
         let token = super::node::read_token(Path::new(file))?;
-        cluster.accept_token(&token, Duration::MAX / 4, u32::MAX)?;
+        cluster.accept_token(&token, SECRET_VALID, u32::MAX)?;
     }
     let server = ClusterServer::bind(&place, cluster.clone())?;
     if let Some(address) = cluster.address() {
@@ -156,6 +156,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 /// Where a coordinator listens that is not told.
 const LISTEN: &str = "0.0.0.0:7077";
+/// A secret of a file is good for as long as any coordinator runs.
+const SECRET_VALID: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How long a token is valid.
 const TOKEN_VALID: Duration = Duration::from_secs(600);
 
