@@ -42,7 +42,7 @@ bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH=
 	@.ci/setup network
 	@bench/rivals.sh
 	@cargo build --release --package faasm-bench
-	@$(RELEASE)/faasm-bench --cluster $(BENCH)
+	@trap 'bench/netns.sh --lab bench down' EXIT; $(RELEASE)/faasm-bench --cluster $(BENCH)
 
 fmt:
 	@.ci/setup build

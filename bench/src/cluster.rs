@@ -46,7 +46,8 @@ pub(crate) fn variants(runner: Runner, np: u32, cores: u32) -> Vec<&'static Vari
     let all: &'static [Variant] = match runner {
         Runner::OpenMpi => OPEN_MPI,
         Runner::Mpich => MPICH,
-        Runner::Faasm | Runner::Serial => DEFAULTS,
+        Runner::Faasm => FAASM,
+        Runner::Serial => DEFAULTS,
     };
     all.iter().filter(|variant| variant.suits(np, cores)).collect()
 }
@@ -69,6 +70,17 @@ const OPEN_MPI_ALWAYS: &[&str] = &[
 ];
 
 const DEFAULTS: &[Variant] = &[DEFAULT];
+
+/// Each host believes that it has all cores of this machine; half of them are its share.
+const FAASM: &[Variant] = &[
+    DEFAULT,
+    Variant {
+        name: "one worker a host",
+        arguments: &["--workers", "1"],
+        environment: &[],
+        when: When::Always,
+    },
+];
 
 const OPEN_MPI: &[Variant] = &[
     DEFAULT,

@@ -54,11 +54,6 @@ impl Lab {
         let hosts = lab.network.hosts.to_string();
         let mut words = vec!["up", &hosts];
         words.extend(lab.network.wire.split_whitespace());
-        // Two machines do not compete for cores. On fewer cores than hosts they have to.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if usize::try_from(lab.network.hosts).is_ok_and(|hosts| hosts <= cores) {
-            words.extend(["cores", "apart"]);
-        }
         lab.done(&words)?;
         lab.agent = lab.done(&["path", "agent"])?.trim().to_owned();
         Ok(lab)
