@@ -44,8 +44,7 @@ pub(crate) fn manifest() -> Vec<Guest> {
 /// A guest's program, which several tests run and the first of them compiles.
 pub(crate) fn compiled(guest: &Guest) -> Result<PathBuf, String> {
     type Program = Arc<OnceLock<Result<PathBuf, String>>>;
-    static PROGRAMS: Mutex<BTreeMap<String, Program>> =
-        Mutex::new(BTreeMap::new());
+    static PROGRAMS: Mutex<BTreeMap<String, Program>> = Mutex::new(BTreeMap::new());
     let mut programs = PROGRAMS.lock().expect("nobody panics while he holds this");
     let program = Arc::clone(programs.entry(guest.name.clone()).or_default());
     drop(programs);
