@@ -258,10 +258,14 @@ impl<'a, T: MpiView> Call<'a, T> {
             if let Some(result) = ready(mpi) {
                 return result;
             }
-            if mpi.port.watch(&|| is_done()) {
-                continue;
+            if mpi.underway.is_empty() {
+                if mpi.port.watch(&|| is_done()) {
+                    continue;
+                }
+                poll_fn(|cx| mpi.port.poll_suspend(cx, &|| is_done(), pending)).await;
+            } else {
+                mpi.pause(pending, is_done).await;
             }
-            poll_fn(|cx| mpi.port.poll_suspend(cx, &|| is_done(), pending)).await;
         }
     }
 
@@ -273,7 +277,10 @@ impl<'a, T: MpiView> Call<'a, T> {
     ) -> R {
         loop {
             let mpi = self.mpi();
-            if !mpi.port.watch(&|| false) {
+            if !mpi.underway.is_empty() {
+                mpi.pause(pending, &|| false).await;
+                mpi.advance();
+            } else if !mpi.port.watch(&|| false) {
                 poll_fn(|cx| mpi.port.poll_suspend(cx, &|| false, pending)).await;
             }
             if let Some(result) = ready(self.mpi()) {

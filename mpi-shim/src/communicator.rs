@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use faasm_mpi_engine::attribute::Attributes;
 use faasm_mpi_engine::group::Group;
@@ -44,14 +45,25 @@ pub struct Communicator {
 /// It is counted apart from the site: taking part in a meeting does not touch a cache line of all
 /// members.
 #[derive(Debug)]
-pub struct Seat(Arc<Site>);
+pub struct Seat {
+    site: Arc<Site>,
+    /// Non-blocking collectives that the member has started here.
+    started: AtomicU64,
+}
+
+impl Seat {
+    /// Number of the non-blocking collective that the member starts now, from 1.
+    pub fn next_number(&self) -> u64 {
+        self.started.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
 
 impl Deref for Seat {
     type Target = Site;
 
     #[inline]
     fn deref(&self) -> &Site {
-        &self.0
+        &self.site
     }
 }
 
@@ -63,7 +75,7 @@ impl Communicator {
             group,
             rank,
             seat: site.seat(rank),
-            site: Arc::new(Seat(site)),
+            site: Arc::new(Seat { site, started: AtomicU64::new(0) }),
             meetings: 0,
             errhandler,
             topology: None,

@@ -15,7 +15,7 @@ use crate::communicator::{AttachedBuffer, Communicator};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, Message, MpiPort, Payload};
 use crate::progress::Pulls;
-use crate::request::Request;
+use crate::request::{Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD};
@@ -142,6 +142,8 @@ pub struct MpiCtx<P> {
     pub(crate) pulls: Pulls,
     /// Answers of other nodes that nobody has taken yet.
     pub(crate) answers: Vec<Message>,
+    /// Collectives that were started and are not complete.
+    pub(crate) underway: Vec<Underway>,
     /// The tool information interface.
     pub(crate) tool: ToolState,
     /// Fortran's true and false, once the program told.
@@ -196,6 +198,7 @@ impl<P: MpiPort> MpiCtx<P> {
             is_spread,
             pulls: Pulls::default(),
             answers: Vec::new(),
+            underway: Vec::new(),
             tool: ToolState::default(),
             fortran_booleans: None,
         }

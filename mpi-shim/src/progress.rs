@@ -1,5 +1,6 @@
 //! Moving messages: starting sends and receives, and everything an arrived message causes.
 
+mod collective;
 mod pull;
 
 use faasm_mpi_engine::datatype;
@@ -12,6 +13,7 @@ use crate::ctx::{Arrived, Bytes, MpiCtx};
 use crate::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX};
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 
+pub(crate) use collective::listen;
 pub(crate) use pull::Pulls;
 
 /// Contiguous messages up to this size are copied into the message; longer ones stay where they
@@ -31,6 +33,9 @@ impl<P: MpiPort> MpiCtx<P> {
     pub fn progress(&mut self) {
         while let Some(message) = self.port.receive() {
             self.handle_message(message);
+        }
+        if !self.underway.is_empty() {
+            self.advance();
         }
     }
 

@@ -1,9 +1,15 @@
 //! Requests: what a non-blocking call started and how far it is (MPI-5.0 section 3.7 and 3.9).
 
+use std::sync::Arc;
+
+use faasm_mpi_engine::collective::Contribution;
 use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::error::MpiError;
+use faasm_mpi_engine::group::Group;
 
 use crate::abi::{self, Status};
+use crate::appointment::Appointment;
+use crate::communicator::Seat;
 
 /// Send modes of section 3.4.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -44,6 +50,47 @@ pub enum Operation {
         /// Source rank in the communicator, `MPI_ANY_SOURCE` or `MPI_PROC_NULL`.
         source: i32,
     },
+    /// Takes part in a collective.
+    Collective(Box<Collective>),
+}
+
+/// An operator of the program: its function in the guest's table, and the handle of the datatype.
+#[derive(Copy, Clone, Debug)]
+pub struct UserOperator {
+    /// Index of the C function.
+    pub function: u32,
+    /// Datatype that it is called with.
+    pub datatype: i32,
+}
+
+/// A collective that is started without waiting for it.
+#[derive(Clone, Debug)]
+pub struct Collective {
+    /// The function that was called, for reports.
+    pub function: &'static str,
+    /// What this member brings.
+    pub contribution: Contribution,
+    /// The program's operator, if it has one.
+    pub user: Option<UserOperator>,
+    /// Where the members meet; the communicator may be freed meanwhile.
+    pub site: Arc<Seat>,
+    /// This member's seat there.
+    pub seat: u32,
+    /// Its rank in the communicator.
+    pub rank: u32,
+    /// The members.
+    pub group: Group,
+}
+
+/// A started collective that is not complete yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Underway {
+    /// Handle of its request.
+    pub(crate) handle: i32,
+    /// The operation.
+    pub(crate) appointment: Arc<Appointment>,
+    /// This member's seat.
+    pub(crate) seat: u32,
 }
 
 /// How an operation ended.
@@ -107,7 +154,7 @@ impl Request {
         match self.operation {
             Operation::Send { mode: SendMode::Buffered, .. } => true,
             Operation::Send { dest, .. } => is_copied || dest == abi::MPI_PROC_NULL,
-            Operation::Receive { .. } => false,
+            Operation::Receive { .. } | Operation::Collective(_) => false,
         }
     }
 

@@ -2,12 +2,14 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use faasm_mpi_engine::collective::Contribution;
 use faasm_mpi_engine::collective::cluster::Spread;
 use faasm_mpi_engine::error::{MpiError, Result};
 use faasm_mpi_engine::group::Group;
+
+use crate::appointment::{Appointment, Board};
 
 /// What a member brings to a meeting.
 #[derive(Debug, Default)]
@@ -61,6 +63,8 @@ pub struct Site {
     /// Twice the number of completed meetings, plus 1 if the last one has left outcomes.
     epoch: Padded<AtomicU64>,
     slots: Box<[Slot]>,
+    /// Non-blocking operations that not all members have started.
+    board: Board,
 }
 
 /// What a site knows of a communicator that has members on other nodes.
@@ -126,6 +130,7 @@ impl Site {
             will_leave: AtomicBool::new(false),
             epoch: Padded::default(),
             slots,
+            board: Board::default(),
         }
     }
 
@@ -206,6 +211,17 @@ impl Site {
     /// The next meeting cannot end before every member has asked, for all have to arrive first.
     pub fn has_outcomes(&self) -> bool {
         self.epoch.0.load(Ordering::Relaxed) % 2 == 1
+    }
+
+    /// Brings `contribution` to the non-blocking operation `number` of this site; tells whether all
+    /// members of this node have come, so that the caller does the work.
+    pub fn join(
+        &self,
+        member: u32,
+        number: u64,
+        contribution: Contribution,
+    ) -> (Arc<Appointment>, bool) {
+        self.board.join((member, self.members), number, contribution)
     }
 
     /// Takes what `member` brought. Only the last member calls it.

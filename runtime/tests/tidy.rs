@@ -44,6 +44,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
         &[
             "abi",
             "handle",
+            "appointment",
             "site",
             "world",
             "port",

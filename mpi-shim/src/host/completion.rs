@@ -70,9 +70,14 @@ fn pending_of<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Pending {
     let function = call.function;
     match call.mpi().requests.get(handle) {
         Some(request) => {
-            let peer = match request.operation {
-                Operation::Send { dest, .. } => dest,
-                Operation::Receive { source } => source,
+            let peer = match &request.operation {
+                Operation::Send { dest, .. } => *dest,
+                Operation::Receive { source } => *source,
+                Operation::Collective(collective) => {
+                    let (function, context) = (collective.function, request.context);
+                    call.mpi().attend(handle);
+                    return Pending { function, peer: None, tag: None, context };
+                }
             };
             let (tag, context) = (Some(request.tag), request.context);
             Pending { function, peer: Some(peer), tag, context }
@@ -412,8 +417,25 @@ async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) ->
     let handle = call.read_i32s("request", request, 1)?[0];
     let mpi = call.mpi();
     known(mpi, handle)?;
+    let is_active = is_active(mpi, handle);
+    if is_collective(mpi, handle) && is_active {
+        return Err(not_for_collectives("freed while it is active"));
+    }
     give_up(mpi, handle);
     call.write_i32("request", request, abi::MPI_REQUEST_NULL)
+}
+
+fn is_collective<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    let operation = mpi.requests.get(handle).map(|request| &request.operation);
+    matches!(operation, Some(Operation::Collective(_)))
+}
+
+/// Sections 6.12 and 6.13: other members rely on every member's part.
+fn not_for_collectives(what: &str) -> MpiError {
+    let detail = format!(
+        "the request of a collective operation cannot be {what}; complete it with MPI_Wait first"
+    );
+    MpiError::argument(ErrorClass::Request, "request", detail)
 }
 
 /// Lets a request vanish as soon as it is done.
@@ -537,6 +559,9 @@ async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Resul
     let handle = call.read_i32s("request", request, 1)?[0];
     let mpi = call.mpi();
     known(mpi, handle)?;
+    if is_collective(mpi, handle) {
+        return Err(not_for_collectives("cancelled"));
+    }
     mpi.progress();
     let Some(entry) = mpi.requests.get_mut(handle) else { return Ok(()) };
     if entry.is_done() || std::mem::replace(&mut entry.cancelling, true) {
@@ -550,6 +575,7 @@ async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Resul
                 mpi.complete(handle, Completion { status, error: None });
             }
         }
+        Operation::Collective(_) => {}
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     attribute::FUNCTIONS,
     buffer::FUNCTIONS,
     collective::FUNCTIONS,
+    collective::nonblocking::FUNCTIONS,
     communicator::FUNCTIONS,
     completion::FUNCTIONS,
     datatype::FUNCTIONS,
@@ -57,6 +58,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     attribute::add_to_linker(linker)?;
     buffer::add_to_linker(linker)?;
     collective::add_to_linker(linker)?;
+    collective::nonblocking::add_to_linker(linker)?;
     communicator::add_to_linker(linker)?;
     completion::add_to_linker(linker)?;
     datatype::add_to_linker(linker)?;

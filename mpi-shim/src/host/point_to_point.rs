@@ -5,9 +5,10 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, MpiView};
+use crate::call::{Call, Ending, MpiView};
 use crate::ctx::{Arrived, MpiCtx, bad_handle};
 use crate::host::buffer::check_room;
+use crate::host::collective;
 use crate::host::completion::{put_status, wait_one};
 use crate::port::{MpiPort, Pending};
 use crate::progress::{Received, pattern};
@@ -54,9 +55,9 @@ host_functions! {
     /// Persistent receive. Section 3.9.
     call fn MPI_Recv_init(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = recv_init;
     /// Starts a persistent request. Section 3.9.
-    call fn MPI_Start(request: GuestAddr) = start_persistent;
+    ending fn MPI_Start(request: GuestAddr) = start_persistent;
     /// Starts several persistent requests. Section 3.9.
-    call fn MPI_Startall(count: i32, requests: GuestAddr) = start_all;
+    ending fn MPI_Startall(count: i32, requests: GuestAddr) = start_all;
 }
 
 /// The arguments that most calls share.
@@ -367,25 +368,42 @@ async fn isendrecv_replace<T: MpiView>(
     call.write_i32("request", request, handle)
 }
 
-async fn start_persistent<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("request", request, 1)?[0];
-    restart(call.mpi(), handle)
+async fn start_persistent<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Ending {
+    start_requests(call, "request", 1, request).await
 }
 
-async fn start_all<T: MpiView>(
+async fn start_all<T: MpiView>(call: &mut Call<'_, T>, count: i32, requests: GuestAddr) -> Ending {
+    start_requests(call, "array_of_requests", count, requests).await
+}
+
+async fn start_requests<T: MpiView>(
     call: &mut Call<'_, T>,
+    argument: &'static str,
     count: i32,
     requests: GuestAddr,
-) -> Result<()> {
-    let count = MpiCtx::<T::Port>::count(count)? as usize;
-    for handle in call.read_i32s("array_of_requests", requests, count)? {
-        restart(call.mpi(), handle)?;
+) -> Ending {
+    let handles = call
+        .require_running()
+        .and_then(|()| MpiCtx::<T::Port>::count(count))
+        .and_then(|count| call.read_i32s(argument, requests, count as usize));
+    let handles = match handles {
+        Ok(handles) => handles,
+        Err(error) => return Ok(Err(error)),
+    };
+    for handle in handles {
+        let is_started = match restart(call.mpi(), handle) {
+            Ok(is_started) => is_started,
+            Err(error) => return Ok(Err(error)),
+        };
+        if !is_started && let Err(error) = collective::begin(call, handle).await? {
+            return Ok(Err(error));
+        }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
-/// Starts a persistent request.
-fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
+/// Starts a persistent request; `false` leaves it to [`collective::begin`].
+fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<bool> {
     let Some(request) = mpi.requests.get_mut(handle) else {
         return Err(bad_handle(ErrorClass::Request, "request", handle, abi::MPI_REQUEST_NULL));
     };
@@ -395,6 +413,9 @@ fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     }
     let comm = request.comm;
     mpi.error_comm = comm;
+    if matches!(request.operation, Operation::Collective(_)) {
+        return Ok(false);
+    }
     if let Operation::Send { mode: SendMode::Buffered, dest } = request.operation
         && dest != abi::MPI_PROC_NULL
     {
@@ -405,7 +426,7 @@ fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
         request.state = State::Active;
         request.cancelling = false;
     }
-    begin(mpi, handle)
+    begin(mpi, handle).map(|()| true)
 }
 
 pub(super) const fn pending(function: &'static str, peer: i32, tag: i32, context: u32) -> Pending {
@@ -507,6 +528,7 @@ fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     let Some(request) = mpi.requests.get(handle) else { return Ok(()) };
     match request.operation {
         Operation::Receive { .. } => mpi.start_receive(handle),
+        Operation::Collective(_) => {}
         Operation::Send { .. } => {
             let request = request.clone();
             let eager_bytes_max = mpi.eager_bytes_max(request.peer);

@@ -14,6 +14,7 @@ use super::meeting::Meeting;
 use crate::call::{Call, MpiView};
 use crate::ctx::engine_fault;
 use crate::port::MpiPort;
+use crate::request::UserOperator;
 use crate::site::{Arrival, Outcome, Site};
 
 /// Operations that move more bytes than this are spread over the cores.
@@ -44,11 +45,15 @@ pub(super) async fn collective<T: MpiView>(
     }
     let failures = match arrivals(call.function, &meeting.site) {
         Err(failures) => failures,
-        Ok(contributions) => match user {
-            // Boxed, to keep the future of the common case small.
-            Some(user) => Box::pin(fold(call, comm, &contributions, user)).await?,
-            None => run(call, comm, &contributions),
-        },
+        Ok(contributions) => {
+            let place = call.mpi().comm(comm).map(|comm| (comm.rank, comm.group.clone()));
+            match place {
+                Ok((rank, group)) => {
+                    execute_all(call, (rank, &group), &contributions, user).await?
+                }
+                Err(error) => Failures::everywhere(contributions.len(), &error),
+            }
+        }
     };
     for (member, error) in failures.errors {
         meeting.site.set_outcome(member as u32, Outcome::Failed(error));
@@ -56,11 +61,21 @@ pub(super) async fn collective<T: MpiView>(
     Ok(meeting.release(call).and_then(|()| meeting.outcome().map(|_| ())))
 }
 
-/// An operator of the program: its function in the guest's table, and the handle of the datatype.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct UserOperator {
-    pub(super) function: u32,
-    pub(super) datatype: i32,
+/// Runs an operation whose members, all on this node, bring `contributions`.
+///
+/// # Errors
+/// A trap in the program's operator.
+pub(super) async fn execute_all<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (rank, group): (u32, &Group),
+    contributions: &[Contribution],
+    user: Option<UserOperator>,
+) -> wasmtime::Result<Failures> {
+    match user {
+        // Boxed, to keep the future of the common case small.
+        Some(user) => Box::pin(fold(call, (rank as usize, group), contributions, user)).await,
+        None => Ok(run(call, group, contributions)),
+    }
 }
 
 /// Takes what all members brought.
@@ -110,13 +125,13 @@ pub(super) fn check_barrier(function: &'static str, site: &Site) {
 }
 
 /// Runs an operation whose operator, if any, is predefined.
-fn run<T: MpiView>(call: &mut Call<'_, T>, comm: i32, contributions: &[Contribution]) -> Failures {
+fn run<T: MpiView>(
+    call: &mut Call<'_, T>,
+    group: &Group,
+    contributions: &[Contribution],
+) -> Failures {
     let mpi = call.mpi();
-    let group = match mpi.comm(comm) {
-        Ok(communicator) => communicator.group.clone(),
-        Err(error) => return Failures::everywhere(contributions.len(), &error),
-    };
-    let members = Everyone { port: &mpi.port, group: &group };
+    let members = Everyone { port: &mpi.port, group };
     match large(contributions) {
         None => execute(contributions, &members).err().unwrap_or_default(),
         Some(Err(failures)) => failures,
@@ -163,7 +178,7 @@ fn side_bytes(side: &Side, peers: usize) -> u64 {
 /// Runs a reduction whose operator is a function of the program, in this member's instance.
 async fn fold<T: MpiView>(
     call: &mut Call<'_, T>,
-    comm: i32,
+    (member, group): (usize, &Group),
     contributions: &[Contribution],
     user: UserOperator,
 ) -> wasmtime::Result<Failures> {
@@ -171,10 +186,6 @@ async fn fold<T: MpiView>(
     let schedule = match Schedule::new(contributions) {
         Ok(schedule) => schedule,
         Err(failures) => return Ok(failures),
-    };
-    let (member, group) = match call.mpi().comm(comm) {
-        Ok(communicator) => (communicator.rank as usize, communicator.group.clone()),
-        Err(error) => return Ok(everywhere(error)),
     };
     let Ok(bytes) = u32::try_from(schedule.scratch_bytes()) else {
         let detail = "the operands do not fit the program's memory";
@@ -192,11 +203,11 @@ async fn fold<T: MpiView>(
         let moved = match step {
             Step::Load { from, into } => {
                 let to = if into == Scratch::Accumulator { accumulator } else { input };
-                copy(call, &group, from, at(to))
+                copy(call, group, from, at(to))
             }
             Step::Deliver { first, to } => {
                 let from = schedule.part(at(accumulator), first, to.count);
-                copy(call, &group, from, to)
+                copy(call, group, from, to)
             }
             Step::Fold => {
                 let operands = (at(accumulator).addr as u32, at(input).addr as u32);

@@ -11,11 +11,12 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestAddr;
 
-use super::execution::{Everyone, UserOperator};
+use super::execution::Everyone;
 use super::meeting::Meeting;
 use crate::call::{Call, MpiView};
 use crate::communicator::Seat;
 use crate::port::{MpiPort, Pending};
+use crate::request::UserOperator;
 use crate::site::{Arrival, Outcome, Site};
 use crate::world::{Arrivals, PartHeader};
 

@@ -1,0 +1,271 @@
+//! Collectives that are started without waiting for the other members (MPI-5.0 sections 6.12 and 6.13).
+//!
+//! The members' calls meet by their number on the communicator, apart from the blocking ones; the last
+//! one of a node executes the operation at once on the buffers of all, as a blocking call would.
+//! Between nodes the engine's state machine is kept with the operation, and moved on by every member of
+//! the node that waits, tests or makes any other blocking call.
+//!
+//! # Unfinished features
+//! An operator of the program in a non-blocking or persistent reduction of a communicator that is
+//! spread over several nodes fails with `MPI_ERR_UNSUPPORTED_OPERATION`.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use bytes::Bytes;
+use faasm_mpi_engine::collective::cluster::{self, Brought, Concluded, Outside, Spread};
+use faasm_mpi_engine::collective::{Contribution, Members};
+use faasm_mpi_engine::datatype::{Fault, Predefined};
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::{GuestAddr, GuestMemory};
+
+use super::arguments::Described;
+use super::execution::execute_all;
+use crate::abi::Status;
+use crate::appointment::{Appointment, Journey, Mail, SeatFailures};
+use crate::call::{Call, Ending, MpiView};
+use crate::ctx::engine_fault;
+use crate::host::info;
+use crate::host::point_to_point::{insert, request};
+use crate::port::MpiPort;
+use crate::progress::listen;
+use crate::request::{Buffer, Collective, Completion, Operation, State, Underway};
+
+/// Set in the meeting numbers of operations that nobody waits for, which are counted by themselves.
+const STARTED: u64 = 1 << 63;
+
+/// Starts a non-blocking collective and gives the guest its request.
+pub(super) async fn start<T: MpiView>(
+    call: &mut Call<'_, T>,
+    described: Result<Described>,
+    addr: GuestAddr,
+) -> Ending {
+    let handle = match described.and_then(|described| enter(call, described, false, addr)) {
+        Ok(handle) => handle,
+        Err(error) => return Ok(Err(error)),
+    };
+    match begin(call, handle).await? {
+        Ok(()) => Ok(Ok(())),
+        Err(error) => {
+            call.mpi().requests.remove(handle);
+            Ok(Err(error))
+        }
+    }
+}
+
+/// Makes a persistent collective, which `MPI_Start` starts.
+pub(super) async fn prepare<T: MpiView>(
+    call: &mut Call<'_, T>,
+    described: Result<Described>,
+    hints: i32,
+    addr: GuestAddr,
+) -> Ending {
+    let prepared = described.and_then(|described| {
+        info::hints(call.mpi(), hints)?;
+        enter(call, described, true, addr)
+    });
+    Ok(prepared.map(|_| ()))
+}
+
+/// Enters the request into the table and tells the guest its handle.
+fn enter<T: MpiView>(
+    call: &mut Call<'_, T>,
+    described: Described,
+    persistent: bool,
+    addr: GuestAddr,
+) -> Result<i32> {
+    let Described { comm, contribution, user } = described;
+    let function = call.function;
+    let communicator = call.mpi().comm(comm)?;
+    let site = communicator.site.clone();
+    if user.is_some() && site.elsewhere().is_some() {
+        let detail = "an operator of the program cannot be used in a reduction that is not waited \
+                      for when the communicator is spread over several nodes; use the blocking call";
+        return Err(MpiError::argument(ErrorClass::UnsupportedOperation, "op", detail));
+    }
+    let (seat, rank, context) = (communicator.seat, communicator.rank, communicator.context);
+    let group = communicator.group.clone();
+    let collective = Collective { function, contribution, user, site, seat, rank, group };
+    let buffer = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
+    let mut new = request(Operation::Collective(Box::new(collective)), buffer, comm);
+    (new.context, new.persistent, new.state) = (context, persistent, State::Inactive);
+    let handle = insert(call.mpi(), new)?;
+    call.write_i32("request", addr, handle).inspect_err(|_| {
+        call.mpi().requests.remove(handle);
+    })?;
+    Ok(handle)
+}
+
+/// Starts the collective of a request that is in the table and not active.
+///
+/// # Errors
+/// The outer error ends the program: a trap in its operator.
+pub(crate) async fn begin<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Ending {
+    let Some(request) = call.mpi().requests.get_mut(handle) else { return Ok(Ok(())) };
+    let Operation::Collective(collective) = &request.operation else { return Ok(Ok(())) };
+    let (collective, context) = (collective.clone(), request.context);
+    request.state = State::Active;
+    let number = collective.site.next_number();
+    let brought = collective.contribution.clone();
+    let (appointment, is_last) = collective.site.join(collective.seat, number, brought);
+    let seat = collective.seat;
+    if is_last && collective.site.elsewhere().is_some() {
+        set_out(call, &collective, (context, number | STARTED), &appointment);
+    } else if is_last {
+        // Boxed, to keep the future of those who only arrive small.
+        Box::pin(execute(call, &collective, &appointment)).await?;
+    }
+    let mpi = call.mpi();
+    if appointment.is_over() {
+        let error = appointment.error(seat);
+        mpi.complete(handle, Completion { status: Status::EMPTY, error });
+    } else {
+        mpi.underway.push(Underway { handle, appointment, seat });
+        mpi.progress();
+    }
+    Ok(Ok(()))
+}
+
+/// Does the work of all members, who run on this node.
+async fn execute<T: MpiView>(
+    call: &mut Call<'_, T>,
+    collective: &Collective,
+    appointment: &Appointment,
+) -> wasmtime::Result<()> {
+    let contributions = appointment.take();
+    let Collective { group, rank, user, .. } = collective;
+    let failures = execute_all(call, (*rank, group), &contributions, *user).await?;
+    let failures = failures.errors.into_iter();
+    appointment.conclude(failures.map(|(member, error)| (member as u32, error)).collect());
+    call.mpi().port.wake_group(group);
+    Ok(())
+}
+
+/// Begins the node's part of an operation between nodes.
+fn set_out<T: MpiView>(
+    call: &mut Call<'_, T>,
+    collective: &Collective,
+    (context, meeting): (u32, u64),
+    appointment: &Appointment,
+) {
+    let Some(elsewhere) = collective.site.elsewhere() else { return };
+    let spread = &elsewhere.spread;
+    let port = &call.mpi().port;
+    let memory = |rank: &u32| {
+        collective.group.world_rank(*rank as usize).and_then(|rank| port.memory(rank)).cloned()
+    };
+    let memories = spread.local().iter().map(memory).collect();
+    let mut mail = Mail::default();
+    mail.incoming.resize_with(spread.nodes(), VecDeque::new);
+    let mail = Arc::new(Mutex::new(mail));
+    let traveller = Traveller { collective: collective.clone(), memories, mail: mail.clone() };
+    let future = travel(traveller, appointment.take());
+    let nodes = (0..spread.nodes()).map(|node| spread.number(node)).collect();
+    let route = (nodes, spread.here());
+    let journey = Journey::new((context, meeting), route, elsewhere.local.clone(), mail, future);
+    let (world, rank) = (port.world().clone(), port.rank());
+    listen(&journey, &world, rank);
+    appointment.set_out(journey);
+}
+
+/// The node's part of the operation, from the announcements to the results.
+async fn travel(mut traveller: Traveller, contributions: Vec<Contribution>) -> SeatFailures {
+    let site = traveller.collective.site.clone();
+    let Some(elsewhere) = site.elsewhere() else { return SeatFailures::new() };
+    let brought = contributions.into_iter().map(Brought::Call).collect();
+    let spread: &Spread = &elsewhere.spread;
+    match cluster::run(spread, brought, &mut traveller).await {
+        Ok(Concluded::Done(failures)) => {
+            let failures = failures.errors.into_iter();
+            failures.map(|(member, error)| (site.seat(member as u32), error)).collect()
+        }
+        Ok(Concluded::Inputs(_)) => SeatFailures::new(),
+        Err(never) => match never {},
+    }
+}
+
+/// What the engine finds around it during a journey.
+struct Traveller {
+    collective: Collective,
+    /// Memories of this node's members, by seat.
+    memories: Vec<Option<GuestMemory>>,
+    mail: Arc<Mutex<Mail>>,
+}
+
+impl Traveller {
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outside for Traveller {
+    type Message = Bytes;
+    type End = std::convert::Infallible;
+
+    fn send(&mut self, node: usize, message: Bytes) {
+        self.mail().outgoing.push_back((node, message));
+    }
+
+    async fn receive(&mut self, from: &[usize]) -> (usize, Bytes) {
+        poll_fn(|_| {
+            let mut mail = self.mail();
+            let found = from
+                .iter()
+                .find_map(|node| mail.incoming[*node].pop_front().map(|message| (*node, message)));
+            found.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    fn members(&mut self) -> impl Members {
+        &*self
+    }
+
+    async fn combine(
+        &mut self,
+        _accumulator: &mut [u8],
+        _operand: &mut [u8],
+        _count: u64,
+    ) -> std::result::Result<Result<()>, Self::End> {
+        let detail = "rank 0 and this rank passed different operators";
+        Ok(Err(MpiError::argument(ErrorClass::Op, "op", detail)))
+    }
+}
+
+impl Traveller {
+    fn memory(
+        &self,
+        member: usize,
+        addr: u64,
+        len: u64,
+    ) -> std::result::Result<&GuestMemory, Fault> {
+        let seat = self.collective.site.seat(member as u32) as usize;
+        self.memories.get(seat).and_then(Option::as_ref).ok_or(Fault { addr, len })
+    }
+}
+
+impl Members for &Traveller {
+    fn read(&self, member: usize, addr: u64, out: &mut [u8]) -> std::result::Result<(), Fault> {
+        let memory = self.memory(member, addr, out.len() as u64)?;
+        memory.read(GuestAddr::new(addr), out).map_err(engine_fault)
+    }
+
+    fn write(&self, member: usize, addr: u64, data: &[u8]) -> std::result::Result<(), Fault> {
+        let memory = self.memory(member, addr, data.len() as u64)?;
+        memory.write(GuestAddr::new(addr), data).map_err(engine_fault)
+    }
+
+    fn copy(
+        &self,
+        from: (usize, u64),
+        to: (usize, u64),
+        len: u64,
+    ) -> std::result::Result<(), Fault> {
+        let source = self.memory(from.0, from.1, len)?;
+        let target = self.memory(to.0, to.1, len)?;
+        let (from, to) = (GuestAddr::new(from.1), GuestAddr::new(to.1));
+        target.copy_from(to, source, from, len).map_err(engine_fault)
+    }
+}
