@@ -34,14 +34,14 @@ pub enum MpiExit {
     },
     /// An error met `MPI_ERRORS_ARE_FATAL` or `MPI_ERRORS_ABORT`.
     #[error(
-        "{function} on communicator {comm} failed: {error}. The communicator's error handler is \
+        "{function} on {object} failed: {error}. The error handler there is \
              MPI_ERRORS_ARE_FATAL; correct the call, or set MPI_ERRORS_RETURN to handle it in the program"
     )]
     Fatal {
         /// The function.
         function: &'static str,
-        /// Name of the communicator.
-        comm: String,
+        /// Kind and name of the communicator or window.
+        object: String,
         /// What was wrong.
         error: MpiError,
     },
@@ -395,10 +395,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     async fn raise(&mut self, error: MpiError) -> wasmtime::Result<i32> {
         let handle = self.mpi().error_comm;
         let code = error.class as i32;
-        let (errhandler, name) = match self.mpi().comm(handle) {
-            Ok(comm) => (comm.errhandler, comm.name.clone()),
-            Err(_) => (abi::MPI_ERRORS_ARE_FATAL, "?".to_owned()),
-        };
+        let (errhandler, object) = self.mpi().handled(handle);
         if errhandler == abi::MPI_ERRORS_RETURN {
             return Ok(code);
         }
@@ -408,8 +405,7 @@ impl<'a, T: MpiView> Call<'a, T> {
             self.call_errhandler(function, handle, code).await?;
             return Ok(code);
         }
-        let comm = if name.is_empty() { format!("{handle:#x}") } else { name };
-        Err(MpiExit::Fatal { function: self.function, comm, error }.into())
+        Err(MpiExit::Fatal { function: self.function, object, error }.into())
     }
 
     /// Calls the program's error handler with pointers to the handle and the code.

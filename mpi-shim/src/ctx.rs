@@ -18,6 +18,7 @@ use crate::progress::Pulls;
 use crate::request::{Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
+use crate::window::Window;
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.
@@ -77,6 +78,8 @@ pub enum OtherEntry {
     },
     /// A message extracted by a matched probe.
     Message(Arrived, i32),
+    /// `MPI_Win`.
+    Window(Box<Window>),
 }
 
 /// A message that arrived: header and payload.
@@ -112,7 +115,7 @@ pub struct MpiCtx<P> {
     pub ops: Handles<OpEntry>,
     /// Requests.
     pub requests: Handles<Request>,
-    /// Info objects, error handlers, matched messages.
+    /// Info objects, error handlers, matched messages, windows.
     pub others: Handles<OtherEntry>,
     /// Attribute keys.
     pub keyvals: Keyvals,
@@ -246,6 +249,21 @@ impl<P: MpiPort> MpiCtx<P> {
                 Ok(comm)
             }
             None => Err(bad_handle(ErrorClass::Comm, "comm", handle, abi::MPI_COMM_NULL)),
+        }
+    }
+
+    /// The error handler of a communicator or window, and the object's kind and name for reports.
+    pub(crate) fn handled(&mut self, handle: i32) -> (i32, String) {
+        let named = |kind: &str, name: &str| match name {
+            "" => format!("{kind} {handle:#x}"),
+            name => format!("{kind} {name}"),
+        };
+        if let Some(OtherEntry::Window(window)) = self.others.get(handle) {
+            return (window.errhandler, named("window", &window.name));
+        }
+        match self.comm(handle) {
+            Ok(comm) => (comm.errhandler, named("communicator", &comm.name)),
+            Err(_) => (abi::MPI_ERRORS_ARE_FATAL, named("communicator", "?")),
         }
     }
 

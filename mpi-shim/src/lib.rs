@@ -4,7 +4,8 @@
 //! store whose data implements [`MpiView`]; what a rank needs of its surroundings is the trait
 //! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
 //! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `appointment` (non-blocking collectives), `site` (where members
-//! meet), `world` (what ranks share), `port`, `communicator`, `request`, `alloc`, `tool` (what the
+//! meet), `world` (what ranks share), `port`, `communicator`, `request`, `alloc`, `window` (what
+//! members of a window share), `tool` (what the
 //! tool interface keeps), `ctx` (one rank's
 //! state), `progress` (messages), `call` (one host call), `table` (declarations), `host` (one file
 //! per chapter).
@@ -23,6 +24,7 @@ mod request;
 pub mod site;
 pub mod table;
 mod tool;
+mod window;
 pub mod world;
 
 pub use call::{MpiExit, MpiView};

@@ -51,6 +51,7 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "communicator",
             "request",
             "alloc",
+            "window",
             "tool",
             "ctx",
             "progress",

@@ -19,4 +19,5 @@ pub mod group;
 pub mod info;
 pub mod matching;
 pub mod op;
+pub mod rma;
 pub mod topology;

@@ -10,6 +10,7 @@ use faasm_vm::GuestAddr;
 use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::MpiCtx;
+use crate::host::window::window;
 use crate::port::MpiPort;
 use crate::table::host_functions;
 
@@ -43,6 +44,8 @@ pub(crate) enum Object {
     Communicator(i32),
     /// A datatype.
     Datatype(i32),
+    /// A window.
+    Window(i32),
 }
 
 impl Object {
@@ -50,12 +53,13 @@ impl Object {
         match self {
             Self::Communicator(_) => Target::Communicator,
             Self::Datatype(_) => Target::Datatype,
+            Self::Window(_) => Target::Window,
         }
     }
 
     const fn handle(self) -> i32 {
         match self {
-            Self::Communicator(handle) | Self::Datatype(handle) => handle,
+            Self::Communicator(handle) | Self::Datatype(handle) | Self::Window(handle) => handle,
         }
     }
 
@@ -63,6 +67,7 @@ impl Object {
         match self {
             Self::Communicator(comm) => Ok(&mut mpi.comm_mut(comm)?.attributes),
             Self::Datatype(datatype) => Ok(&mut mpi.datatype_entry_mut(datatype)?.attributes),
+            Self::Window(win) => Ok(&mut window(mpi, win)?.attributes),
         }
     }
 }
@@ -203,7 +208,7 @@ const fn function(index: i32) -> Callback {
 /// `MPI_COMM_DUP_FN` and its relatives.
 const DUP_FN: i32 = -1;
 
-fn create_keyval<T: MpiView>(
+pub(super) fn create_keyval<T: MpiView>(
     call: &mut Call<'_, T>,
     target: Target,
     (copy, delete): (i32, i32),
@@ -220,7 +225,7 @@ fn create_keyval<T: MpiView>(
     call.write_i32("keyval", keyval, key)
 }
 
-fn free_keyval<T: MpiView>(
+pub(super) fn free_keyval<T: MpiView>(
     call: &mut Call<'_, T>,
     target: Target,
     keyval: GuestAddr,
@@ -240,10 +245,11 @@ fn refuse_predefined(key: i32) -> Result<()> {
 }
 
 fn is_predefined(key: i32) -> bool {
-    (abi::MPI_TAG_UB..=abi::MPI_UNIVERSE_SIZE).contains(&key)
+    let of_windows = abi::MPI_WIN_BASE..=abi::MPI_WIN_MODEL;
+    (abi::MPI_TAG_UB..=abi::MPI_UNIVERSE_SIZE).contains(&key) || of_windows.contains(&key)
 }
 
-async fn set<T: MpiView>(
+pub(super) async fn set<T: MpiView>(
     call: &mut Call<'_, T>,
     object: Object,
     key: i32,
@@ -264,7 +270,7 @@ async fn set<T: MpiView>(
     Ok(())
 }
 
-async fn get<T: MpiView>(
+pub(super) async fn get<T: MpiView>(
     call: &mut Call<'_, T>,
     object: Object,
     key: i32,
@@ -274,7 +280,8 @@ async fn get<T: MpiView>(
     call.require_running()?;
     let mpi = call.mpi();
     let mut found = object.attributes(mpi)?.value(key).map(word);
-    if is_predefined(key) && object.target() == Target::Communicator {
+    let of_communicators = abi::MPI_TAG_UB..=abi::MPI_UNIVERSE_SIZE;
+    if object.target() == Target::Communicator && of_communicators.contains(&key) {
         found = Some(predefined(call, key).await?);
     } else {
         mpi.keyvals.keyval(key, object.target())?;
@@ -286,7 +293,7 @@ async fn get<T: MpiView>(
     Ok(())
 }
 
-async fn delete<T: MpiView>(
+pub(super) async fn delete<T: MpiView>(
     call: &mut Call<'_, T>,
     object: Object,
     key: i32,

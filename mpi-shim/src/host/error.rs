@@ -75,6 +75,11 @@ const fn is_predefined(errhandler: i32) -> bool {
     matches!(errhandler, abi::MPI_ERRORS_ARE_FATAL | abi::MPI_ERRORS_ABORT | abi::MPI_ERRORS_RETURN)
 }
 
+/// Refuses what an object cannot use as its error handler.
+pub(crate) fn check_attachable<P: MpiPort>(mpi: &mut MpiCtx<P>, errhandler: i32) -> Result<()> {
+    if is_predefined(errhandler) { Ok(()) } else { references(mpi, errhandler).map(|_| ()) }
+}
+
 /// References that the guest holds to a handler of its own.
 fn references<P: MpiPort>(mpi: &mut MpiCtx<P>, errhandler: i32) -> Result<&mut u32> {
     match mpi.others.get_mut(errhandler) {
@@ -162,7 +167,11 @@ async fn create_errhandler<T: MpiView>(
     Ok(create(call, function, errhandler))
 }
 
-fn create<T: MpiView>(call: &mut Call<'_, T>, function: i32, errhandler: GuestAddr) -> Result<()> {
+pub(crate) fn create<T: MpiView>(
+    call: &mut Call<'_, T>,
+    function: i32,
+    errhandler: GuestAddr,
+) -> Result<()> {
     if function == 0 {
         let detail = "the function pointer is null; give a function of the program";
         return Err(MpiError::argument(ErrorClass::Arg, "comm_errhandler_fn", detail));
@@ -182,9 +191,7 @@ async fn set_errhandler<T: MpiView>(
 ) -> Result<()> {
     let mpi = call.mpi();
     mpi.comm(comm)?;
-    if !is_predefined(errhandler) {
-        references(mpi, errhandler)?;
-    }
+    check_attachable(mpi, errhandler)?;
     attach(mpi, errhandler);
     let old = std::mem::replace(&mut mpi.comm_mut(comm)?.errhandler, errhandler);
     detach(mpi, old);
@@ -196,8 +203,17 @@ async fn get_errhandler<T: MpiView>(
     comm: i32,
     errhandler: GuestAddr,
 ) -> Result<()> {
+    let attached = call.mpi().comm(comm)?.errhandler;
+    give(call, attached, errhandler)
+}
+
+/// Gives the guest a reference to the handler that an object uses.
+pub(crate) fn give<T: MpiView>(
+    call: &mut Call<'_, T>,
+    attached: i32,
+    errhandler: GuestAddr,
+) -> Result<()> {
     let mpi = call.mpi();
-    let attached = mpi.comm(comm)?.errhandler;
     if let Some(OtherEntry::Errhandler { handles, .. }) = mpi.others.get_mut(attached) {
         *handles += 1;
     }
@@ -214,21 +230,29 @@ async fn call_attached<T: MpiView>(
     errorcode: i32,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
+    call.mpi().comm(comm)?;
+    call_handler(call, comm, errorcode).await
+}
+
+/// Calls the error handler of a communicator or window, which is there.
+pub(crate) async fn call_handler<T: MpiView>(
+    call: &mut Call<'_, T>,
+    handle: i32,
+    errorcode: i32,
+) -> std::result::Result<(), Failure> {
     let mpi = call.mpi();
-    let communicator = mpi.comm(comm)?;
-    let (errhandler, name) = (communicator.errhandler, communicator.name.clone());
+    let (errhandler, object) = mpi.handled(handle);
     let (class, text) = (mpi.errors.class_of(errorcode)?, mpi.errors.text(errorcode)?);
     if errhandler == abi::MPI_ERRORS_RETURN {
         return Ok(());
     }
     if let Some(OtherEntry::Errhandler { function, .. }) = mpi.others.get(errhandler) {
         let function = *function;
-        return Ok(call.call_errhandler(function, comm, errorcode).await?);
+        return Ok(call.call_errhandler(function, handle, errorcode).await?);
     }
     let class = ErrorClass::from_code(class).unwrap_or(ErrorClass::Other);
     let error = MpiError::new(class, format!("the program raised error code {errorcode}: {text}"));
-    let comm = if name.is_empty() { format!("{comm:#x}") } else { name };
-    let exit = MpiExit::Fatal { function: call.function, comm, error };
+    let exit = MpiExit::Fatal { function: call.function, object, error };
     Err(Failure::End(exit.into()))
 }
 

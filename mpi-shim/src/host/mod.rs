@@ -19,6 +19,7 @@ mod probe;
 mod status;
 mod tool;
 mod topology;
+mod window;
 
 use crate::call::MpiView;
 use crate::table::{FunctionInfo, Imports};
@@ -52,6 +53,12 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     tool::event::FUNCTIONS,
     tool::performance::FUNCTIONS,
     topology::FUNCTIONS,
+    window::FUNCTIONS,
+    window::accumulate::FUNCTIONS,
+    window::cache::FUNCTIONS,
+    window::passive::FUNCTIONS,
+    window::synchronize::FUNCTIONS,
+    window::transfer::FUNCTIONS,
 ];
 
 pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime::Result<()> {
@@ -82,5 +89,11 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     tool::event::add_to_linker(linker)?;
     tool::performance::add_to_linker(linker)?;
     topology::add_to_linker(linker)?;
+    window::add_to_linker(linker)?;
+    window::accumulate::add_to_linker(linker)?;
+    window::cache::add_to_linker(linker)?;
+    window::passive::add_to_linker(linker)?;
+    window::synchronize::add_to_linker(linker)?;
+    window::transfer::add_to_linker(linker)?;
     Ok(())
 }

@@ -59,6 +59,16 @@ impl Wire for (i32, Color) {
     }
 }
 
+impl Wire for [u32; 3] {
+    fn write(&self, out: &mut Writer) {
+        self.iter().for_each(|word| out.u32(*word));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some([from.u32()?, from.u32()?, from.u32()?])
+    }
+}
+
 impl Wire for Group {
     fn write(&self, out: &mut Writer) {
         out.u32(self.len() as u32);
@@ -112,6 +122,7 @@ mod tests {
     #[test]
     fn values_arrive_as_they_were_and_cut_ones_are_refused() {
         assert_eq!(travelled(&()), Some(()));
+        assert_eq!(travelled(&[1, 0, u32::MAX]), Some([1, 0, u32::MAX]));
         for color in [(None, -3), (Some(0), 7), (Some(i32::MAX), i32::MIN)] {
             assert_eq!(travelled(&color), Some(color));
             assert_eq!(travelled(&(5, color)), Some((5, color)));

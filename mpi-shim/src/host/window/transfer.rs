@@ -1,0 +1,263 @@
+//! Puts and gets (MPI-5.0 sections 12.3.1, 12.3.2 and 12.3.5), and what all operations share.
+
+use faasm_mpi_engine::collective::{Members, Operand, typed_copy};
+use faasm_mpi_engine::datatype::{Datatype, Fault};
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::{GuestAddr, GuestMemory};
+
+use super::{passive, window, wrong_synchronization};
+use crate::abi;
+use crate::call::{Call, MpiView};
+use crate::ctx::{MpiCtx, engine_fault};
+use crate::host::point_to_point::insert_complete;
+use crate::port::MpiPort;
+use crate::request::Buffer;
+use crate::table::host_functions;
+use crate::window::{Member, Window};
+
+host_functions! {
+    /// Writes to a target's memory. Section 12.3.1.
+    call fn MPI_Put(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32) = put;
+    /// Writes to a target's memory. Section 12.3.1.
+    call fn MPI_Put_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) = put_c;
+    /// Reads a target's memory. Section 12.3.2.
+    call fn MPI_Get(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32) = get;
+    /// Reads a target's memory. Section 12.3.2.
+    call fn MPI_Get_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) = get_c;
+    /// Writes to a target's memory, with a request. Section 12.3.5.
+    call fn MPI_Rput(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32, request: GuestAddr) = rput;
+    /// Writes to a target's memory, with a request. Section 12.3.5.
+    call fn MPI_Rput_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32, request: GuestAddr) = rput_c;
+    /// Reads a target's memory, with a request. Section 12.3.5.
+    call fn MPI_Rget(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32, request: GuestAddr) = rget;
+    /// Reads a target's memory, with a request. Section 12.3.5.
+    call fn MPI_Rget_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32, request: GuestAddr) = rget_c;
+}
+
+/// Address, number and type of elements at the origin, as the program gives them.
+pub(super) type Local = (GuestAddr, i64, i32);
+
+/// Rank, displacement, number and type of elements at the target, as the program gives them.
+pub(super) type Remote = (i32, i32, i64, i32);
+
+/// Which member of [`Ends`] the origin is.
+pub(super) const ORIGIN: usize = 0;
+/// Which member of [`Ends`] the target is.
+pub(super) const TARGET: usize = 1;
+
+/// The memories of the two ends of an operation.
+#[derive(Debug)]
+pub(super) struct Ends<'a>([&'a GuestMemory; 2]);
+
+impl Members for Ends<'_> {
+    #[inline]
+    fn read(&self, member: usize, addr: u64, out: &mut [u8]) -> std::result::Result<(), Fault> {
+        self.0[member].read(GuestAddr::new(addr), out).map_err(engine_fault)
+    }
+
+    #[inline]
+    fn write(&self, member: usize, addr: u64, data: &[u8]) -> std::result::Result<(), Fault> {
+        self.0[member].write(GuestAddr::new(addr), data).map_err(engine_fault)
+    }
+
+    fn copy(
+        &self,
+        from: (usize, u64),
+        to: (usize, u64),
+        len: u64,
+    ) -> std::result::Result<(), Fault> {
+        let (source, target) = (self.0[from.0], self.0[to.0]);
+        let (from, to) = (GuestAddr::new(from.1), GuestAddr::new(to.1));
+        target.copy_from(to, source, from, len).map_err(engine_fault)
+    }
+}
+
+/// The buffer of one of the two ends.
+pub(super) const fn operand(member: usize, buffer: &Buffer) -> Operand<'_> {
+    Operand { member, addr: buffer.addr, count: buffer.count, datatype: &buffer.datatype }
+}
+
+/// The checked target of an operation.
+#[derive(Debug)]
+pub(super) struct Reached {
+    /// Its rank in the window.
+    pub(super) rank: u32,
+    /// Where its memory is touched.
+    pub(super) buffer: Buffer,
+}
+
+impl Reached {
+    /// The memories of both ends.
+    pub(super) fn ends<'a, P: MpiPort>(
+        &self,
+        mpi: &'a MpiCtx<P>,
+        own: &Window,
+    ) -> Result<Ends<'a>> {
+        let world_rank = own.shared.group.world_rank(self.rank as usize);
+        let memory = world_rank.and_then(|rank| mpi.port.memory(rank)).ok_or_else(|| {
+            let detail = format!("rank {} of the window has ended", self.rank);
+            MpiError::argument(ErrorClass::Rank, "target_rank", detail)
+        })?;
+        Ok(Ends([mpi.memory()?, memory]))
+    }
+}
+
+/// Checks a buffer of the origin.
+pub(super) fn local<P: MpiPort>(
+    mpi: &MpiCtx<P>,
+    (name, counted): (&'static str, &'static str),
+    (addr, count, datatype): Local,
+) -> Result<Buffer> {
+    if count < 0 {
+        let detail = format!("{count} is negative");
+        return Err(MpiError::argument(ErrorClass::Count, counted, detail));
+    }
+    let datatype = mpi.datatype(datatype)?;
+    // MPI_BOTTOM is for types with absolute displacements; nothing of C lies at address 0 itself.
+    if addr.is_null() && count > 0 && matches!(datatype, Datatype::Predefined(_)) {
+        let detail = "the buffer is a null pointer; give the address of the data";
+        return Err(MpiError::argument(ErrorClass::Buffer, name, detail));
+    }
+    Ok(Buffer { addr: addr.get(), count, datatype })
+}
+
+/// Checks the target of an operation: the epoch, and that it touches only memory of the window. `None`
+/// for `MPI_PROC_NULL`. With `is_passive` the target has to be locked.
+pub(super) fn reach<P: MpiPort>(
+    mpi: &mut MpiCtx<P>,
+    win: i32,
+    (rank, disp, count, datatype): Remote,
+    is_passive: bool,
+) -> Result<Option<Reached>> {
+    window(mpi, win)?;
+    if count < 0 {
+        let detail = format!("{count} is negative");
+        return Err(MpiError::argument(ErrorClass::Count, "target_count", detail));
+    }
+    let datatype = mpi.datatype(datatype)?;
+    let own = window(mpi, win)?;
+    let Some(rank) = passive::target(own, rank)? else { return Ok(None) };
+    let is_open = if is_passive { own.has_locked(rank) } else { own.enter(rank) };
+    if !is_open {
+        let needed = if is_passive { "MPI_Win_lock" } else { "MPI_Win_fence, _start or _lock" };
+        let detail = format!("no epoch for target {rank} is open; begin one with {needed}");
+        return Err(wrong_synchronization(&detail));
+    }
+    let addr = if own.flavor == abi::MPI_WIN_FLAVOR_DYNAMIC {
+        attached(own.shared.member(rank), disp, (count, &datatype))?
+    } else {
+        within(own.shared.member(rank), disp, (count, &datatype))?
+    };
+    Ok(Some(Reached { rank, buffer: Buffer { addr, count, datatype } }))
+}
+
+/// The address that `disp` stands for, whose elements must lie in the target's part of the window.
+fn within(target: &Member, disp: i32, (count, datatype): (i64, &Datatype)) -> Result<u64> {
+    if disp < 0 {
+        let detail = format!("{disp} is negative");
+        return Err(MpiError::argument(ErrorClass::Disp, "target_disp", detail));
+    }
+    let start = i64::from(disp) * i64::from(target.part.unit);
+    if let Some((low, high)) = datatype.span(count) {
+        let (low, high) = (start.saturating_add(low), start.saturating_add(high));
+        if low < 0 || high > i64::from(target.part.size) {
+            let detail = format!(
+                "bytes {low} to {high} are not inside the {} bytes that the target has in the window",
+                target.part.size
+            );
+            return Err(MpiError::argument(ErrorClass::RmaRange, "target_disp", detail));
+        }
+    }
+    Ok(u64::from(target.part.base) + start.cast_unsigned())
+}
+
+/// The address `disp` in a dynamic window, whose elements must be attached.
+fn attached(target: &Member, disp: i32, (count, datatype): (i64, &Datatype)) -> Result<u64> {
+    let addr = disp.cast_unsigned();
+    if let Some((low, high)) = datatype.span(count) {
+        let start = i64::from(addr);
+        let (low, high) = (start.saturating_add(low), start.saturating_add(high));
+        if !target.is_attached(low, high) {
+            let detail = format!(
+                "the target has not attached all bytes from {low:#x} to {high:#x}; call \
+                 MPI_Win_attach there, and give addresses of MPI_Get_address"
+            );
+            return Err(MpiError::argument(ErrorClass::RmaRange, "target_disp", detail));
+        }
+    }
+    Ok(u64::from(addr))
+}
+
+/// Refuses more data than the receiving side has room for.
+pub(super) fn check_room(from: &Buffer, to: &Buffer) -> Result<()> {
+    let (sent, room) = (from.bytes()?, to.bytes()?);
+    if sent > room {
+        let detail = format!("{sent} bytes are more than the {room} of the receiving side");
+        return Err(MpiError::new(ErrorClass::Truncate, detail));
+    }
+    Ok(())
+}
+
+/// Which way data goes.
+#[derive(Copy, Clone, Debug)]
+enum Direction {
+    Put,
+    Get,
+}
+
+fn transfer<T: MpiView>(
+    call: &mut Call<'_, T>,
+    direction: Direction,
+    origin: Local,
+    target: Remote,
+    (win, is_passive): (i32, bool),
+) -> Result<()> {
+    let mpi = call.mpi();
+    window(mpi, win)?;
+    let origin = local(mpi, ("origin_addr", "origin_count"), origin)?;
+    let Some(reached) = reach(mpi, win, target, is_passive)? else { return Ok(()) };
+    let shared = window(mpi, win)?.clone();
+    let ends = reached.ends(mpi, &shared)?;
+    let (near, far) = (operand(ORIGIN, &origin), operand(TARGET, &reached.buffer));
+    let (from, to) = match direction {
+        Direction::Put => {
+            check_room(&origin, &reached.buffer)?;
+            (near, far)
+        }
+        Direction::Get => {
+            check_room(&reached.buffer, &origin)?;
+            (far, near)
+        }
+    };
+    typed_copy(&ends, from, to).map_err(MpiError::from)
+}
+
+/// Gives the guest the request of an operation, which is complete.
+pub(super) fn put_request<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
+    let handle = insert_complete(call.mpi(), abi::MPI_COMM_SELF)?;
+    call.write_i32("request", request, handle)
+}
+
+macro_rules! transfers {
+    ($($direction:ident: $name:ident $request_name:ident $count:ty;)*) => {$(
+        async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, win: i32) -> Result<()> {
+            let origin = (origin_addr, origin_count.into(), origin_datatype);
+            let target = (target_rank, target_disp, target_count.into(), target_datatype);
+            transfer(call, Direction::$direction, origin, target, (win, false))
+        }
+
+        async fn $request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, win: i32, request: GuestAddr) -> Result<()> {
+            let origin = (origin_addr, origin_count.into(), origin_datatype);
+            let target = (target_rank, target_disp, target_count.into(), target_datatype);
+            transfer(call, Direction::$direction, origin, target, (win, true))?;
+            put_request(call, request)
+        }
+    )*};
+}
+
+transfers! {
+    Put: put rput i32;
+    Put: put_c rput_c i64;
+    Get: get rget i32;
+    Get: get_c rget_c i64;
+}
