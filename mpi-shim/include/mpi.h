@@ -884,6 +884,64 @@ MPI_ABI_DECLARE_(int, Scan_init, (const void *sendbuf, void *recvbuf, int count,
 MPI_ABI_DECLARE_(int, Exscan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 
+/* Neighborhood collectives */
+MPI_ABI_DECLARE_(int, Neighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Neighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Neighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Neighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+    MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Neighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Ineighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ineighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ineighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ineighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+    MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ineighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_alltoallv_init, (const void *sendbuf, const int sendcounts[],
+    const int sdispls[], MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[],
+    MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_alltoallw_init, (const void *sendbuf, const int sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
+
+/* Graph topologies */
+MPI_ABI_DECLARE_(int, Graph_create, (MPI_Comm comm_old, int nnodes, const int index[], const int edges[],
+    int reorder, MPI_Comm *comm_graph))
+MPI_ABI_DECLARE_(int, Graph_map, (MPI_Comm comm, int nnodes, const int index[], const int edges[], int *newrank))
+MPI_ABI_DECLARE_(int, Graphdims_get, (MPI_Comm comm, int *nnodes, int *nedges))
+MPI_ABI_DECLARE_(int, Graph_get, (MPI_Comm comm, int maxindex, int maxedges, int index[], int edges[]))
+MPI_ABI_DECLARE_(int, Graph_neighbors_count, (MPI_Comm comm, int rank, int *nneighbors))
+MPI_ABI_DECLARE_(int, Graph_neighbors, (MPI_Comm comm, int rank, int maxneighbors, int neighbors[]))
+MPI_ABI_DECLARE_(int, Dist_graph_create, (MPI_Comm comm_old, int n, const int sources[], const int degrees[],
+    const int destinations[], const int weights[], MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
+MPI_ABI_DECLARE_(int, Dist_graph_create_adjacent, (MPI_Comm comm_old, int indegree, const int sources[],
+    const int sourceweights[], int outdegree, const int destinations[], const int destweights[],
+    MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
+MPI_ABI_DECLARE_(int, Dist_graph_neighbors_count, (MPI_Comm comm, int *indegree, int *outdegree, int *weighted))
+MPI_ABI_DECLARE_(int, Dist_graph_neighbors, (MPI_Comm comm, int maxindegree, int sources[], int sourceweights[],
+    int maxoutdegree, int destinations[], int destweights[]))
+
 /* Cartesian topologies */
 MPI_ABI_DECLARE_(int, Dims_create, (int nnodes, int ndims, int dims[]))
 MPI_ABI_DECLARE_(int, Cart_create, (MPI_Comm comm_old, int ndims, const int dims[], const int periods[],
@@ -1173,6 +1231,158 @@ MPI_ABI_DECLARE_(int, Win_test, (MPI_Win win, int *flag))
 MPI_ABI_DECLARE_(int, Win_unlock, (int rank, MPI_Win win))
 MPI_ABI_DECLARE_(int, Win_unlock_all, (MPI_Win win))
 MPI_ABI_DECLARE_(int, Win_wait, (MPI_Win win))
+
+/* Files (chapter 14) */
+MPI_ABI_DECLARE_(int, File_call_errhandler, (MPI_File fh, int errorcode))
+MPI_ABI_DECLARE_(int, File_close, (MPI_File *fh))
+MPI_ABI_DECLARE_(int, File_create_errhandler, (MPI_File_errhandler_function *file_errhandler_fn,
+    MPI_Errhandler *errhandler))
+MPI_ABI_DECLARE_(int, File_delete, (const char *filename, MPI_Info info))
+MPI_ABI_DECLARE_(int, File_get_amode, (MPI_File fh, int *amode))
+MPI_ABI_DECLARE_(int, File_get_atomicity, (MPI_File fh, int *flag))
+MPI_ABI_DECLARE_(int, File_get_byte_offset, (MPI_File fh, MPI_Offset offset, MPI_Offset *disp))
+MPI_ABI_DECLARE_(int, File_get_errhandler, (MPI_File file, MPI_Errhandler *errhandler))
+MPI_ABI_DECLARE_(int, File_get_group, (MPI_File fh, MPI_Group *group))
+MPI_ABI_DECLARE_(int, File_get_info, (MPI_File fh, MPI_Info *info_used))
+MPI_ABI_DECLARE_(int, File_get_position, (MPI_File fh, MPI_Offset *offset))
+MPI_ABI_DECLARE_(int, File_get_position_shared, (MPI_File fh, MPI_Offset *offset))
+MPI_ABI_DECLARE_(int, File_get_size, (MPI_File fh, MPI_Offset *size))
+MPI_ABI_DECLARE_(int, File_get_type_extent, (MPI_File fh, MPI_Datatype datatype, MPI_Aint *extent))
+MPI_ABI_DECLARE_(int, File_get_type_extent_c, (MPI_File fh, MPI_Datatype datatype, MPI_Count *extent))
+MPI_ABI_DECLARE_(int, File_get_view, (MPI_File fh, MPI_Offset *disp, MPI_Datatype *etype, MPI_Datatype
+    *filetype, char *datarep))
+MPI_ABI_DECLARE_(int, File_iread, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Request
+    *request))
+MPI_ABI_DECLARE_(int, File_iread_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_all, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Request
+    *request))
+MPI_ABI_DECLARE_(int, File_iread_all_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_at, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
+    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_at_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_at_all, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
+    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_at_all_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_shared, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_shared_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_all, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_all_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
+    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_at, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
+    MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_at_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_at_all, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
+    MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_at_all_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count
+    count, MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_shared, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_shared_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
+    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_open, (MPI_Comm comm, const char *filename, int amode, MPI_Info info, MPI_File
+    *fh))
+MPI_ABI_DECLARE_(int, File_preallocate, (MPI_File fh, MPI_Offset size))
+MPI_ABI_DECLARE_(int, File_read, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Status
+    *status))
+MPI_ABI_DECLARE_(int, File_read_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_all, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Status
+    *status))
+MPI_ABI_DECLARE_(int, File_read_all_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_all_begin, (MPI_File fh, void *buf, int count, MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_read_all_begin_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_read_all_end, (MPI_File fh, void *buf, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
+    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at_all, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
+    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at_all_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at_all_begin, (MPI_File fh, MPI_Offset offset, void *buf, int count,
+    MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_read_at_all_begin_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
+    MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_read_at_all_end, (MPI_File fh, void *buf, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_ordered, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_ordered_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_ordered_begin, (MPI_File fh, void *buf, int count, MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_read_ordered_begin_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype
+    datatype))
+MPI_ABI_DECLARE_(int, File_read_ordered_end, (MPI_File fh, void *buf, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_shared, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Status
+    *status))
+MPI_ABI_DECLARE_(int, File_read_shared_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_seek, (MPI_File fh, MPI_Offset offset, int whence))
+MPI_ABI_DECLARE_(int, File_seek_shared, (MPI_File fh, MPI_Offset offset, int whence))
+MPI_ABI_DECLARE_(int, File_set_atomicity, (MPI_File fh, int flag))
+MPI_ABI_DECLARE_(int, File_set_errhandler, (MPI_File file, MPI_Errhandler errhandler))
+MPI_ABI_DECLARE_(int, File_set_info, (MPI_File fh, MPI_Info info))
+MPI_ABI_DECLARE_(int, File_set_size, (MPI_File fh, MPI_Offset size))
+MPI_ABI_DECLARE_(int, File_set_view, (MPI_File fh, MPI_Offset disp, MPI_Datatype etype, MPI_Datatype
+    filetype, const char *datarep, MPI_Info info))
+MPI_ABI_DECLARE_(int, File_sync, (MPI_File fh))
+MPI_ABI_DECLARE_(int, File_write, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype, MPI_Status
+    *status))
+MPI_ABI_DECLARE_(int, File_write_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_all, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_all_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
+    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_all_begin, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_write_all_begin_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
+    datatype))
+MPI_ABI_DECLARE_(int, File_write_all_end, (MPI_File fh, const void *buf, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_at, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_at_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_at_all, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_at_all_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_at_all_begin, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
+    MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_write_at_all_begin_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count
+    count, MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_write_at_all_end, (MPI_File fh, const void *buf, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_ordered, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_ordered_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
+    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_ordered_begin, (MPI_File fh, const void *buf, int count, MPI_Datatype
+    datatype))
+MPI_ABI_DECLARE_(int, File_write_ordered_begin_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_write_ordered_end, (MPI_File fh, const void *buf, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_shared, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_shared_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
+    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, Register_datarep, (const char *datarep, MPI_Datarep_conversion_function
+    *read_conversion_fn, MPI_Datarep_conversion_function *write_conversion_fn, MPI_Datarep_extent_function
+    *dtype_file_extent_fn, void *extra_state))
+MPI_ABI_DECLARE_(int, Register_datarep_c, (const char *datarep, MPI_Datarep_conversion_function_c
+    *read_conversion_fn, MPI_Datarep_conversion_function_c *write_conversion_fn, MPI_Datarep_extent_function
+    *dtype_file_extent_fn, void *extra_state))
 
 /* Handles as integers, for storing them and for Fortran */
 #define MPI_ABI_CONVERT_(name, handle_type) \

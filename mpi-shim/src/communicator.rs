@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use faasm_mpi_engine::attribute::Attributes;
+use faasm_mpi_engine::graph::Topology;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
-use faasm_mpi_engine::topology::Cartesian;
 
 use crate::site::Site;
 
@@ -28,8 +28,8 @@ pub struct Communicator {
     pub meetings: u64,
     /// Handle of its error handler.
     pub errhandler: i32,
-    /// Cartesian structure, if it has one.
-    pub topology: Option<Cartesian>,
+    /// Structure of the members, if it has one.
+    pub topology: Option<Topology>,
     /// Cached attributes.
     pub attributes: Attributes,
     /// Name given by `MPI_Comm_set_name`, or the predefined one.

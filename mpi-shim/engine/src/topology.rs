@@ -1,6 +1,6 @@
 //! Cartesian topologies and `MPI_Dims_create` (MPI-5.0 chapter 8).
 //!
-//! Not here: graph topologies (sections 8.5.3 and 8.5.4) and neighborhood collectives (8.6).
+//! Graph topologies and the neighbors in every topology are in [`crate::graph`].
 
 use alloc::format;
 use alloc::vec;

@@ -9,6 +9,7 @@ mod completion;
 mod datatype;
 mod environment;
 mod error;
+mod graph;
 mod group;
 mod info;
 mod op;
@@ -29,6 +30,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     attribute::FUNCTIONS,
     buffer::FUNCTIONS,
     collective::FUNCTIONS,
+    collective::neighbor::FUNCTIONS,
     collective::nonblocking::FUNCTIONS,
     communicator::FUNCTIONS,
     completion::FUNCTIONS,
@@ -38,6 +40,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     datatype::lookup::FUNCTIONS,
     environment::FUNCTIONS,
     error::FUNCTIONS,
+    graph::FUNCTIONS,
     group::FUNCTIONS,
     info::FUNCTIONS,
     op::FUNCTIONS,
@@ -65,6 +68,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     attribute::add_to_linker(linker)?;
     buffer::add_to_linker(linker)?;
     collective::add_to_linker(linker)?;
+    collective::neighbor::add_to_linker(linker)?;
     collective::nonblocking::add_to_linker(linker)?;
     communicator::add_to_linker(linker)?;
     completion::add_to_linker(linker)?;
@@ -74,6 +78,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     datatype::lookup::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;
+    graph::add_to_linker(linker)?;
     group::add_to_linker(linker)?;
     info::add_to_linker(linker)?;
     op::add_to_linker(linker)?;

@@ -1,9 +1,7 @@
-//! Cartesian topologies (MPI-5.0 chapter 8).
-//!
-//! # Unfinished features
-//! Graph topologies (sections 8.5.3 and 8.5.4) and neighborhood collectives (8.6).
+//! Cartesian topologies and what all topologies share (MPI-5.0 chapter 8).
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::graph::Topology;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::topology::{Cartesian, dims_create};
 use faasm_vm::GuestAddr;
@@ -40,10 +38,13 @@ host_functions! {
 
 /// The grid of `comm`.
 fn grid<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Result<&Cartesian> {
-    mpi.comm(comm)?.topology.as_ref().ok_or_else(|| {
-        let detail = "the communicator has no Cartesian topology; make one with MPI_Cart_create";
-        MpiError::argument(ErrorClass::Topology, "comm", detail)
-    })
+    match &mpi.comm(comm)?.topology {
+        Some(Topology::Cartesian(grid)) => Ok(grid),
+        _ => {
+            let detail = "the communicator has no Cartesian topology; use MPI_Cart_create";
+            Err(MpiError::argument(ErrorClass::Topology, "comm", detail))
+        }
+    }
 }
 
 fn dimensions(argument: &'static str, ndims: i32) -> Result<usize> {
@@ -52,15 +53,15 @@ fn dimensions(argument: &'static str, ndims: i32) -> Result<usize> {
 }
 
 /// Checks that an array of `room` entries takes the `needed` ones.
-fn check_room(room: i32, needed: usize) -> Result<()> {
+pub(super) fn check_room(argument: &'static str, room: i32, needed: usize) -> Result<()> {
     if i64::from(room) >= needed as i64 {
         return Ok(());
     }
-    let detail = format!("{room} is less than the {needed} dimensions; ask MPI_Cartdim_get first");
-    Err(MpiError::argument(ErrorClass::Arg, "maxdims", detail))
+    let detail = format!("{room} is less than the {needed} there are; ask for their number first");
+    Err(MpiError::argument(ErrorClass::Arg, argument, detail))
 }
 
-fn write_array<T: MpiView>(
+pub(super) fn write_array<T: MpiView>(
     call: &mut Call<'_, T>,
     argument: &'static str,
     addr: GuestAddr,
@@ -111,11 +112,11 @@ async fn create_dims<T: MpiView>(
 }
 
 /// Gives the guest the handle of its new communicator with `topology`, or `MPI_COMM_NULL`.
-fn put_grid<T: MpiView>(
+pub(super) fn put_topology<T: MpiView>(
     call: &mut Call<'_, T>,
     parent: i32,
     made: Option<Made>,
-    topology: Cartesian,
+    topology: Topology,
     (argument, newcomm): (&'static str, GuestAddr),
 ) -> Result<()> {
     let handle = match made {
@@ -144,7 +145,7 @@ async fn cart_create<T: MpiView>(
     let combine = |maker: &mut Maker<'_>, grids: Vec<Cartesian>| place(maker, &parent, &grids);
     let output = exchange(call, comm, input, combine).await?;
     let (made, topology) = output;
-    put_grid(call, comm, made, topology, ("comm_cart", comm_cart))
+    put_topology(call, comm, made, Topology::Cartesian(topology), ("comm_cart", comm_cart))
 }
 
 /// The first members make the grid, in their order: ranks in one process are equally far apart.
@@ -180,7 +181,7 @@ async fn cart_get<T: MpiView>(
 ) -> Result<()> {
     let grid = grid(call.mpi(), comm)?.clone();
     let rank = call.mpi().comm(comm)?.rank;
-    check_room(maxdims, grid.dims().len())?;
+    check_room("maxdims", maxdims, grid.dims().len())?;
     write_array(call, "dims", dims, grid.dims().iter().copied())?;
     write_array(call, "periods", periods, grid.periods().iter().map(|period| i32::from(*period)))?;
     write_array(call, "coords", coords, grid.coords(rank.cast_signed())?.into_iter())
@@ -214,7 +215,7 @@ async fn cart_coords<T: MpiView>(
     coords: GuestAddr,
 ) -> Result<()> {
     let found = grid(call.mpi(), comm)?.coords(rank)?;
-    check_room(maxdims, found.len())?;
+    check_room("maxdims", maxdims, found.len())?;
     write_array(call, "coords", coords, found.into_iter())
 }
 
@@ -249,7 +250,7 @@ async fn cart_sub<T: MpiView>(
     let combine = |maker: &mut Maker<'_>, colors: Vec<Color>| split(maker, &parent, &colors);
     let made = exchange(call, comm, input, combine).await?;
     let (topology, _) = slice?;
-    put_grid(call, comm, made, topology, ("newcomm", newcomm))
+    put_topology(call, comm, made, Topology::Cartesian(topology), ("newcomm", newcomm))
 }
 
 /// The slice this process is in, and the split that makes it.
@@ -281,7 +282,11 @@ async fn cart_map<T: MpiView>(
 }
 
 async fn topo_test<T: MpiView>(call: &mut Call<'_, T>, comm: i32, status: GuestAddr) -> Result<()> {
-    let is_grid = call.mpi().comm(comm)?.topology.is_some();
-    let kind = if is_grid { abi::MPI_CART } else { abi::MPI_UNDEFINED };
+    let kind = match &call.mpi().comm(comm)?.topology {
+        Some(Topology::Cartesian(_)) => abi::MPI_CART,
+        Some(Topology::Graph(_)) => abi::MPI_GRAPH,
+        Some(Topology::Distributed(_)) => abi::MPI_DIST_GRAPH,
+        None => abi::MPI_UNDEFINED,
+    };
     call.write_i32("status", status, kind)
 }

@@ -10,13 +10,14 @@
 //! the arguments of all members were compared; the result does not depend on how the work is split;
 //! reductions combine in rank order.
 //!
-//! Not here: collectives of intercommunicators (section 6.2.3) and neighborhood collectives (8.6).
+//! Not here: collectives of intercommunicators (section 6.2.3).
 
 mod check;
 pub mod cluster;
 mod contribution;
 mod members;
 mod movement;
+mod neighbor;
 mod plan;
 mod reduction;
 mod schedule;
@@ -64,6 +65,7 @@ pub use contribution::{
     Buffer, Contribution, Kind, Operand, Operator, Side, TypedBuffer, VectorBuffer,
 };
 pub use members::{Failures, MemberFault, MemberMemory, Members};
+pub use neighbor::neighborhood;
 pub use plan::Plan;
 pub use schedule::{Schedule, Scratch, Step};
 pub use transfer::typed_copy;

@@ -46,17 +46,17 @@ fn place<T: MpiView>(call: &mut Call<'_, T>, comm: i32, root: i32) -> Result<Pla
 }
 
 /// As [`place`], for an operation without a root.
-fn members<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<usize> {
+pub(super) fn members<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<usize> {
     call.require_running()?;
     Ok(call.mpi().comm(comm)?.size() as usize)
 }
 
-fn in_place(addr: GuestAddr) -> bool {
+pub(super) fn in_place(addr: GuestAddr) -> bool {
     addr == GuestAddr::from(abi::MPI_IN_PLACE)
 }
 
 /// A side of equal blocks.
-fn blocks<T: MpiView>(call: &mut Call<'_, T>, (addr, count, datatype): Blocks) -> Result<Side> {
+pub(super) fn blocks<T: MpiView>(call: &mut Call<'_, T>, (addr, count, datatype): Blocks) -> Result<Side> {
     if in_place(addr) {
         return Ok(Side::InPlace);
     }
@@ -80,7 +80,7 @@ fn counts<T: MpiView>(
 }
 
 /// A side of blocks of varying counts.
-fn varying<T: MpiView>(
+pub(super) fn varying<T: MpiView>(
     call: &mut Call<'_, T>,
     size: usize,
     (addr, counts_addr, displacements, datatype): Varying,
@@ -100,7 +100,7 @@ fn varying<T: MpiView>(
 }
 
 /// A side of blocks of varying counts and types.
-fn typed<T: MpiView>(
+pub(super) fn typed<T: MpiView>(
     call: &mut Call<'_, T>,
     size: usize,
     (addr, counts_addr, displacements, types): (GuestAddr, GuestAddr, GuestAddr, GuestAddr),

@@ -10,6 +10,7 @@ mod execution;
 mod functions;
 mod leader;
 mod meeting;
+pub(super) mod neighbor;
 pub(super) mod nonblocking;
 mod start;
 

@@ -1,6 +1,7 @@
 //! What members of a constructor bring, as it travels between nodes.
 
 use faasm_mpi_engine::collective::cluster::{Reader, Writer};
+use faasm_mpi_engine::graph::{Edge, Graph};
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::topology::Cartesian;
 
@@ -30,6 +31,16 @@ impl Wire for i32 {
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         from.i32()
+    }
+}
+
+impl Wire for [u64; 2] {
+    fn write(&self, out: &mut Writer) {
+        self.iter().for_each(|word| out.u64(*word));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some([from.u64()?, from.u64()?])
     }
 }
 
@@ -102,6 +113,46 @@ impl Wire for Cartesian {
     }
 }
 
+impl Wire for Graph {
+    fn write(&self, out: &mut Writer) {
+        for list in [self.index(), self.edges()] {
+            out.u32(list.len() as u32);
+            list.iter().for_each(|word| out.i32(*word));
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let mut list = || {
+            let len = from.u32()? as usize;
+            let (words, _) = from.raw(len.checked_mul(4)?)?.as_chunks::<4>();
+            Some(words.iter().map(|word| i32::from_le_bytes(*word)).collect())
+        };
+        Self::new(list()?, list()?, usize::MAX).ok()
+    }
+}
+
+impl Wire for (bool, Vec<Edge>) {
+    fn write(&self, out: &mut Writer) {
+        out.u8(u8::from(self.0));
+        out.u32(self.1.len() as u32);
+        for (source, destination, weight) in &self.1 {
+            out.u32(*source);
+            out.u32(*destination);
+            out.i32(*weight);
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let is_weighted = from.u8()? != 0;
+        let len = from.u32()?;
+        let mut edges = Vec::new();
+        for _ in 0..len {
+            edges.push((from.u32()?, from.u32()?, from.i32()?));
+        }
+        Some((is_weighted, edges))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +174,7 @@ mod tests {
     fn values_arrive_as_they_were_and_cut_ones_are_refused() {
         assert_eq!(travelled(&()), Some(()));
         assert_eq!(travelled(&[1, 0, u32::MAX]), Some([1, 0, u32::MAX]));
+        assert_eq!(travelled(&[3, u64::MAX]), Some([3, u64::MAX]));
         for color in [(None, -3), (Some(0), 7), (Some(i32::MAX), i32::MIN)] {
             assert_eq!(travelled(&color), Some(color));
             assert_eq!(travelled(&(5, color)), Some((5, color)));
@@ -133,6 +185,10 @@ mod tests {
         }
         let grid = Cartesian::new(&[2, 3, 1], &[true, false, true], 6).expect("it fits");
         assert_eq!(travelled(&grid), Some(grid));
+        let graph = Graph::new(vec![1, 2], vec![1, 0], 2).expect("a graph");
+        assert_eq!(travelled(&graph), Some(graph));
+        let edges = (true, vec![(0, 3, -1), (2, 2, i32::MAX)]);
+        assert_eq!(travelled(&edges), Some(edges));
     }
 
     #[test]
