@@ -152,12 +152,11 @@ impl MpiPort for RankPort {
                 if !LocalQueue::is_worker_idle() {
                     return false;
                 }
-                if self.is_spread
-                    && let Some(endpoint) = self.job.endpoint()
-                {
-                    endpoint.poll();
+                match self.job.endpoint().filter(|_| self.is_spread) {
+                    // The node that is waited for may need this very core.
+                    Some(endpoint) if !endpoint.poll() => std::thread::yield_now(),
+                    _ => spin_loop(),
                 }
-                spin_loop();
             }
             if started.elapsed() >= limit {
                 self.spin.learn(false);

@@ -101,17 +101,23 @@ impl RunLoop {
             return None;
         }
         let (started, limit) = (Instant::now(), self.spin.limit());
+        let looks = if has_links { LOOKS_BETWEEN_CLOCKS / 8 } else { LOOKS_BETWEEN_CLOCKS };
         while started.elapsed() < limit {
-            for _ in 0..LOOKS_BETWEEN_CLOCKS {
+            for _ in 0..looks {
                 if let Some(task) = self.scheduler.worker(self.index).pop_inbox() {
                     self.spin.learn(true);
                     return Some(task);
                 }
-                if has_links && let Some(task) = self.drive_links() {
-                    self.spin.learn(true);
-                    return Some(task);
+                if has_links {
+                    if let Some(task) = self.drive_links() {
+                        self.spin.learn(true);
+                        return Some(task);
+                    }
+                    // The node that is waited for may need this very core.
+                    std::thread::yield_now();
+                } else {
+                    spin_loop();
                 }
-                spin_loop();
             }
             if self.observer.look(&self.scheduler, Some(self.index))
                 && let Some(task) = self.scheduler.steal(self.index)
