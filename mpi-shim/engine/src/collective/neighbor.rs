@@ -75,7 +75,6 @@ fn joined(blocks: &[Operand<'_>]) -> Result<Datatype> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
     use core::cell::RefCell;
 
     use super::*;
@@ -179,12 +178,7 @@ mod tests {
                     let (from, to) = (*from as usize, *to as usize);
                     let place = if sends_same { 0 } else { sent[from] };
                     let expected = [(16 * from + place) as u8, place as u8];
-                    assert_eq!(
-                        received[to][2 * taken[to]..][..2],
-                        expected,
-                        "{}",
-                        format!("{edges:?}")
-                    );
+                    assert_eq!(received[to][2 * taken[to]..][..2], expected, "{edges:?}");
                     sent[from] += 1;
                     taken[to] += 1;
                 }
