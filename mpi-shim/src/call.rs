@@ -10,6 +10,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Func};
 use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::ctx::{MpiCtx, OtherEntry, Phase};
+use crate::file_port::Files;
 use crate::port::{MpiPort, Pending};
 
 /// What a store's data must give so that MPI can be linked.
@@ -19,6 +20,9 @@ pub trait MpiView: Send + 'static {
 
     /// The rank's MPI state.
     fn mpi(&mut self) -> &mut MpiCtx<Self::Port>;
+
+    /// The files that the rank can reach.
+    fn files(&self) -> &dyn Files;
 }
 
 /// Why MPI ends the program.

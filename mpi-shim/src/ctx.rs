@@ -12,6 +12,7 @@ use faasm_vm::{GuestAddr, GuestFault, GuestMemory};
 use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::{AttachedBuffer, Communicator};
+use crate::file::{FileDefaults, FileEntry};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, Message, MpiPort, Payload};
 use crate::progress::Pulls;
@@ -76,6 +77,8 @@ pub enum OtherEntry {
         /// References that the guest holds, from making it and from asking for it.
         handles: u32,
     },
+    /// An open file.
+    File(Box<FileEntry>),
     /// A message extracted by a matched probe.
     Message(Arrived, i32),
     /// `MPI_Win`.
@@ -149,6 +152,8 @@ pub struct MpiCtx<P> {
     pub(crate) underway: Vec<Underway>,
     /// The tool information interface.
     pub(crate) tool: ToolState,
+    /// What all files share.
+    pub(crate) files: FileDefaults,
     /// Fortran's true and false, once the program told.
     pub(crate) fortran_booleans: Option<FortranBooleans>,
 }
@@ -203,6 +208,7 @@ impl<P: MpiPort> MpiCtx<P> {
             answers: Vec::new(),
             underway: Vec::new(),
             tool: ToolState::default(),
+            files: FileDefaults::default(),
             fortran_booleans: None,
         }
     }
@@ -260,6 +266,9 @@ impl<P: MpiPort> MpiCtx<P> {
         };
         if let Some(OtherEntry::Window(window)) = self.others.get(handle) {
             return (window.errhandler, named("window", &window.name));
+        }
+        if let Some((errhandler, name)) = self.file_errhandler(handle) {
+            return (errhandler, named("file", &name));
         }
         match self.comm(handle) {
             Ok(comm) => (comm.errhandler, named("communicator", &comm.name)),
@@ -343,6 +352,34 @@ impl<P: MpiPort> MpiCtx<P> {
             return Err(MpiError::argument(ErrorClass::Count, "count", detail));
         }
         Ok(i64::from(count))
+    }
+}
+
+impl<P> MpiCtx<P> {
+    /// The open file behind `handle`, whose error handler counts from now on.
+    ///
+    /// # Errors
+    /// `MPI_ERR_FILE`, for the handler of `MPI_FILE_NULL`.
+    pub(crate) fn file(&mut self, handle: i32) -> Result<&mut FileEntry> {
+        self.error_comm = abi::MPI_FILE_NULL;
+        match self.others.get_mut(handle) {
+            Some(OtherEntry::File(entry)) => {
+                self.error_comm = handle;
+                Ok(entry)
+            }
+            _ => Err(bad_handle(ErrorClass::File, "fh", handle, abi::MPI_FILE_NULL)),
+        }
+    }
+
+    /// Error handler and name of the file that `handle` names, or of `MPI_FILE_NULL`.
+    pub(crate) fn file_errhandler(&self, handle: i32) -> Option<(i32, String)> {
+        if handle == abi::MPI_FILE_NULL {
+            return Some((self.files.errhandler, "MPI_FILE_NULL".to_owned()));
+        }
+        match self.others.get(handle) {
+            Some(OtherEntry::File(entry)) => Some((entry.errhandler, entry.path.clone())),
+            _ => None,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ mod appointment;
 pub mod call;
 mod communicator;
 pub mod ctx;
+mod file;
+pub mod file_port;
 mod handle;
 pub mod host;
 pub mod port;

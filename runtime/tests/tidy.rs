@@ -47,6 +47,8 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "appointment",
             "site",
             "world",
+            "file_port",
+            "file",
             "port",
             "communicator",
             "request",

@@ -15,6 +15,7 @@ pub mod attribute;
 pub mod collective;
 pub mod datatype;
 pub mod error;
+pub mod file;
 pub mod graph;
 pub mod group;
 pub mod info;

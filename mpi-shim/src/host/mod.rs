@@ -9,6 +9,7 @@ mod completion;
 mod datatype;
 mod environment;
 mod error;
+mod file;
 mod graph;
 mod group;
 mod info;
@@ -40,6 +41,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     datatype::lookup::FUNCTIONS,
     environment::FUNCTIONS,
     error::FUNCTIONS,
+    file::FUNCTIONS,
     graph::FUNCTIONS,
     group::FUNCTIONS,
     info::FUNCTIONS,
@@ -78,6 +80,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     datatype::lookup::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;
+    file::add_to_linker(linker)?;
     graph::add_to_linker(linker)?;
     group::add_to_linker(linker)?;
     info::add_to_linker(linker)?;

@@ -1,6 +1,7 @@
 //! One Faaslet: an instance on a fiber, its way to the others, and how it ended.
 
 mod exit;
+mod files;
 mod port;
 mod run;
 mod state;

@@ -1,5 +1,6 @@
 //! What a rank's store carries.
 
+use faasm_mpi_shim::file_port::Files;
 use faasm_mpi_shim::{MpiCtx, MpiView};
 use faasm_vm::GuestMemory;
 
@@ -21,6 +22,10 @@ impl MpiView for FaasletState {
     #[inline]
     fn mpi(&mut self) -> &mut MpiCtx<RankPort> {
         &mut self.mpi
+    }
+
+    fn files(&self) -> &dyn Files {
+        &self.wasi
     }
 }
 

@@ -1,0 +1,219 @@
+//! Reading and writing (MPI-5.0 section 14.4), in all their forms.
+//!
+//! Members of a collective access need not wait for each other, except for the order of the ranks;
+//! each moves its own data. Requests are complete when the call returns.
+
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_vm::GuestAddr;
+
+use super::meeting::exchange_in;
+use super::pointer::{check_one_node, check_random_access};
+use super::transfer::{file_bytes, read, write};
+use crate::abi::{self, Status};
+use crate::call::{Call, MpiView};
+use crate::file::{FileEntry, Split};
+use crate::host::completion::put_status;
+use crate::host::point_to_point::insert_complete;
+use crate::request::{Buffer, Completion, State};
+
+/// Moves data from the file to memory.
+pub(super) const READ: u32 = 0;
+/// Moves data from memory to the file.
+pub(super) const WRITE: u32 = 1;
+/// All members call it.
+pub(super) const ALL: u32 = 2;
+/// At the shared pointer.
+pub(super) const SHARED: u32 = 4;
+/// At the shared pointer, in the order of the ranks.
+pub(super) const ORDERED: u32 = 8;
+/// Gives a request.
+pub(super) const REQUEST: u32 = 16;
+/// At an explicit offset.
+pub(super) const AT: u32 = 32;
+
+/// With an explicit offset; `out` is a status or a request.
+pub(super) async fn at<T: MpiView, const FLAGS: u32>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    offset: i64,
+    buf: GuestAddr,
+    count: impl Into<i64> + Send,
+    datatype: i32,
+    out: GuestAddr,
+) -> Result<()> {
+    let data = (buf, count.into(), datatype);
+    let status = Box::pin(access(call, fh, FLAGS, offset, data)).await?;
+    finish(call, FLAGS, out, status)
+}
+
+/// At a file pointer; `out` is a status or a request.
+pub(super) async fn here<T: MpiView, const FLAGS: u32>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    buf: GuestAddr,
+    count: impl Into<i64> + Send,
+    datatype: i32,
+    out: GuestAddr,
+) -> Result<()> {
+    let data = (buf, count.into(), datatype);
+    let status = Box::pin(access(call, fh, FLAGS, 0, data)).await?;
+    finish(call, FLAGS, out, status)
+}
+
+/// First half of a split collective with an explicit offset.
+pub(super) async fn at_begin<T: MpiView, const FLAGS: u32>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    offset: i64,
+    buf: GuestAddr,
+    count: impl Into<i64> + Send,
+    datatype: i32,
+) -> Result<()> {
+    if call.mpi().file(fh)?.split.is_some() {
+        let detail = "a split collective is under way on this file; end it first";
+        return Err(MpiError::argument(ErrorClass::Other, "fh", detail));
+    }
+    let data = (buf, count.into(), datatype);
+    let status = Box::pin(access(call, fh, FLAGS, offset, data)).await?;
+    call.mpi().file(fh)?.split = Some(Split { flags: FLAGS, status });
+    Ok(())
+}
+
+/// First half of a split collective at a file pointer.
+pub(super) async fn begin<T: MpiView, const FLAGS: u32>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    buf: GuestAddr,
+    count: impl Into<i64> + Send,
+    datatype: i32,
+) -> Result<()> {
+    at_begin::<T, FLAGS>(call, fh, 0, buf, count, datatype).await
+}
+
+/// Second half of a split collective.
+pub(super) async fn end<T: MpiView, const FLAGS: u32>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    _buf: GuestAddr,
+    status: GuestAddr,
+) -> Result<()> {
+    let entry = call.mpi().file(fh)?;
+    match entry.split.take() {
+        Some(split) if split.flags == FLAGS => put_status(call, status, &split.status),
+        other => {
+            entry.split = other;
+            let detail = "no split collective of this kind was begun on the file";
+            Err(MpiError::argument(ErrorClass::Other, "fh", detail))
+        }
+    }
+}
+
+/// Hands a status or a complete request to the guest.
+fn finish<T: MpiView>(
+    call: &mut Call<'_, T>,
+    flags: u32,
+    out: GuestAddr,
+    status: Status,
+) -> Result<()> {
+    if flags & REQUEST == 0 {
+        return put_status(call, out, &status);
+    }
+    let mpi = call.mpi();
+    let handle = insert_complete(mpi, abi::MPI_COMM_WORLD)?;
+    if let Some(request) = mpi.requests.get_mut(handle) {
+        request.state = State::Complete(Completion { status, error: None });
+    }
+    call.write_i32("request", out, handle)
+}
+
+/// Checks everything that can be wrong before data moves; gives the buffer and its bytes in the file.
+fn check<T: MpiView>(
+    call: &mut Call<'_, T>,
+    entry: &FileEntry,
+    flags: u32,
+    (buf, count, datatype): (GuestAddr, i64, i32),
+) -> Result<(Buffer, u64)> {
+    let wrong = |class, detail: &str| Err(MpiError::argument(class, "fh", detail));
+    if flags & WRITE != 0 && entry.has(abi::MPI_MODE_RDONLY) {
+        return wrong(ErrorClass::ReadOnly, "the file was opened with MPI_MODE_RDONLY");
+    }
+    if flags & WRITE == 0 && entry.has(abi::MPI_MODE_WRONLY) {
+        return wrong(ErrorClass::Access, "the file was opened with MPI_MODE_WRONLY");
+    }
+    if count < 0 {
+        let detail = format!("{count} is negative");
+        return Err(MpiError::argument(ErrorClass::Count, "count", detail));
+    }
+    let buffer = Buffer { addr: buf.get(), count, datatype: call.mpi().datatype(datatype)? };
+    let bytes = file_bytes(&entry.representation, &buffer)?;
+    if !bytes.is_multiple_of(entry.view.etype_bytes()) {
+        let unit = entry.view.etype_bytes();
+        let detail = format!("{bytes} bytes are not a multiple of the view's etype of {unit}");
+        return Err(MpiError::argument(ErrorClass::Io, "count", detail));
+    }
+    Ok((buffer, bytes))
+}
+
+async fn access<T: MpiView>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    flags: u32,
+    offset: i64,
+    data: (GuestAddr, i64, i32),
+) -> Result<Status> {
+    let entry = call.mpi().file(fh)?.clone();
+    if flags & (SHARED | ORDERED) == 0 {
+        check_random_access(&entry)?;
+    } else {
+        check_one_node(call, fh)?;
+    }
+    let checked = check(call, &entry, flags, data);
+    let position = if flags & ORDERED != 0 {
+        ordered(call, &entry, checked.as_ref().map(|(_, bytes)| *bytes)).await?
+    } else if flags & SHARED != 0 {
+        let bytes = checked.as_ref().map_err(Clone::clone)?.1;
+        let mut pointer = entry.shared.pointer();
+        let at = *pointer;
+        *pointer = at.saturating_add(bytes);
+        at
+    } else if flags & AT != 0 {
+        entry.stream("offset", offset)?
+    } else {
+        entry.position
+    };
+    let (buffer, bytes) = checked?;
+    if flags & (SHARED | ORDERED | AT) == 0 {
+        // The standard moves the pointer by what was asked for, also at the end of the file.
+        call.mpi().file(fh)?.position = position.saturating_add(bytes);
+    }
+    let memory = call.mpi().memory()?;
+    let _alone = entry.is_atomic.then(|| entry.shared.alone());
+    let moved = if flags & WRITE != 0 {
+        write(memory, &entry, position, &buffer, bytes)?
+    } else {
+        read(memory, &entry, position, &buffer, bytes)?
+    };
+    Ok(Status { source: 0, tag: 0, count_bytes: moved.cast_signed(), ..Status::EMPTY })
+}
+
+/// Where this member's data begins: behind that of the lower ranks.
+async fn ordered<T: MpiView>(
+    call: &mut Call<'_, T>,
+    entry: &FileEntry,
+    bytes: std::result::Result<u64, &MpiError>,
+) -> Result<u64> {
+    let shared = entry.shared.clone();
+    let input = bytes.map(|bytes| [bytes, 0]).map_err(Clone::clone);
+    exchange_in(call, entry.comm, input, move |_, members: Vec<[u64; 2]>| {
+        let mut pointer = shared.pointer();
+        Ok(members
+            .into_iter()
+            .map(|[bytes, _]| {
+                let at = *pointer;
+                *pointer = at.saturating_add(bytes);
+                at
+            })
+            .collect())
+    })
+    .await
+}
