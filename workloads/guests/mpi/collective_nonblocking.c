@@ -177,6 +177,30 @@ static void large(void)
     free(data), free(sum), free(copy);
 }
 
+/* Keeps the last operand, which is not commutative. */
+static void last(void *in, void *inout, int *count, MPI_Datatype *type)
+{
+    (void)in, (void)inout, (void)count, (void)type;
+}
+
+/* The program's operator runs where the ranks share a node; between nodes it is refused with a class of its own. */
+static void own_operator(void)
+{
+    MPI_Op op;
+    MPI_Request request;
+    int result = -1, code, class;
+    MPI_Op_create(last, 0, &op);
+    code = MPI_Iallreduce(&rank, &result, 1, MPI_INT, op, MPI_COMM_WORLD, &request);
+    if (code == MPI_SUCCESS) {
+        wait(&request);
+        CHECK(result == size - 1);
+    } else {
+        MPI_Error_class(code, &class);
+        CHECK(class == MPI_ERR_UNSUPPORTED_OPERATION);
+    }
+    MPI_Op_free(&op);
+}
+
 static void misuse(void)
 {
     int value = 0, code;
@@ -215,6 +239,7 @@ int main(int argc, char **argv)
     several();
     overlap();
     large();
+    own_operator();
     misuse();
     finish();
     return 0;
