@@ -3,12 +3,11 @@
 //! A guest imports `mpi.MPI_Send` and its siblings. [`add_to_linker`] registers them all for a
 //! store whose data implements [`MpiView`]; what a rank needs of its surroundings is the trait
 //! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
-//! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `appointment` (non-blocking collectives), `site` (where members
-//! meet), `world` (what ranks share), `port`, `communicator`, `request`, `alloc`, `window` (what
-//! members of a window share), `tool` (what the
-//! tool interface keeps), `ctx` (one rank's
-//! state), `progress` (messages), `call` (one host call), `table` (declarations), `host` (one file
-//! per chapter).
+//! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `appointment` (collectives
+//! that nobody waits for), `site` (where members meet), `world` (what ranks share), `port`,
+//! `communicator`, `request`, `alloc`, `window` (what members of a window share), `tool` (what the
+//! tool interface keeps), `ctx` (one rank's state), `progress` (messages), `call` (one host call),
+//! `table` (declarations), `host` (one file per chapter).
 
 pub mod abi;
 mod alloc;
