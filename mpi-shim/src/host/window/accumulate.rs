@@ -93,9 +93,9 @@ fn combine<P: MpiPort>(
     if let Some(result) = result {
         check_room(target, result)?;
     }
-    let own = window(mpi, win)?.clone();
-    let ends = reached.ends(mpi, &own)?;
-    let _alone = own.shared.member(reached.rank).atomic();
+    let shared = window(mpi, win)?.shared.clone();
+    let ends = reached.ends(mpi, &shared)?;
+    let _alone = shared.member(reached.rank).atomic();
     if let Some(result) = result {
         typed_copy(&ends, operand(TARGET, target), operand(ORIGIN, result))?;
     }
@@ -266,8 +266,8 @@ async fn compare_and_swap<T: MpiView>(
     let result = at("result_addr", result_addr)?;
     let target = (target_rank, target_disp, 1, datatype);
     let Some(reached) = reach(mpi, win, target, false)? else { return Ok(()) };
-    let own = window(mpi, win)?.clone();
-    let ends = reached.ends(mpi, &own)?;
+    let shared = window(mpi, win)?.shared.clone();
+    let ends = reached.ends(mpi, &shared)?;
     let mut values = [[0; 16]; 3];
     let [new, expected, found] = &mut values;
     let (new, expected) = (&mut new[..basic.size()], &mut expected[..basic.size()]);
@@ -275,7 +275,7 @@ async fn compare_and_swap<T: MpiView>(
     let fault = |fault: faasm_mpi_engine::datatype::Fault| MpiError::from(fault);
     ends.read(ORIGIN, origin, new).map_err(fault)?;
     ends.read(ORIGIN, compare, expected).map_err(fault)?;
-    let _alone = own.shared.member(reached.rank).atomic();
+    let _alone = shared.member(reached.rank).atomic();
     ends.read(TARGET, reached.buffer.addr, found).map_err(fault)?;
     if found == expected {
         ends.write(TARGET, reached.buffer.addr, new).map_err(fault)?;

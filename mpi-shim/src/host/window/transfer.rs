@@ -13,7 +13,7 @@ use crate::host::point_to_point::insert_complete;
 use crate::port::MpiPort;
 use crate::request::Buffer;
 use crate::table::host_functions;
-use crate::window::{Member, Window};
+use crate::window::{Member, Shared};
 
 host_functions! {
     /// Writes to a target's memory. Section 12.3.1.
@@ -91,9 +91,9 @@ impl Reached {
     pub(super) fn ends<'a, P: MpiPort>(
         &self,
         mpi: &'a MpiCtx<P>,
-        own: &Window,
+        shared: &Shared,
     ) -> Result<Ends<'a>> {
-        let world_rank = own.shared.group.world_rank(self.rank as usize);
+        let world_rank = shared.group.world_rank(self.rank as usize);
         let memory = world_rank.and_then(|rank| mpi.port.memory(rank)).ok_or_else(|| {
             let detail = format!("rank {} of the window has ended", self.rank);
             MpiError::argument(ErrorClass::Rank, "target_rank", detail)
@@ -216,7 +216,7 @@ fn transfer<T: MpiView>(
     window(mpi, win)?;
     let origin = local(mpi, ("origin_addr", "origin_count"), origin)?;
     let Some(reached) = reach(mpi, win, target, is_passive)? else { return Ok(()) };
-    let shared = window(mpi, win)?.clone();
+    let shared = window(mpi, win)?.shared.clone();
     let ends = reached.ends(mpi, &shared)?;
     let (near, far) = (operand(ORIGIN, &origin), operand(TARGET, &reached.buffer));
     let (from, to) = match direction {
