@@ -1249,22 +1249,22 @@ MPI_ABI_DECLARE_(int, File_get_position_shared, (MPI_File fh, MPI_Offset *offset
 MPI_ABI_DECLARE_(int, File_get_size, (MPI_File fh, MPI_Offset *size))
 MPI_ABI_DECLARE_(int, File_get_type_extent, (MPI_File fh, MPI_Datatype datatype, MPI_Aint *extent))
 MPI_ABI_DECLARE_(int, File_get_type_extent_c, (MPI_File fh, MPI_Datatype datatype, MPI_Count *extent))
-MPI_ABI_DECLARE_(int, File_get_view, (MPI_File fh, MPI_Offset *disp, MPI_Datatype *etype, MPI_Datatype
-    *filetype, char *datarep))
-MPI_ABI_DECLARE_(int, File_iread, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Request
-    *request))
+MPI_ABI_DECLARE_(int, File_get_view, (MPI_File fh, MPI_Offset *disp, MPI_Datatype *etype,
+    MPI_Datatype *filetype, char *datarep))
+MPI_ABI_DECLARE_(int, File_iread, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iread_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_iread_all, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Request
-    *request))
+MPI_ABI_DECLARE_(int, File_iread_all, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iread_all_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_iread_at, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
-    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_at, (MPI_File fh, MPI_Offset offset, void *buf, int count,
+    MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iread_at_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
     MPI_Datatype datatype, MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_iread_at_all, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
-    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iread_at_all, (MPI_File fh, MPI_Offset offset, void *buf, int count,
+    MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iread_at_all_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
     MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iread_shared, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
@@ -1277,40 +1277,40 @@ MPI_ABI_DECLARE_(int, File_iwrite_c, (MPI_File fh, const void *buf, MPI_Count co
     MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iwrite_all, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
     MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_iwrite_all_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
-    datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_all_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iwrite_at, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
     MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iwrite_at_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count count,
     MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iwrite_at_all, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
     MPI_Datatype datatype, MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_iwrite_at_all_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count
-    count, MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_iwrite_at_all_c, (MPI_File fh, MPI_Offset offset, const void *buf,
+    MPI_Count count, MPI_Datatype datatype, MPI_Request *request))
 MPI_ABI_DECLARE_(int, File_iwrite_shared, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
     MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_iwrite_shared_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
-    datatype, MPI_Request *request))
-MPI_ABI_DECLARE_(int, File_open, (MPI_Comm comm, const char *filename, int amode, MPI_Info info, MPI_File
-    *fh))
+MPI_ABI_DECLARE_(int, File_iwrite_shared_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Request *request))
+MPI_ABI_DECLARE_(int, File_open, (MPI_Comm comm, const char *filename, int amode, MPI_Info info,
+    MPI_File *fh))
 MPI_ABI_DECLARE_(int, File_preallocate, (MPI_File fh, MPI_Offset size))
-MPI_ABI_DECLARE_(int, File_read, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Status
-    *status))
+MPI_ABI_DECLARE_(int, File_read, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_read_all, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Status
-    *status))
+MPI_ABI_DECLARE_(int, File_read_all, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_all_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_all_begin, (MPI_File fh, void *buf, int count, MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_read_all_begin_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_read_all_end, (MPI_File fh, void *buf, MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_read_at, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
-    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at, (MPI_File fh, MPI_Offset offset, void *buf, int count,
+    MPI_Datatype datatype, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_at_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
     MPI_Datatype datatype, MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_read_at_all, (MPI_File fh, MPI_Offset offset, void *buf, int count, MPI_Datatype
-    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_read_at_all, (MPI_File fh, MPI_Offset offset, void *buf, int count,
+    MPI_Datatype datatype, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_at_all_c, (MPI_File fh, MPI_Offset offset, void *buf, MPI_Count count,
     MPI_Datatype datatype, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_at_all_begin, (MPI_File fh, MPI_Offset offset, void *buf, int count,
@@ -1323,11 +1323,11 @@ MPI_ABI_DECLARE_(int, File_read_ordered, (MPI_File fh, void *buf, int count, MPI
 MPI_ABI_DECLARE_(int, File_read_ordered_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_ordered_begin, (MPI_File fh, void *buf, int count, MPI_Datatype datatype))
-MPI_ABI_DECLARE_(int, File_read_ordered_begin_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype
-    datatype))
+MPI_ABI_DECLARE_(int, File_read_ordered_begin_c, (MPI_File fh, void *buf, MPI_Count count,
+    MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_read_ordered_end, (MPI_File fh, void *buf, MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_read_shared, (MPI_File fh, void *buf, int count, MPI_Datatype datatype, MPI_Status
-    *status))
+MPI_ABI_DECLARE_(int, File_read_shared, (MPI_File fh, void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_read_shared_c, (MPI_File fh, void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_seek, (MPI_File fh, MPI_Offset offset, int whence))
@@ -1336,20 +1336,20 @@ MPI_ABI_DECLARE_(int, File_set_atomicity, (MPI_File fh, int flag))
 MPI_ABI_DECLARE_(int, File_set_errhandler, (MPI_File file, MPI_Errhandler errhandler))
 MPI_ABI_DECLARE_(int, File_set_info, (MPI_File fh, MPI_Info info))
 MPI_ABI_DECLARE_(int, File_set_size, (MPI_File fh, MPI_Offset size))
-MPI_ABI_DECLARE_(int, File_set_view, (MPI_File fh, MPI_Offset disp, MPI_Datatype etype, MPI_Datatype
-    filetype, const char *datarep, MPI_Info info))
+MPI_ABI_DECLARE_(int, File_set_view, (MPI_File fh, MPI_Offset disp, MPI_Datatype etype,
+    MPI_Datatype filetype, const char *datarep, MPI_Info info))
 MPI_ABI_DECLARE_(int, File_sync, (MPI_File fh))
-MPI_ABI_DECLARE_(int, File_write, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype, MPI_Status
-    *status))
+MPI_ABI_DECLARE_(int, File_write, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
+    MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype datatype,
     MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_all, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
     MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_write_all_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
-    datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_all_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_all_begin, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype))
-MPI_ABI_DECLARE_(int, File_write_all_begin_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
-    datatype))
+MPI_ABI_DECLARE_(int, File_write_all_begin_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_write_all_end, (MPI_File fh, const void *buf, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_at, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
     MPI_Datatype datatype, MPI_Status *status))
@@ -1361,28 +1361,30 @@ MPI_ABI_DECLARE_(int, File_write_at_all_c, (MPI_File fh, MPI_Offset offset, cons
     MPI_Datatype datatype, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_at_all_begin, (MPI_File fh, MPI_Offset offset, const void *buf, int count,
     MPI_Datatype datatype))
-MPI_ABI_DECLARE_(int, File_write_at_all_begin_c, (MPI_File fh, MPI_Offset offset, const void *buf, MPI_Count
-    count, MPI_Datatype datatype))
+MPI_ABI_DECLARE_(int, File_write_at_all_begin_c, (MPI_File fh, MPI_Offset offset, const void *buf,
+    MPI_Count count, MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_write_at_all_end, (MPI_File fh, const void *buf, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_ordered, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
     MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_write_ordered_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
-    datatype, MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_write_ordered_begin, (MPI_File fh, const void *buf, int count, MPI_Datatype
-    datatype))
+MPI_ABI_DECLARE_(int, File_write_ordered_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, File_write_ordered_begin, (MPI_File fh, const void *buf, int count,
+    MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_write_ordered_begin_c, (MPI_File fh, const void *buf, MPI_Count count,
     MPI_Datatype datatype))
 MPI_ABI_DECLARE_(int, File_write_ordered_end, (MPI_File fh, const void *buf, MPI_Status *status))
 MPI_ABI_DECLARE_(int, File_write_shared, (MPI_File fh, const void *buf, int count, MPI_Datatype datatype,
     MPI_Status *status))
-MPI_ABI_DECLARE_(int, File_write_shared_c, (MPI_File fh, const void *buf, MPI_Count count, MPI_Datatype
-    datatype, MPI_Status *status))
-MPI_ABI_DECLARE_(int, Register_datarep, (const char *datarep, MPI_Datarep_conversion_function
-    *read_conversion_fn, MPI_Datarep_conversion_function *write_conversion_fn, MPI_Datarep_extent_function
-    *dtype_file_extent_fn, void *extra_state))
-MPI_ABI_DECLARE_(int, Register_datarep_c, (const char *datarep, MPI_Datarep_conversion_function_c
-    *read_conversion_fn, MPI_Datarep_conversion_function_c *write_conversion_fn, MPI_Datarep_extent_function
-    *dtype_file_extent_fn, void *extra_state))
+MPI_ABI_DECLARE_(int, File_write_shared_c, (MPI_File fh, const void *buf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Status *status))
+MPI_ABI_DECLARE_(int, Register_datarep, (const char *datarep,
+    MPI_Datarep_conversion_function *read_conversion_fn,
+    MPI_Datarep_conversion_function *write_conversion_fn, MPI_Datarep_extent_function *dtype_file_extent_fn,
+    void *extra_state))
+MPI_ABI_DECLARE_(int, Register_datarep_c, (const char *datarep,
+    MPI_Datarep_conversion_function_c *read_conversion_fn,
+    MPI_Datarep_conversion_function_c *write_conversion_fn,
+    MPI_Datarep_extent_function *dtype_file_extent_fn, void *extra_state))
 
 /* Handles as integers, for storing them and for Fortran */
 #define MPI_ABI_CONVERT_(name, handle_type) \
