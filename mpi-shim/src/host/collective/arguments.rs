@@ -56,7 +56,10 @@ pub(super) fn in_place(addr: GuestAddr) -> bool {
 }
 
 /// A side of equal blocks.
-pub(super) fn blocks<T: MpiView>(call: &mut Call<'_, T>, (addr, count, datatype): Blocks) -> Result<Side> {
+pub(super) fn blocks<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (addr, count, datatype): Blocks,
+) -> Result<Side> {
     if in_place(addr) {
         return Ok(Side::InPlace);
     }
