@@ -17,6 +17,9 @@ pub fn check(contributions: &[Contribution]) -> Result<()> {
         if other.kind != first.kind {
             return Err(different_kinds(first, other, rank));
         }
+        if is_between_groups(first.kind) && other.root != first.root {
+            return Err(different_functions(rank));
+        }
         if first.kind.is_rooted() && other.root != first.root {
             return Err(different_roots(first, other, rank));
         }
@@ -66,7 +69,7 @@ enum Need {
 const fn needed(kind: Kind, is_root: bool) -> (Need, Need) {
     use Need::{Buffer, BufferOrInPlace, Unused};
     match kind {
-        Kind::Barrier => (Unused, Unused),
+        Kind::Barrier | Kind::Across => (Unused, Unused),
         Kind::Bcast => (Buffer, Unused),
         Kind::Gather | Kind::Gatherv | Kind::Reduce if is_root => (BufferOrInPlace, Buffer),
         Kind::Gather | Kind::Gatherv | Kind::Reduce => (Buffer, Unused),
@@ -107,6 +110,16 @@ fn same_operator(a: Option<Operator>, b: Option<Operator>) -> bool {
         (Some(a), Some(b)) => a == b,
         _ => false,
     }
+}
+
+/// Whether the operation may be one of an intercommunicator, whose root is the function called.
+pub(super) const fn is_between_groups(kind: Kind) -> bool {
+    matches!(kind, Kind::Alltoallw | Kind::Across)
+}
+
+pub(super) fn different_functions(rank: usize) -> MpiError {
+    let detail = format!("process 0 and process {rank} of both groups called different functions");
+    MpiError::new(ErrorClass::NotSame, detail)
 }
 
 fn different_kinds(first: &Contribution, other: &Contribution, rank: usize) -> MpiError {

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use super::intercomm::Share;
 use crate::datatype::{Datatype, address};
 use crate::op::Op;
 
@@ -26,6 +27,8 @@ pub enum Kind {
     ReduceScatterBlock,
     Scan,
     Exscan,
+    /// A reduction across the groups of an intercommunicator.
+    Across,
 }
 
 impl Kind {
@@ -49,6 +52,7 @@ impl Kind {
             Self::ReduceScatterBlock => "MPI_Reduce_scatter_block",
             Self::Scan => "MPI_Scan",
             Self::Exscan => "MPI_Exscan",
+            Self::Across => "a reduction of an intercommunicator",
         }
     }
 
@@ -75,6 +79,7 @@ impl Kind {
                 | Self::ReduceScatterBlock
                 | Self::Scan
                 | Self::Exscan
+                | Self::Across
         )
     }
 }
@@ -154,7 +159,8 @@ pub enum Operator {
 pub struct Contribution {
     /// The operation called.
     pub kind: Kind,
-    /// Rank of the root; not significant without one.
+    /// Rank of the root; not significant without one. In an operation of an intercommunicator the
+    /// number of the function called.
     pub root: u32,
     /// The operator of a reduction.
     pub op: Option<Operator>,
@@ -162,12 +168,15 @@ pub struct Contribution {
     pub send: Side,
     /// Where the result goes.
     pub recv: Side,
+    /// What is besides in a reduction across the groups of an intercommunicator.
+    pub share: Share,
 }
 
 impl Contribution {
     /// A call with no root, operator or buffers yet.
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, root: 0, op: None, send: Side::Absent, recv: Side::Absent }
+        let (send, recv) = (Side::Absent, Side::Absent);
+        Self { kind, root: 0, op: None, send, recv, share: Share { low: 0, first: 0 } }
     }
 
     /// With this root.

@@ -10,11 +10,12 @@
 //! the arguments of all members were compared; the result does not depend on how the work is split;
 //! reductions combine in rank order.
 //!
-//! Not here: collectives of intercommunicators (section 6.2.3).
+//! Collectives of intercommunicators are operations on all processes of both groups ([`intercomm`]).
 
 mod check;
 pub mod cluster;
 mod contribution;
+pub mod intercomm;
 mod members;
 mod movement;
 mod neighbor;

@@ -6,6 +6,7 @@ use core::ops::Range;
 use super::allgather;
 use super::alltoall::{self, exchange};
 use super::contribution::{Contribution, Kind};
+use super::intercomm::reduction::Across;
 use super::members::{Failures, MemberFault, Members};
 use super::movement::Movement;
 use super::reduction::{Reduction, shares};
@@ -40,6 +41,8 @@ enum Work<'a> {
     Reduce(Reduction<'a>),
     /// Elements are combined, and each member gets its share.
     ReduceScatter(Reduction<'a>, Vec<(u64, u64)>),
+    /// Elements of one group are combined for the other.
+    Across(Vec<Across<'a>>),
 }
 
 impl<'a> Plan<'a> {
@@ -114,6 +117,10 @@ impl<'a> Plan<'a> {
                 reduce_scatter::rank_order::run(reduction, shares, range, members)
                     .map_err(everywhere)
             }
+            Work::Across(directions) => directions
+                .iter()
+                .try_for_each(|one| one.run(slice(one.elements()), members))
+                .map_err(everywhere),
         }
     }
 }
@@ -146,6 +153,7 @@ impl<'a> Work<'a> {
             Kind::Reduce | Kind::Allreduce | Kind::Scan | Kind::Exscan => {
                 Self::Reduce(Reduction::new(contributions)?)
             }
+            Kind::Across => Self::Across(Across::all(contributions)?),
         })
     }
 
@@ -158,6 +166,7 @@ impl<'a> Work<'a> {
                 block_bytes.saturating_mul(copies * copies)
             }
             Self::Exchange => side_bytes(contributions, |this| this.recv.bytes(n)),
+            Self::Across(both) => both.iter().map(Across::bytes).fold(0, u64::saturating_add),
             Self::Reduce(reduction) | Self::ReduceScatter(reduction, _) => reduction.bytes(),
             Self::Move(_) => match contributions[0].kind {
                 Kind::Bcast => contributions[0].send.bytes(1).saturating_mul(copies),
@@ -179,6 +188,10 @@ impl<'a> Work<'a> {
             Self::Move(movement) => (movement.transfers)(n),
             Self::Exchange => n,
             Self::Reduce(reduction) => usize::try_from(reduction.elements).unwrap_or(PARTS_MAX),
+            Self::Across(both) => {
+                let elements = both.iter().map(Across::elements).max().unwrap_or(0);
+                usize::try_from(elements).unwrap_or(PARTS_MAX)
+            }
             Self::ReduceScatter(reduction, _) => {
                 let in_place = |this: &Contribution| this.send.is_in_place();
                 match reduction.contributions.iter().any(in_place) {

@@ -20,6 +20,8 @@ use crate::op::Kernel;
 #[derive(Debug)]
 pub(super) struct Reduction<'a> {
     pub(super) contributions: &'a [Contribution],
+    /// The members whose operands are combined.
+    pub(super) inputs: Range<usize>,
     pub(super) kernel: Kernel,
     /// Bytes from one element to the next.
     pub(super) extent: usize,
@@ -30,13 +32,18 @@ pub(super) struct Reduction<'a> {
 impl<'a> Reduction<'a> {
     /// Checks the operator, the types and the counts of all members.
     pub(super) fn new(contributions: &'a [Contribution]) -> Result<Self> {
-        let first = input(contributions, 0)?;
+        Self::of(contributions, 0..contributions.len())
+    }
+
+    /// As [`Reduction::new`], with the operands of these members only.
+    pub(super) fn of(contributions: &'a [Contribution], inputs: Range<usize>) -> Result<Self> {
+        let first = input(contributions, inputs.start)?;
         let Some(Operator::Predefined(op)) = contributions[0].op else {
             let detail = "a user-defined operator runs in the guest, by a schedule";
             return Err(MpiError::argument(ErrorClass::Intern, "op", detail));
         };
         let (predefined, kernel) = op.reduction(first.datatype)?;
-        for rank in 1..contributions.len() {
+        for rank in inputs.clone().skip(1) {
             let other = input(contributions, rank)?;
             op.reduction(other.datatype)?;
             if other.datatype.operand().map(|p| p.kind()) != Some(predefined.kind()) {
@@ -50,13 +57,23 @@ impl<'a> Reduction<'a> {
             let detail = format!("{elements} elements are more than any memory holds");
             return Err(MpiError::argument(ErrorClass::Count, "count", detail));
         }
-        Ok(Self { contributions, kernel, extent, elements })
+        Ok(Self { contributions, inputs, kernel, extent, elements })
+    }
+
+    /// Checks a part of the result that a member of another group than the operands' gets.
+    pub(super) fn check_result(&self, member: usize, first: i64, to: Operand<'_>) -> Result<()> {
+        let from = input(self.contributions, self.inputs.start)?;
+        let kind = |datatype: &Datatype| datatype.operand().map(|predefined| predefined.kind());
+        if kind(to.datatype) != kind(from.datatype) {
+            return Err(different_types(from.datatype, to.datatype, member));
+        }
+        fits(self.elements, member, first, to.count)
     }
 
     /// Bytes of all inputs together, saturating.
     pub(super) fn bytes(&self) -> u64 {
         let each = self.elements.saturating_mul(self.extent as u64);
-        each.saturating_mul(self.contributions.len() as u64)
+        each.saturating_mul(self.inputs.len() as u64)
     }
 
     /// Combines a range of elements; `deliver(bytes offset, result)` is called for each chunk.
@@ -68,8 +85,8 @@ impl<'a> Reduction<'a> {
     ) -> core::result::Result<(), MemberFault> {
         let mut chunks = Chunks::new(self, range);
         while let Some((offset, result, operand)) = chunks.next() {
-            self.read_input(0, offset, result, members)?;
-            for member in 1..self.contributions.len() {
+            self.read_input(self.inputs.start, offset, result, members)?;
+            for member in self.inputs.clone().skip(1) {
                 self.read_input(member, offset, operand, members)?;
                 (self.kernel)(result, operand);
             }
@@ -190,6 +207,19 @@ fn total_count(contributions: &[Contribution], member: usize, counts: &[i64]) ->
     }
     let sum = counts.iter().try_fold(0_i64, |sum, &count| sum.checked_add(count.max(0)));
     sum.ok_or_else(|| MpiError::argument(ErrorClass::Count, "recvcounts", "their sum overflows"))
+}
+
+/// Whether a member's part lies inside a result of `elements` elements; the last one ends with it.
+pub(super) fn fits(elements: u64, member: usize, first: i64, count: i64) -> Result<()> {
+    let end = first.checked_add(count).and_then(|end| u64::try_from(end).ok());
+    if end.is_some_and(|end| end <= elements) {
+        return Ok(());
+    }
+    let detail = format!(
+        "process {member} of both groups expects elements up to {} of a result that has {elements}",
+        i128::from(first) + i128::from(count)
+    );
+    Err(MpiError::argument(ErrorClass::Count, "recvcount", detail))
 }
 
 fn same_count(ours: i64, theirs: i64, rank: usize) -> Result<()> {

@@ -12,6 +12,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::contribution::{Contribution, Kind, Operand, Side};
+use super::intercomm::reduction::{Direction, directions, output};
 use super::members::Failures;
 use super::reduction::{input, shares};
 use crate::datatype::{Datatype, address};
@@ -55,6 +56,8 @@ pub struct Schedule<'a> {
     count: i64,
     datatype: &'a Datatype,
     shares: Vec<(u64, u64)>,
+    /// The steps of a reduction across groups.
+    listed: Vec<Step<'a>>,
 }
 
 impl<'a> Schedule<'a> {
@@ -74,6 +77,9 @@ impl<'a> Schedule<'a> {
             let detail = "only reductions have a schedule";
             return Err(MpiError::new(ErrorClass::Intern, detail));
         }
+        if contributions[0].kind == Kind::Across {
+            return Self::across(contributions);
+        }
         let first = input(contributions, 0)?;
         let bytes = |operand: Operand<'_>| operand.datatype.bytes(operand.count);
         for rank in 1..contributions.len() {
@@ -92,7 +98,43 @@ impl<'a> Schedule<'a> {
         let scattered =
             matches!(contributions[0].kind, Kind::ReduceScatter | Kind::ReduceScatterBlock);
         let shares = if scattered { shares(contributions) } else { Vec::new() };
-        Ok(Self { contributions, count: first.count, datatype: first.datatype, shares })
+        let (count, datatype) = (first.count, first.datatype);
+        Ok(Self { contributions, count, datatype, shares, listed: Vec::new() })
+    }
+
+    /// The steps in each direction: load, fold, and deliver to the other group.
+    fn across(contributions: &'a [Contribution]) -> Result<Self> {
+        let mut listed = Vec::new();
+        let mut like: Option<Operand<'a>> = None;
+        for Direction { inputs, outputs } in directions(contributions) {
+            for member in inputs.clone() {
+                let from = input(contributions, member)?;
+                let first = *like.get_or_insert(from);
+                let bytes = |operand: Operand<'_>| operand.datatype.bytes(operand.count);
+                if from.count != first.count || bytes(from) != bytes(first) {
+                    let detail = format!(
+                        "process {member} of both groups passed {} elements where another passed {}",
+                        from.count, first.count
+                    );
+                    return Err(MpiError::argument(ErrorClass::Count, "count", detail));
+                }
+                let is_first = member == inputs.start;
+                let into = if is_first { Scratch::Accumulator } else { Scratch::Input };
+                listed.push(Step::Load { from, into });
+                if !is_first {
+                    listed.push(Step::Fold);
+                }
+            }
+            for member in outputs {
+                let Some((first, to)) = output(contributions, member) else { continue };
+                let elements = like.map_or(0, |like| like.count.unsigned_abs());
+                super::reduction::fits(elements, member, first, to.count)?;
+                listed.push(Step::Deliver { first, to });
+            }
+        }
+        static NOTHING: Datatype = Datatype::Predefined(crate::datatype::Predefined::Byte);
+        let (count, datatype) = like.map_or((0, &NOTHING), |like| (like.count, like.datatype));
+        Ok(Self { contributions, count, datatype, shares: Vec::new(), listed })
     }
 
     /// Elements in each scratch buffer, the `len` of the operator.
@@ -129,6 +171,7 @@ impl<'a> Schedule<'a> {
         match self.contributions[0].kind {
             Kind::Scan => self.scan_step(index),
             Kind::Exscan => self.exscan_step(index),
+            Kind::Across => self.listed.get(index).copied(),
             _ => self.reduce_step(index),
         }
     }

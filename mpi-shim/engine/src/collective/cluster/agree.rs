@@ -6,8 +6,11 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::head::{Element, Function, Head, Wrong};
+use super::head::{Element, Function, Head, NO_OPERAND, Wrong};
+use super::wire::malformed;
+use crate::collective::check::{different_functions, is_between_groups};
 use crate::collective::contribution::{Kind, Operator};
+use crate::collective::intercomm::reduction::{Direction, both};
 use crate::error::{ErrorClass, MpiError, Result};
 
 /// Compares the heads of all members, in rank order.
@@ -16,7 +19,8 @@ use crate::error::{ErrorClass, MpiError, Result};
 /// The error with which the call fails at all members.
 pub(super) fn agree(heads: &[&Head]) -> Result<()> {
     let Some(first) = heads.first() else { return Ok(()) };
-    if heads.iter().all(|head| head == first) && first.wrong.is_none() {
+    let is_across = first.function == Function::Collective(Kind::Across);
+    if !is_across && heads.iter().all(|head| head == first) && first.wrong.is_none() {
         return agree_alone(first, heads.len());
     }
     for (rank, other) in heads.iter().enumerate() {
@@ -25,9 +29,13 @@ pub(super) fn agree(heads: &[&Head]) -> Result<()> {
             return Err(own_error(&other.function, error, rank));
         }
     }
-    agree_alone(first, heads.len())?;
-    for (rank, other) in heads.iter().enumerate() {
-        fits(first, other, rank)?;
+    if is_across {
+        agree_across(heads)?;
+    } else {
+        agree_alone(first, heads.len())?;
+        for (rank, other) in heads.iter().enumerate() {
+            fits(first, other, rank)?;
+        }
     }
     match heads.iter().find_map(|head| head.wrong.as_ref()) {
         Some(Wrong::Arguments(error) | Wrong::Memory(error)) => Err(error.clone()),
@@ -42,6 +50,34 @@ pub(super) fn agree_locally(heads: &[&Head]) -> bool {
         other.wrong.is_none() && same_call(first, other, 0).is_ok() && fits(first, other, 0).is_ok()
     };
     heads.iter().all(agrees)
+}
+
+/// A reduction across groups: the operands of each direction, and the results that are wanted.
+fn agree_across(heads: &[&Head]) -> Result<()> {
+    let low = heads[0].low();
+    if low > heads.len() || heads.iter().any(|head| head.low() != low) {
+        return Err(malformed());
+    }
+    for Direction { inputs, outputs } in both(low, heads.len()) {
+        let mut wanting = outputs.filter(|at| heads[*at].wants()).peekable();
+        let (Some(first), true) = (heads.get(inputs.start), wanting.peek().is_some()) else {
+            continue;
+        };
+        for rank in inputs.clone() {
+            if heads[rank].count == NO_OPERAND {
+                let detail = format!("rank {rank} has no buffer");
+                return Err(MpiError::new(ErrorClass::Buffer, detail));
+            }
+            permitted(heads[rank])?;
+            same_operands(first, heads[rank], rank)?;
+        }
+        for rank in wanting {
+            same_element(first, heads[rank], rank)?;
+            let elements = first.count.unsigned_abs();
+            crate::collective::reduction::fits(elements, rank, heads[rank].end(), 0)?;
+        }
+    }
+    Ok(())
 }
 
 /// What can be wrong when all members passed the same.
@@ -74,6 +110,9 @@ fn same_call(first: &Head, other: &Head, rank: usize) -> Result<()> {
     }
     let Function::Collective(kind) = first.function else { return Ok(()) };
     let name = kind.name();
+    if is_between_groups(kind) && other.root != first.root {
+        return Err(different_functions(rank));
+    }
     if kind.is_rooted() && other.root != first.root {
         let (ours, theirs) = (first.root, other.root);
         let detail = format!("in {name} rank 0 passed {ours} but rank {rank} passed {theirs}");
@@ -114,15 +153,29 @@ fn fits(first: &Head, other: &Head, rank: usize) -> Result<()> {
         let detail = format!("rank {with} passed MPI_IN_PLACE but rank {without} did not");
         return Err(MpiError::argument(ErrorClass::NotSame, "sendbuf", detail));
     }
-    if !kind.is_reduction() {
+    if !kind.is_reduction() || kind == Kind::Across {
         return Ok(());
     }
     if other.counts != first.counts {
         let detail = format!("rank 0 and rank {rank} passed different receive counts");
         return Err(MpiError::argument(ErrorClass::NotSame, "recvcounts", detail));
     }
-    let user = matches!(first.op, Some(Operator::User { .. }));
     permitted(other)?;
+    same_operands(first, other, rank)
+}
+
+fn same_operands(first: &Head, other: &Head, rank: usize) -> Result<()> {
+    same_element(first, other, rank)?;
+    if other.count != first.count {
+        let detail =
+            format!("rank 0 passed {} but rank {rank} passed {}", first.count, other.count);
+        return Err(MpiError::argument(ErrorClass::Count, "count", detail));
+    }
+    Ok(())
+}
+
+fn same_element(first: &Head, other: &Head, rank: usize) -> Result<()> {
+    let user = matches!(first.op, Some(Operator::User { .. }));
     let same_type = match (first.element, other.element) {
         (Element::Predefined(a), Element::Predefined(b)) if !user => a.kind() == b.kind(),
         (a, b) => a.size() == b.size(),
@@ -135,11 +188,6 @@ fn fits(first: &Head, other: &Head, rank: usize) -> Result<()> {
             false => (ErrorClass::Type, "datatype"),
         };
         return Err(MpiError::argument(class, argument, detail));
-    }
-    if other.count != first.count {
-        let detail =
-            format!("rank 0 passed {} but rank {rank} passed {}", first.count, other.count);
-        return Err(MpiError::argument(ErrorClass::Count, "count", detail));
     }
     Ok(())
 }

@@ -116,7 +116,9 @@ impl Head {
             head.wrong = Some(Wrong::Arguments(error));
             return head;
         }
-        if this.kind.is_reduction() {
+        if this.kind == Kind::Across {
+            head.describe_across(this);
+        } else if this.kind.is_reduction() {
             match input(this, member, peers) {
                 Ok(input) => {
                     (head.element, head.count) = (Element::of(input.datatype), input.count);
@@ -151,6 +153,39 @@ impl Head {
             counts: 0,
             wrong: None,
         }
+    }
+
+    /// What nodes must know of a reduction across groups: the operand, or the type of the result where
+    /// there is none, and up to which element a result is wanted.
+    fn describe_across(&mut self, this: &Contribution) {
+        self.count = NO_OPERAND;
+        if let Side::Buffer(result) = &this.recv {
+            (self.in_place, self.element) = (true, Element::of(&result.datatype));
+        }
+        if let Side::Buffer(operand) = &this.send {
+            (self.element, self.count) = (Element::of(&operand.datatype), operand.count);
+        }
+        let end = match &this.recv {
+            Side::Buffer(result) => this.share.first.saturating_add(result.count),
+            _ => 0,
+        };
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        self.counts = u64::from(this.share.low) | u64::from(end) << 32;
+    }
+
+    /// In a reduction across groups: the size of the low group.
+    pub(super) const fn low(&self) -> usize {
+        (self.counts & 0xffff_ffff) as usize
+    }
+
+    /// In a reduction across groups: up to which element the member wants a result.
+    pub(super) const fn end(&self) -> i64 {
+        (self.counts >> 32) as i64
+    }
+
+    /// In a reduction across groups: whether the member gets a part of the result.
+    pub(super) const fn wants(&self) -> bool {
+        self.in_place
     }
 
     /// Data bytes of the elements, saturating.
@@ -400,11 +435,14 @@ pub(super) fn read_groups(from: &mut Reader<'_>, members: usize) -> Option<Group
     (total == members).then_some(groups)
 }
 
+/// The count of a member that puts nothing into a reduction across groups.
+pub(super) const NO_OPERAND: i64 = -1;
+
 /// Number of a function that is none of [`KINDS`].
 const OTHER: u8 = 255;
 
 /// The kinds in the order of their numbers in messages.
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 18] = [
     Kind::Barrier,
     Kind::Bcast,
     Kind::Gather,
@@ -422,4 +460,5 @@ const KINDS: [Kind; 17] = [
     Kind::ReduceScatterBlock,
     Kind::Scan,
     Kind::Exscan,
+    Kind::Across,
 ];

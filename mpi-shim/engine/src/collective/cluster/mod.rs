@@ -12,6 +12,7 @@
 //!
 //! A failure of one node ends the job; nothing here waits for a node that is gone.
 
+mod across;
 mod agree;
 mod announce;
 mod block;
@@ -128,6 +129,11 @@ async fn conclude<O: Outside>(
         return Ok(Err(error));
     }
     let head = heads[0].clone();
+    if head.function == head::Function::Collective(Kind::Across) {
+        let call = call(spread, Kind::Across, &head, &local);
+        let reduced = across::run(&call, &heads, outside).await?;
+        return Ok(reduced.map(|()| Concluded::Done(Failures::default())));
+    }
     drop(heads);
     let head::Function::Collective(kind) = head.function else {
         return Ok(inputs(spread, &announced, &brought).map(Concluded::Inputs));
@@ -235,6 +241,10 @@ fn with_data<O: Outside>(
 ) -> Result<Option<(bool, Vec<Vec<u8>>)>> {
     let members = outside.members();
     let mut all = Vec::new();
+    if call.kind == Kind::Across {
+        all.extend(dests.iter().map(|_| announcing(groups, false).into_bytes()));
+        return Ok(Some((false, all)));
+    }
     if call.kind.is_reduction() {
         let Some(shape) = Shape::of(head, call.kind) else { return Ok(None) };
         let (inlined, root) = (shape.is_gathered(call), call.spread.node(call.root));

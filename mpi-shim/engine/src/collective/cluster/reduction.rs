@@ -94,8 +94,18 @@ impl Shape {
         }
     }
 
+    /// Elements of a member's operand.
+    pub(super) const fn elements(&self) -> u64 {
+        self.elements
+    }
+
+    /// The code of a predefined operator.
+    pub(super) const fn kernel(&self) -> Option<Kernel> {
+        self.kernel
+    }
+
     /// Reads a part of a local member's operand that begins at byte `offset`.
-    fn read<M: Members>(
+    pub(super) fn read<M: Members>(
         &self,
         call: &Call<'_>,
         member: u32,

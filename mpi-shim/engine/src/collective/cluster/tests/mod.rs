@@ -1,6 +1,7 @@
 //! Operations over several simulated nodes against the same calls inside one node: same memory,
 //! bit for bit, and the same errors.
 
+mod across;
 mod calls;
 mod simulator;
 
