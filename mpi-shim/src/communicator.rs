@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use faasm_mpi_engine::attribute::Attributes;
+use faasm_mpi_engine::collective::intercomm::Position;
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::graph::Topology;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
@@ -38,6 +40,20 @@ pub struct Communicator {
     pub attached: Option<AttachedBuffer>,
     /// Hints given to it.
     pub info: Info,
+    /// Its two groups, if it is an intercommunicator; `group` is the local one then, and the site
+    /// that of all processes of both.
+    pub between: Option<Arc<Between>>,
+}
+
+/// The two groups of an intercommunicator. Section 7.6.
+#[derive(Clone, Debug)]
+pub struct Between {
+    /// Its other group.
+    pub remote: Group,
+    /// The processes of both groups in one row, those of the low group first.
+    pub all: Group,
+    /// Where this process stands in the row.
+    pub position: Position,
 }
 
 /// One member's own access to a site.
@@ -83,12 +99,83 @@ impl Communicator {
             name: String::new(),
             attached: None,
             info: Info::new(),
+            between: None,
         }
     }
 
-    /// Number of members.
+    /// An intercommunicator of the first `low` processes of `all` and the others, as the process with
+    /// this number sees it.
+    ///
+    /// # Errors
+    /// `MPI_ERR_INTERN` when a group is empty or the number none of them.
+    pub fn between(
+        context: u32,
+        (all, low): (Group, u32),
+        number: u32,
+        site: Arc<Site>,
+        errhandler: i32,
+    ) -> Result<Self> {
+        let size = all.len() as u32;
+        let position = Position { low, size, number };
+        if low == 0 || low >= size || number >= size {
+            let detail = format!("{low} and {size} are no two groups with a process {number}");
+            return Err(MpiError::new(ErrorClass::Intern, detail));
+        }
+        let part = |range: std::ops::Range<u32>| {
+            let ranks = all.iter().skip(range.start as usize).take(range.len());
+            Group::new(ranks.collect())
+        };
+        let (local, remote) = (part(position.local())?, part(position.remote())?);
+        let rank = number - position.local().start;
+        let mut new = Self::new(context, local, number, site, errhandler);
+        new.rank = rank;
+        new.between = Some(Arc::new(Between { remote, all, position }));
+        Ok(new)
+    }
+
+    /// Number of members; of an intercommunicator those of the local group.
+    #[inline]
     pub fn size(&self) -> u32 {
-        self.site.communicator_size()
+        match &self.between {
+            None => self.site.communicator_size(),
+            Some(_) => self.group.len() as u32,
+        }
+    }
+
+    /// The processes that this one sends to and receives from.
+    #[inline]
+    pub fn peers(&self) -> &Group {
+        match &self.between {
+            None => &self.group,
+            Some(between) => &between.remote,
+        }
+    }
+
+    /// Number of those.
+    #[inline]
+    pub fn peer_count(&self) -> u32 {
+        match &self.between {
+            None => self.site.communicator_size(),
+            Some(between) => between.remote.len() as u32,
+        }
+    }
+
+    /// All processes that meet at its site.
+    #[inline]
+    pub fn everyone(&self) -> &Group {
+        match &self.between {
+            None => &self.group,
+            Some(between) => &between.all,
+        }
+    }
+
+    /// The place of this process among those.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        match &self.between {
+            None => self.rank,
+            Some(between) => between.position.number,
+        }
     }
 }
 

@@ -258,6 +258,21 @@ impl<P: MpiPort> MpiCtx<P> {
         }
     }
 
+    /// As [`MpiCtx::comm`] where an intercommunicator has no meaning.
+    ///
+    /// # Errors
+    /// `MPI_ERR_COMM` for an intercommunicator, too.
+    #[inline]
+    pub fn intracomm(&mut self, handle: i32) -> Result<&Communicator> {
+        let comm = self.comm(handle)?;
+        if comm.between.is_some() {
+            let detail = "an intercommunicator cannot be used here; MPI_Intercomm_merge makes an \
+                          intracommunicator of it";
+            return Err(MpiError::argument(ErrorClass::Comm, "comm", detail));
+        }
+        Ok(comm)
+    }
+
     /// The error handler of a communicator or window, and the object's kind and name for reports.
     pub(crate) fn handled(&mut self, handle: i32) -> (i32, String) {
         let named = |kind: &str, name: &str| match name {

@@ -452,11 +452,11 @@ fn send_request<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> 
 #[inline]
 fn checked_send<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> Result<Request> {
     let communicator = mpi.comm(args.comm)?;
-    let (context, size) = (communicator.context, communicator.size());
+    let (context, size) = (communicator.context, communicator.peer_count());
     check_rank("dest", args.peer, size, false)?;
     check_tag(args.tag, false)?;
     let peer =
-        if args.peer >= 0 { communicator.group.world_rank(args.peer as usize) } else { None };
+        if args.peer >= 0 { communicator.peers().world_rank(args.peer as usize) } else { None };
     let buffer = buffer(mpi, args)?;
     let mut new = request(Operation::Send { mode, dest: args.peer }, buffer, args.comm);
     (new.tag, new.context, new.peer) = (args.tag, context, peer.unwrap_or(0));
@@ -467,7 +467,7 @@ fn checked_send<P: MpiPort>(mpi: &mut MpiCtx<P>, mode: SendMode, args: Args) -> 
 #[inline]
 fn receive_request<P: MpiPort>(mpi: &mut MpiCtx<P>, args: Args) -> Result<Request> {
     let communicator = mpi.comm(args.comm)?;
-    let (context, size) = (communicator.context, communicator.size());
+    let (context, size) = (communicator.context, communicator.peer_count());
     check_rank("source", args.peer, size, true)?;
     check_tag(args.tag, true)?;
     let buffer = buffer(mpi, args)?;

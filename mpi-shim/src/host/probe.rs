@@ -208,6 +208,6 @@ fn probe_target<P: MpiPort>(
     let communicator = mpi.comm(comm)?;
     let context = communicator.context;
     check_tag(tag, true)?;
-    check_rank("source", source, communicator.size(), true)?;
+    check_rank("source", source, communicator.peer_count(), true)?;
     Ok((context, (source == abi::MPI_PROC_NULL).then_some(Status::PROC_NULL)))
 }

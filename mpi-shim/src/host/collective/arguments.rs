@@ -1,7 +1,7 @@
 //! C arguments of the collective functions to what a member brings.
 
 use faasm_mpi_engine::collective::{
-    Contribution, Kind, Operator as EngineOperator, Side, TypedBuffer, VectorBuffer,
+    Contribution, Kind, Operator as EngineOperator, Side, TypedBuffer, VectorBuffer, intercomm,
 };
 use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -25,28 +25,53 @@ type Blocks = (GuestAddr, i32, i32);
 /// `(buffer, counts, displacements, datatype)` of a call with blocks of varying counts.
 type Varying = (GuestAddr, GuestAddr, GuestAddr, i32);
 
+impl Described {
+    /// The same call as its operation on all processes, if the communicator is an intercommunicator.
+    pub(super) fn across<T: MpiView>(self, call: &mut Call<'_, T>) -> Result<Self> {
+        let Some(between) = call.mpi().comm(self.comm)?.between.clone() else { return Ok(self) };
+        let contribution = intercomm::across(self.contribution, between.position)?;
+        Ok(Self { contribution, ..self })
+    }
+}
+
 /// Where a rank stands in a rooted operation.
 #[derive(Copy, Clone)]
 struct Place {
     root: u32,
     is_root: bool,
     size: usize,
+    /// What it gives to the operation or gets beside the root's part: of an intercommunicator only
+    /// those of the group without the root have any.
+    has_part: bool,
 }
 
 /// Checks communicator and root before anything else is looked at.
 fn place<T: MpiView>(call: &mut Call<'_, T>, comm: i32, root: i32) -> Result<Place> {
     call.require_running()?;
     let communicator = call.mpi().comm(comm)?;
-    let size = communicator.size();
+    let size = communicator.peer_count();
+    if communicator.between.is_some() && matches!(root, abi::MPI_ROOT | abi::MPI_PROC_NULL) {
+        let is_root = root == abi::MPI_ROOT;
+        let root = if is_root { intercomm::ROOT } else { intercomm::SILENT };
+        return Ok(Place { root, is_root, size: size as usize, has_part: false });
+    }
+    let is_intra = communicator.between.is_none();
     let Some(valid) = u32::try_from(root).ok().filter(|root| *root < size) else {
         let detail = format!("{root} is not a rank of the communicator, which has {size}");
         return Err(MpiError::argument(ErrorClass::Root, "root", detail));
     };
-    Ok(Place { root: valid, is_root: communicator.rank == valid, size: size as usize })
+    let is_root = is_intra && communicator.rank == valid;
+    Ok(Place { root: valid, is_root, size: size as usize, has_part: true })
 }
 
 /// As [`place`], for an operation without a root.
 pub(super) fn members<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<usize> {
+    call.require_running()?;
+    Ok(call.mpi().comm(comm)?.peer_count() as usize)
+}
+
+/// Number of members of the local group.
+fn local_members<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<usize> {
     call.require_running()?;
     Ok(call.mpi().comm(comm)?.size() as usize)
 }
@@ -66,6 +91,11 @@ pub(super) fn blocks<T: MpiView>(
     let count = MpiCtx::<T::Port>::count(count)?;
     let datatype = call.mpi().datatype(datatype)?;
     Ok(Side::buffer(addr.get(), count, datatype))
+}
+
+/// The side of a rooted operation that every rank with a part in it has.
+fn part<T: MpiView>(call: &mut Call<'_, T>, place: Place, given: Blocks) -> Result<Side> {
+    if place.has_part { blocks(call, given) } else { Ok(Side::Absent) }
 }
 
 fn counts<T: MpiView>(
@@ -144,7 +174,10 @@ pub(super) fn bcast<T: MpiView>(
     comm: i32,
 ) -> Result<Described> {
     let contribution = place(call, comm, root).and_then(|place| {
-        let send = blocks(call, (buffer, count, datatype))?;
+        let send = match place.has_part || place.is_root {
+            true => blocks(call, (buffer, count, datatype))?,
+            false => Side::Absent,
+        };
         Ok(Contribution::new(Kind::Bcast).root(place.root).send(send))
     });
     described(comm, contribution)
@@ -163,7 +196,7 @@ pub(super) fn gather<T: MpiView>(
     comm: i32,
 ) -> Result<Described> {
     let contribution = place(call, comm, root).and_then(|place| {
-        let send = blocks(call, (sendbuf, sendcount, sendtype))?;
+        let send = part(call, place, (sendbuf, sendcount, sendtype))?;
         let recv = match place.is_root {
             true => blocks(call, (recvbuf, recvcount, recvtype))?,
             false => Side::Absent,
@@ -187,7 +220,7 @@ pub(super) fn gatherv<T: MpiView>(
     comm: i32,
 ) -> Result<Described> {
     let contribution = place(call, comm, root).and_then(|place| {
-        let send = blocks(call, (sendbuf, sendcount, sendtype))?;
+        let send = part(call, place, (sendbuf, sendcount, sendtype))?;
         let recv = match place.is_root {
             true => varying(call, place.size, (recvbuf, recvcounts, displs, recvtype))?,
             false => Side::Absent,
@@ -214,7 +247,7 @@ pub(super) fn scatter<T: MpiView>(
             true => blocks(call, (sendbuf, sendcount, sendtype))?,
             false => Side::Absent,
         };
-        let recv = blocks(call, (recvbuf, recvcount, recvtype))?;
+        let recv = part(call, place, (recvbuf, recvcount, recvtype))?;
         Ok(Contribution::new(Kind::Scatter).root(place.root).send(send).recv(recv))
     });
     described(comm, contribution)
@@ -238,7 +271,7 @@ pub(super) fn scatterv<T: MpiView>(
             true => varying(call, place.size, (sendbuf, sendcounts, displs, sendtype))?,
             false => Side::Absent,
         };
-        let recv = blocks(call, (recvbuf, recvcount, recvtype))?;
+        let recv = part(call, place, (recvbuf, recvcount, recvtype))?;
         Ok(Contribution::new(Kind::Scatterv).root(place.root).send(send).recv(recv))
     });
     described(comm, contribution)
@@ -398,7 +431,7 @@ pub(super) fn reduce<T: MpiView>(
     comm: i32,
 ) -> Result<Described> {
     let contribution = place(call, comm, root).and_then(|place| {
-        let send = blocks(call, (sendbuf, count, datatype))?;
+        let send = part(call, place, (sendbuf, count, datatype))?;
         let recv = match place.is_root {
             true => blocks(call, (recvbuf, count, datatype))?,
             false => Side::Absent,
@@ -473,7 +506,7 @@ pub(super) fn reduce_scatter_block<T: MpiView>(
     op: i32,
     comm: i32,
 ) -> Result<Described> {
-    let contribution = members(call, comm).and_then(|size| {
+    let contribution = local_members(call, comm).and_then(|size| {
         let recv = blocks(call, (recvbuf, recvcount, datatype))?;
         let send = scattered(call, sendbuf, i64::from(recvcount) * size as i64, datatype)?;
         Ok(Contribution::new(Kind::ReduceScatterBlock).send(send).recv(recv))
@@ -491,7 +524,7 @@ pub(super) fn reduce_scatter<T: MpiView>(
     op: i32,
     comm: i32,
 ) -> Result<Described> {
-    let contribution = members(call, comm).and_then(|size| {
+    let contribution = local_members(call, comm).and_then(|size| {
         let counts = counts(call, "recvcounts", recvcounts, size)?;
         let send = scattered(call, sendbuf, counts.iter().sum(), datatype)?;
         let recv = Side::Vector(Box::new(VectorBuffer {

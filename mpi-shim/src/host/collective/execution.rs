@@ -46,7 +46,7 @@ pub(super) async fn collective<T: MpiView>(
     let failures = match arrivals(call.function, &meeting.site) {
         Err(failures) => failures,
         Ok(contributions) => {
-            let place = call.mpi().comm(comm).map(|comm| (comm.rank, comm.group.clone()));
+            let place = call.mpi().comm(comm).map(|comm| (comm.number(), comm.everyone().clone()));
             match place {
                 Ok((rank, group)) => {
                     execute_all(call, (rank, &group), &contributions, user).await?

@@ -51,7 +51,7 @@ pub(super) async fn submit<T: MpiView>(
     call: &mut Call<'_, T>,
     described: Result<Described>,
 ) -> Ending {
-    match described {
+    match described.and_then(|described| described.across(call)) {
         Ok(Described { comm, contribution, user }) => {
             collective(call, comm, contribution, user).await
         }

@@ -84,7 +84,7 @@ impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
             call.wait(&pending, &has_room, |_| has_room().then_some(())).await;
         }
         let communicator = call.mpi().comm(meeting.comm).ok()?;
-        let (group, rank) = (communicator.group.clone(), communicator.rank as usize);
+        let (group, rank) = (communicator.everyone().clone(), communicator.number() as usize);
         Some(Self {
             arrivals: world.await_parts(context, meeting.number, me),
             site: meeting.site.clone(),

@@ -59,7 +59,7 @@ impl Meeting {
             mpi.port.wake_group(&elsewhere.local);
             return Ok(());
         }
-        let group = mpi.comm(self.comm)?.group.clone();
+        let group = mpi.comm(self.comm)?.everyone().clone();
         mpi.port.wake_group(&group);
         Ok(())
     }

@@ -42,6 +42,7 @@ pub(super) async fn start<T: MpiView>(
     described: Result<Described>,
     addr: GuestAddr,
 ) -> Ending {
+    let described = described.and_then(|described| described.across(call));
     let handle = match described.and_then(|described| enter(call, described, false, addr)) {
         Ok(handle) => handle,
         Err(error) => return Ok(Err(error)),
@@ -64,6 +65,7 @@ pub(super) async fn prepare<T: MpiView>(
 ) -> Ending {
     let prepared = described.and_then(|described| {
         info::hints(call.mpi(), hints)?;
+        let described = described.across(call)?;
         enter(call, described, true, addr)
     });
     Ok(prepared.map(|_| ()))
@@ -85,8 +87,8 @@ fn enter<T: MpiView>(
                       for when the communicator is spread over several nodes; use the blocking call";
         return Err(MpiError::argument(ErrorClass::UnsupportedOperation, "op", detail));
     }
-    let (seat, rank, context) = (communicator.seat, communicator.rank, communicator.context);
-    let group = communicator.group.clone();
+    let (seat, rank, context) = (communicator.seat, communicator.number(), communicator.context);
+    let group = communicator.everyone().clone();
     let collective = Collective { function, contribution, user, site, seat, rank, group };
     let buffer = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
     let mut new = request(Operation::Collective(Box::new(collective)), buffer, comm);
