@@ -789,6 +789,12 @@ MPI_ABI_DECLARE_(int, Comm_get_info, (MPI_Comm comm, MPI_Info *info_used))
 MPI_ABI_DECLARE_(int, Comm_test_inter, (MPI_Comm comm, int *flag))
 MPI_ABI_DECLARE_(int, Comm_remote_size, (MPI_Comm comm, int *size))
 MPI_ABI_DECLARE_(int, Comm_remote_group, (MPI_Comm comm, MPI_Group *group))
+MPI_ABI_DECLARE_(int, Intercomm_create, (MPI_Comm local_comm, int local_leader, MPI_Comm peer_comm,
+    int remote_leader, int tag, MPI_Comm *newintercomm))
+MPI_ABI_DECLARE_(int, Intercomm_create_from_groups, (MPI_Group local_group, int local_leader,
+    MPI_Group remote_group, int remote_leader, const char *stringtag, MPI_Info info,
+    MPI_Errhandler errhandler, MPI_Comm *newintercomm))
+MPI_ABI_DECLARE_(int, Intercomm_merge, (MPI_Comm intercomm, int high, MPI_Comm *newintracomm))
 
 /* Attributes */
 MPI_ABI_DECLARE_(int, Comm_create_keyval, (MPI_Comm_copy_attr_function *comm_copy_attr_fn,

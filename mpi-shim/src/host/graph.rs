@@ -69,7 +69,7 @@ async fn graph_create<T: MpiView>(
     _reorder: i32,
     comm_graph: GuestAddr,
 ) -> Result<()> {
-    let communicator = call.mpi().comm(comm)?;
+    let communicator = call.mpi().intracomm(comm)?;
     let (parent, size) = (communicator.group.clone(), communicator.size());
     let input = described(call, nnodes, (index, edges), size);
     let combine = |maker: &mut Maker<'_>, graphs: Vec<Graph>| place(maker, &parent, graphs);
@@ -236,7 +236,7 @@ async fn dist_graph_create<T: MpiView>(
     _reorder: i32,
     comm_dist_graph: GuestAddr,
 ) -> Result<()> {
-    let communicator = call.mpi().comm(comm)?;
+    let communicator = call.mpi().intracomm(comm)?;
     let (parent, size) = (communicator.group.clone(), communicator.size());
     let input = info::hints(call.mpi(), info)
         .and_then(|_| given(call, (n, size), (sources, degrees), (destinations, weights)));
@@ -286,7 +286,7 @@ async fn dist_graph_create_adjacent<T: MpiView>(
     _reorder: i32,
     comm_dist_graph: GuestAddr,
 ) -> Result<()> {
-    let communicator = call.mpi().comm(comm)?;
+    let communicator = call.mpi().intracomm(comm)?;
     let (parent, size) = (communicator.group.clone(), communicator.size());
     let into = (indegree, sources, sourceweights);
     let out = (outdegree, destinations, destweights);

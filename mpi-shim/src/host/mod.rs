@@ -13,6 +13,7 @@ mod file;
 mod graph;
 mod group;
 mod info;
+mod intercomm;
 mod op;
 mod pack;
 mod platform;
@@ -45,6 +46,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     graph::FUNCTIONS,
     group::FUNCTIONS,
     info::FUNCTIONS,
+    intercomm::FUNCTIONS,
     op::FUNCTIONS,
     pack::FUNCTIONS,
     pack::external::FUNCTIONS,
@@ -84,6 +86,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     graph::add_to_linker(linker)?;
     group::add_to_linker(linker)?;
     info::add_to_linker(linker)?;
+    intercomm::add_to_linker(linker)?;
     op::add_to_linker(linker)?;
     pack::add_to_linker(linker)?;
     pack::external::add_to_linker(linker)?;

@@ -139,7 +139,7 @@ async fn cart_create<T: MpiView>(
     _reorder: i32,
     comm_cart: GuestAddr,
 ) -> Result<()> {
-    let communicator = call.mpi().comm(comm)?;
+    let communicator = call.mpi().intracomm(comm)?;
     let (parent, size) = (communicator.group.clone(), communicator.size());
     let input = described(call, ndims, (dims, periods), size);
     let combine = |maker: &mut Maker<'_>, grids: Vec<Cartesian>| place(maker, &parent, &grids);

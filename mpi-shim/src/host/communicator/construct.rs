@@ -110,6 +110,20 @@ impl Made {
     }
 }
 
+impl Made {
+    /// This process's intercommunicator, whose low group has so many members; `rank` is its number
+    /// in the row of both groups.
+    pub(crate) fn intercommunicator<P: MpiPort>(
+        self,
+        mpi: &mut MpiCtx<P>,
+        parent: i32,
+        low: u32,
+    ) -> Result<Communicator> {
+        let errhandler = mpi.comm(parent)?.errhandler;
+        Communicator::between(self.context, (self.group, low), self.rank, self.site, errhandler)
+    }
+}
+
 /// Enters a communicator into the rank's table.
 pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
     let errhandler = new.errhandler;

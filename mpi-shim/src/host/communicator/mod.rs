@@ -5,8 +5,7 @@
 //! first to come makes the context, on the node of the group's first member, and on its own node the
 //! site that the others there will find.
 //!
-//! # Unfinished features
-//! Intercommunicators (section 7.6): every communicator is an intracommunicator.
+//! What all members of an intercommunicator do, both groups do at one site; `intercomm` makes them.
 
 mod construct;
 mod exchange;
@@ -21,16 +20,19 @@ use faasm_vm::GuestAddr;
 
 use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiView, ending};
+use crate::communicator::Communicator;
 use crate::ctx::{MpiCtx, bad_handle};
 use crate::host::attribute::{self, Object};
+use crate::host::intercomm::split::MadeBetween;
 use crate::host::point_to_point::insert_complete;
-use crate::host::{error, group, info};
+use crate::host::{error, group, info, intercomm};
 use crate::port::{Message, MpiPort, Payload, Pending};
 use crate::site::Site;
 use crate::table::host_functions;
 
 pub(crate) use construct::{Color, Made, Maker, duplicate, install, split};
 pub(crate) use exchange::exchange;
+pub(crate) use wire::Wire;
 
 host_functions! {
     /// Number of members. Section 7.4.1.
@@ -96,6 +98,23 @@ pub(crate) fn put_made<T: MpiView>(
     call.write_i32("newcomm", newcomm, handle)
 }
 
+/// As [`put_made`] for a member of a new intercommunicator.
+fn put_made_between<T: MpiView>(
+    call: &mut Call<'_, T>,
+    parent: i32,
+    made: MadeBetween,
+    newcomm: GuestAddr,
+) -> Result<()> {
+    let handle = match made {
+        Some((made, low)) => {
+            let new = made.intercommunicator(call.mpi(), parent, low)?;
+            install(call.mpi(), new)?
+        }
+        None => abi::MPI_COMM_NULL,
+    };
+    call.write_i32("newcomm", newcomm, handle)
+}
+
 async fn comm_size<T: MpiView>(call: &mut Call<'_, T>, comm: i32, size: GuestAddr) -> Result<()> {
     let members = call.mpi().comm(comm)?.size();
     call.write_i32("size", size, members.cast_signed())
@@ -113,8 +132,9 @@ async fn comm_compare<T: MpiView>(
     result: GuestAddr,
 ) -> Result<()> {
     let mpi = call.mpi();
-    let second = mpi.comm(comm2)?.group.clone();
-    let comparison = mpi.comm(comm1)?.group.compare(&second);
+    let second = mpi.comm(comm2)?.clone();
+    let first = mpi.comm(comm1)?;
+    let comparison = compare(first, &second);
     let code = match comparison {
         Comparison::Ident if comm1 == comm2 => abi::MPI_IDENT,
         Comparison::Ident => abi::MPI_CONGRUENT,
@@ -122,6 +142,21 @@ async fn comm_compare<T: MpiView>(
         Comparison::Unequal => abi::MPI_UNEQUAL,
     };
     call.write_i32("result", result, code)
+}
+
+/// Compares the groups of two communicators; of intercommunicators both.
+fn compare(first: &Communicator, second: &Communicator) -> Comparison {
+    let local = first.group.compare(&second.group);
+    let remote = match (&first.between, &second.between) {
+        (None, None) => return local,
+        (Some(first), Some(second)) => first.remote.compare(&second.remote),
+        _ => return Comparison::Unequal,
+    };
+    match (local, remote) {
+        (Comparison::Unequal, _) | (_, Comparison::Unequal) => Comparison::Unequal,
+        (Comparison::Ident, Comparison::Ident) => Comparison::Ident,
+        _ => Comparison::Similar,
+    }
 }
 
 async fn comm_group<T: MpiView>(
@@ -154,7 +189,7 @@ async fn dup<T: MpiView>(
     newcomm: GuestAddr,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
-    let parent = call.mpi().comm(comm)?.group.clone();
+    let parent = call.mpi().comm(comm)?.everyone().clone();
     // A member whose callback fails still meets the others, so that the call fails everywhere.
     let prepared = match Inherited::prepare(call, comm, info).await {
         Err(Failure::End(error)) => return Err(Failure::End(error)),
@@ -206,8 +241,12 @@ impl Inherited {
         newcomm: GuestAddr,
     ) -> Result<()> {
         let mpi = call.mpi();
-        let topology = mpi.comm(comm)?.topology.clone();
-        let mut new = made.communicator(mpi, comm)?;
+        let parent = mpi.comm(comm)?;
+        let (topology, between) = (parent.topology.clone(), parent.between.clone());
+        let mut new = match between {
+            None => made.communicator(mpi, comm)?,
+            Some(between) => made.intercommunicator(mpi, comm, between.position.low)?,
+        };
         (new.topology, new.attributes, new.info) = (topology, self.attributes, self.info);
         let handle = install(mpi, new)?;
         call.write_i32("newcomm", newcomm, handle)
@@ -243,8 +282,8 @@ async fn idup<T: MpiView>(
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
     let parent = call.mpi().comm(comm)?;
-    let (parent_context, rank) = (parent.context, parent.rank);
-    let group = parent.group.clone();
+    let (parent_context, rank) = (parent.context, parent.number());
+    let group = parent.everyone().clone();
     // Joining comes first: a member whose callback fails must not shift its later calls.
     let members: Vec<_> = group.iter().collect();
     let key = (parent_context, IDUP_TAG, members.as_slice());
@@ -260,19 +299,29 @@ async fn idup<T: MpiView>(
 /// of the first member, which may have to be asked, and its site is this node's.
 async fn gather<T: MpiView>(
     call: &mut Call<'_, T>,
-    (context, tag, members): (u32, i32, &[u32]),
+    key: (u32, i32, &[u32]),
     member: u32,
 ) -> Result<(u32, Arc<Site>)> {
+    let made = gather_context(call, key, member).await?;
+    let world = call.mpi().port.world();
+    Ok((made, world.gather_site(made, key.2)))
+}
+
+/// The context of such a communicator.
+pub(crate) async fn gather_context<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (context, tag, members): (u32, i32, &[u32]),
+    member: u32,
+) -> Result<u32> {
     let world = call.mpi().port.world().clone();
     let (node, key) = (world.gathering_node(members), (context, tag, members));
-    let made = if node == world.this_node() {
-        world.gather_context(key, member)?
+    if node == world.this_node() {
+        world.gather_context(key, member)
     } else {
         let name = call.mpi().port.ask_to_gather(node, key, member);
         let pending = Pending { function: call.function, peer: None, tag: Some(tag), context };
-        Box::pin(call.wait(&pending, &|| false, |mpi| answer(mpi, name))).await?
-    };
-    Ok((made, world.gather_site(made, members)))
+        Box::pin(call.wait(&pending, &|| false, |mpi| answer(mpi, name))).await
+    }
 }
 
 /// Takes the answer to the question `name`, if it has come.
@@ -294,8 +343,16 @@ async fn comm_create<T: MpiView>(
     handle: i32,
     newcomm: GuestAddr,
 ) -> Result<()> {
-    let parent = call.mpi().comm(comm)?.group.clone();
+    let communicator = call.mpi().comm(comm)?;
+    let (parent, between) = (communicator.group.clone(), communicator.between.clone());
     let input = subgroup(call.mpi(), &parent, handle);
+    if let Some(between) = between {
+        let made = exchange(call, comm, input, |maker, groups: Vec<Group>| {
+            intercomm::split::create(maker, &between, &groups)
+        })
+        .await?;
+        return put_made_between(call, comm, made, newcomm);
+    }
     let combine =
         |maker: &mut Maker<'_>, groups: Vec<Group>| construct::create(maker, &parent, &groups);
     let made = exchange(call, comm, input, combine).await?;
@@ -311,7 +368,7 @@ async fn comm_create_group<T: MpiView>(
 ) -> Result<()> {
     let mpi = call.mpi();
     let own = mpi.port.rank();
-    let communicator = mpi.comm(comm)?;
+    let communicator = mpi.intracomm(comm)?;
     let (parent, parent_context) = (communicator.group.clone(), communicator.context);
     let group = subgroup(mpi, &parent, handle)?;
     if tag < 0 {
@@ -351,8 +408,16 @@ async fn comm_split<T: MpiView>(
     key: i32,
     newcomm: GuestAddr,
 ) -> Result<()> {
-    let parent = call.mpi().comm(comm)?.group.clone();
+    let communicator = call.mpi().comm(comm)?;
+    let (parent, between) = (communicator.group.clone(), communicator.between.clone());
     let input = construct::color(color, key);
+    if let Some(between) = between {
+        let made = exchange(call, comm, input, |maker, colors: Vec<Color>| {
+            intercomm::split::split(maker, &between, &colors)
+        })
+        .await?;
+        return put_made_between(call, comm, made, newcomm);
+    }
     let combine = |maker: &mut Maker<'_>, colors: Vec<Color>| split(maker, &parent, &colors);
     let made = exchange(call, comm, input, combine).await?;
     put_made(call, comm, made, newcomm)
@@ -366,7 +431,7 @@ async fn comm_split_type<T: MpiView>(
     info: i32,
     newcomm: GuestAddr,
 ) -> Result<()> {
-    let communicator = call.mpi().comm(comm)?;
+    let communicator = call.mpi().intracomm(comm)?;
     let (parent, rank) = (communicator.group.clone(), communicator.rank);
     let hints = info::hints(call.mpi(), info);
     let world = call.mpi().port.world();
@@ -489,29 +554,31 @@ async fn comm_test_inter<T: MpiView>(
     comm: i32,
     flag: GuestAddr,
 ) -> Result<()> {
-    call.mpi().comm(comm)?;
-    call.write_i32("flag", flag, 0)
+    let is_inter = call.mpi().comm(comm)?.between.is_some();
+    call.write_i32("flag", flag, i32::from(is_inter))
 }
 
 async fn comm_remote_size<T: MpiView>(
     call: &mut Call<'_, T>,
     comm: i32,
-    _size: GuestAddr,
+    size: GuestAddr,
 ) -> Result<()> {
-    call.mpi().comm(comm)?;
-    Err(no_remote_group())
+    let remote = remote_group(call.mpi(), comm)?.len();
+    call.write_i32("size", size, remote as i32)
 }
 
 async fn comm_remote_group<T: MpiView>(
     call: &mut Call<'_, T>,
     comm: i32,
-    _group: GuestAddr,
+    group: GuestAddr,
 ) -> Result<()> {
-    call.mpi().comm(comm)?;
-    Err(no_remote_group())
+    let remote = remote_group(call.mpi(), comm)?;
+    group::put(call, "group", group, remote)
 }
 
-fn no_remote_group() -> MpiError {
-    let detail = "only an intercommunicator has a remote group; ask MPI_Comm_test_inter first";
-    MpiError::argument(ErrorClass::Comm, "comm", detail)
+fn remote_group<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Result<Group> {
+    match &mpi.comm(comm)?.between {
+        Some(between) => Ok(between.remote.clone()),
+        None => Err(intercomm::not_inter("comm")),
+    }
 }

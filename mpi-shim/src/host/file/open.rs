@@ -65,7 +65,7 @@ pub(super) async fn open<T: MpiView>(
     info: i32,
     fh: GuestAddr,
 ) -> Result<()> {
-    call.mpi().comm(comm)?;
+    call.mpi().intracomm(comm)?;
     let opened = open_all(call, comm, filename, amode, info).await;
     call.mpi().error_comm = abi::MPI_FILE_NULL;
     let entry = OtherEntry::File(Box::new(opened?));

@@ -105,7 +105,7 @@ pub(super) async fn create<T: MpiView>(
     win: GuestAddr,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
-    let communicator = call.mpi().comm(comm)?;
+    let communicator = call.mpi().intracomm(comm)?;
     if communicator.site.elsewhere().is_some() {
         let detail = "the communicator's members run on several nodes, and the memory of another node \
                       cannot be reached yet; make windows on the communicators that \
