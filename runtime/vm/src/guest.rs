@@ -4,7 +4,7 @@
 //! reference into it: bytes are copied in, checked, acted on and copied out. Racing accesses may
 //! see a mixture of old and new bytes, which only ever harms the guest that races.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::pool::Pool;
@@ -110,6 +110,15 @@ pub struct GuestMemory {
 impl GuestMemory {
     pub(crate) const fn new(slot: Arc<Slot>) -> Self {
         Self { slot }
+    }
+
+    pub(crate) const fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    /// Whether both are handles to the same memory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.slot, &other.slot)
     }
 
     /// A free-standing memory of `len` bytes, for tests of host functions.
@@ -230,6 +239,28 @@ impl GuestMemory {
         // `copy` allows them to overlap.
         unsafe { std::ptr::copy(from.cast_const(), to, len as usize) };
         Ok(())
+    }
+
+    /// The word at `addr`, as an atomic load of the guest would read it; `None` when `addr` is not
+    /// aligned to the word.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside.
+    pub fn atomic_load_u32(&self, addr: GuestAddr) -> Result<Option<u32>, GuestFault> {
+        let word = self.pointer(addr, 4)?.cast::<u32>();
+        // SAFETY: `pointer` proved that 4 accessible bytes start at `word`, which stay mapped while
+        // `self` lives; others access an aligned word only atomically or race, which is the guest's harm.
+        Ok(word.is_aligned().then(|| unsafe { AtomicU32::from_ptr(word) }.load(Ordering::SeqCst)))
+    }
+
+    /// As [`GuestMemory::atomic_load_u32`], of 8 bytes.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside.
+    pub fn atomic_load_u64(&self, addr: GuestAddr) -> Result<Option<u64>, GuestFault> {
+        let word = self.pointer(addr, 8)?.cast::<u64>();
+        // SAFETY: as above, with 8 bytes.
+        Ok(word.is_aligned().then(|| unsafe { AtomicU64::from_ptr(word) }.load(Ordering::SeqCst)))
     }
 
     /// Address of the access in the host, after the bounds check.

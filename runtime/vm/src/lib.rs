@@ -17,4 +17,4 @@ mod sys;
 pub use artifact::{ArtifactCache, ArtifactConfig, CacheTrouble, ContentHash};
 pub use engine::{EngineConfig, VmEngine};
 pub use guest::{GuestAddr, GuestFault, GuestMemory};
-pub use pool::{Pool, PoolConfig};
+pub use pool::{OnMemory, Pool, PoolConfig, on_memory};

@@ -6,6 +6,7 @@
 //! Faaslet's creation. Nothing of one Faaslet is readable by the next: pages are given back first.
 
 mod free;
+mod share;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType, StackCreator, StackMemory};
 
 use self::free::FreeList;
+pub use self::share::{OnMemory, on_memory};
 use crate::guest::{GuestMemory, Slot};
 use crate::page::HostPages;
 use crate::sys::{Mapping, page_bytes};
@@ -114,7 +116,10 @@ pub(crate) struct PoolMemories(pub(crate) Arc<Pool>);
 
 // SAFETY: `new_memory` returns zeroed accessible bytes `[0, minimum)` at the start of a private
 // mapping that reserves the requested size plus guard, all of it inaccessible beyond the current
-// size, and that never moves.
+// size, and that never moves. Inside `share::on_memory` the mapping is that of another instance and
+// holds what that wrote: the caller's module has neither active data nor growth, so nothing takes
+// the memory for zeroed, and both instances are compiled for a memory that others write to (see
+// `rewrite`).
 unsafe impl MemoryCreator for PoolMemories {
     fn new_memory(
         &self,
@@ -126,6 +131,9 @@ unsafe impl MemoryCreator for PoolMemories {
     ) -> Result<Box<dyn LinearMemory>, String> {
         if ty.is_shared() {
             return Err("shared memories are not served by this pool".to_owned());
+        }
+        if let Some(slot) = share::take() {
+            return share::join(slot, minimum);
         }
         let reserved = reserved_size_in_bytes.unwrap_or(minimum).max(minimum);
         let capacity = maximum.map_or(reserved, |maximum| maximum.min(reserved));

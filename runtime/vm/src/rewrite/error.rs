@@ -57,12 +57,21 @@ pub enum RewriteError {
         /// `memory` or `table`.
         item: &'static str,
     },
-    /// The memory is shared between threads.
+    /// The threads' memory is larger than 32-bit addresses reach, less one page.
     #[error(
-        "its memory is shared between threads, which is not served yet; compile it for \
-         wasm32-wasip1 (faasm-cc without -pthread), not for wasm32-wasip1-threads"
+        "its memory, which threads share, starts with {pages} pages of 64 KiB, and at most 65535 are \
+         served; link it with a smaller --initial-memory"
     )]
-    SharedMemory,
+    SharedTooLarge {
+        /// Pages that it starts with.
+        pages: u64,
+    },
+    /// Every thread's instance would copy the data in anew.
+    #[error(
+        "its memory is shared between threads and its data would be copied in again for each of \
+         them; link all of the program with --shared-memory, as faasm-cc -pthread does"
+    )]
+    ActiveData,
     /// The memory has pages of another size.
     #[error(
         "its memory has pages of 2^{page_size_log2} bytes, and only pages of 64 KiB are served"

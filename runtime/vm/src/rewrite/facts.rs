@@ -58,6 +58,8 @@ pub struct MemoryFacts {
     pub max_pages: Option<u64>,
     /// Whether the host must supply it.
     pub imported: bool,
+    /// Whether threads share it.
+    pub shared: bool,
 }
 
 /// One import.

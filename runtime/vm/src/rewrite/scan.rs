@@ -15,6 +15,16 @@ use super::{ExternalKind, RewriteError};
 pub(super) struct Scan {
     pub(super) sections: Vec<Section>,
     pub(super) facts: ModuleFacts,
+    pub(super) counts: Counts,
+}
+
+/// How many items of a kind there are.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Counts {
+    pub(super) types: u32,
+    pub(super) imported_functions: u32,
+    /// Imported ones included.
+    pub(super) globals: u32,
 }
 
 /// Reads the module in `bytes`.
@@ -24,8 +34,14 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, RewriteError> {
     for section in &sections {
         scanner.section(bytes, section)?;
     }
+    let is_function = |import: &&Import| matches!(import.ty, ImportType::Function(_));
+    let counts = Counts {
+        types: scanner.types.len() as u32,
+        imported_functions: scanner.imports.iter().filter(is_function).count() as u32,
+        globals: scanner.globals,
+    };
     let facts = scanner.finish()?;
-    Ok(Scan { sections, facts })
+    Ok(Scan { sections, facts, counts })
 }
 
 #[derive(Debug, Default)]
@@ -158,14 +174,12 @@ impl Scanner {
         if ty.memory64 {
             return Err(RewriteError::SixtyFourBit { item: "memory" });
         }
-        if ty.shared {
-            return Err(RewriteError::SharedMemory);
-        }
         if let Some(page_size_log2) = ty.page_size_log2.filter(|&log2| log2 != WASM_PAGE_LOG2) {
             return Err(RewriteError::PageSize { page_size_log2 });
         }
         self.memories += 1;
-        self.memory = Some(MemoryFacts { min_pages: ty.initial, max_pages: ty.maximum, imported });
+        let (min_pages, max_pages, shared) = (ty.initial, ty.maximum, ty.shared);
+        self.memory = Some(MemoryFacts { min_pages, max_pages, imported, shared });
         Ok(())
     }
 

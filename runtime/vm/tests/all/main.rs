@@ -3,6 +3,7 @@
 mod artifact;
 mod engine;
 mod rewrite;
+mod threads;
 
 /// Assembles a module from text.
 fn assemble(text: &str) -> Vec<u8> {

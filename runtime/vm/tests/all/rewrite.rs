@@ -122,7 +122,7 @@ fn facts_say_what_the_module_is() {
     assert_eq!(rank.ty, ImportType::Function(ty));
     assert_eq!(facts.imports[1].ty, ImportType::Global { value: ValueType::I64, mutable: false });
     assert!(facts.imports_mpi() && facts.has_start() && !facts.has_initialize());
-    let memory = MemoryFacts { min_pages: 2, max_pages: Some(10), imported: false };
+    let memory = MemoryFacts { min_pages: 2, max_pages: Some(10), imported: false, shared: false };
     assert_eq!(facts.memory, memory);
     assert_eq!((facts.functions, facts.tables), (2, 2));
     assert_eq!(facts.mutable_globals, [1, 3]);
@@ -159,7 +159,6 @@ fn refuses_what_a_faaslet_cannot_be() {
         refusal("(module (memory 1) (table i64 1 funcref))"),
         E::SixtyFourBit { item: "table" }
     ));
-    assert!(matches!(refusal("(module (memory 1 2 shared))"), E::SharedMemory));
     assert!(matches!(
         refusal("(module (memory 1 (pagesize 1)))"),
         E::PageSize { page_size_log2: 0 }
