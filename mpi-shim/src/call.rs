@@ -90,6 +90,8 @@ pub struct Call<'a, T: MpiView> {
     pub caller: Caller<'a, T>,
     /// The function that was called.
     pub function: &'static str,
+    /// Whether the numbers that it takes by address are `MPI_Count`; else they are of 32 bits.
+    pub large: bool,
 }
 
 impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
@@ -101,9 +103,9 @@ impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
 impl<'a, T: MpiView> Call<'a, T> {
     /// Begins a call.
     #[inline]
-    pub fn new(mut caller: Caller<'a, T>, function: &'static str) -> Self {
+    pub fn new(mut caller: Caller<'a, T>, function: &'static str, large: bool) -> Self {
         caller.data_mut().mpi().error_comm = abi::MPI_COMM_SELF;
-        Self { caller, function }
+        Self { caller, function, large }
     }
 
     /// The rank's MPI state.
@@ -160,9 +162,9 @@ impl<'a, T: MpiView> Call<'a, T> {
     ) -> Result<Vec<i32>> {
         check_pointer(argument, addr, len)?;
         let bytes =
-            self.mpi().memory()?.read_vec(addr, 4 * len as u64).map_err(|fault| {
-                MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
-            })?;
+            self.mpi().memory()?.read_vec(addr, (len as u64).saturating_mul(4)).map_err(
+                |fault| MpiError::argument(ErrorClass::Arg, argument, fault.to_string()),
+            )?;
         let word = |chunk: &[u8]| i32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
         Ok(bytes.chunks_exact(4).map(word).collect())
     }
@@ -196,11 +198,44 @@ impl<'a, T: MpiView> Call<'a, T> {
     ) -> Result<Vec<i64>> {
         check_pointer(argument, addr, len)?;
         let bytes =
-            self.mpi().memory()?.read_vec(addr, 8 * len as u64).map_err(|fault| {
-                MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
-            })?;
+            self.mpi().memory()?.read_vec(addr, (len as u64).saturating_mul(8)).map_err(
+                |fault| MpiError::argument(ErrorClass::Arg, argument, fault.to_string()),
+            )?;
         let word = |chunk: &[u8; 8]| i64::from_le_bytes(*chunk);
         Ok(bytes.as_chunks().0.iter().map(word).collect())
+    }
+
+    /// Reads `len` integers of the guest, as wide as the called function has them.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when they are not inside the guest's memory.
+    pub fn read_numbers(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        len: usize,
+    ) -> Result<Vec<i64>> {
+        if self.large {
+            return self.read_i64s(argument, addr, len);
+        }
+        Ok(self.read_i32s(argument, addr, len)?.into_iter().map(i64::from).collect())
+    }
+
+    /// Writes a number as wide as the called function has it; one that does not fit is
+    /// `MPI_UNDEFINED`.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when the address is not inside the guest's memory.
+    pub fn write_number(
+        &mut self,
+        argument: &'static str,
+        addr: GuestAddr,
+        value: i64,
+    ) -> Result<()> {
+        if self.large {
+            return self.write(argument, addr, &value.to_le_bytes());
+        }
+        self.write_i32(argument, addr, i32::try_from(value).unwrap_or(abi::MPI_UNDEFINED))
     }
 
     /// Reads a C string of the guest of at most `bytes_max` bytes without its terminator.

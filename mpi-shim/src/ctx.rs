@@ -361,12 +361,13 @@ impl<P: MpiPort> MpiCtx<P> {
     /// # Errors
     /// `MPI_ERR_COUNT` when it is negative.
     #[inline]
-    pub fn count(count: i32) -> Result<i64> {
+    pub fn count(count: impl Into<i64>) -> Result<i64> {
+        let count = count.into();
         if count < 0 {
             let detail = format!("{count} is negative");
             return Err(MpiError::argument(ErrorClass::Count, "count", detail));
         }
-        Ok(i64::from(count))
+        Ok(count)
     }
 }
 

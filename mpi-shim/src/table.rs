@@ -5,16 +5,66 @@
 
 use faasm_vm::GuestAddr;
 
-/// A C argument as wasm passes it.
-pub trait Argument: Sized {
+/// Marks the functions of plain names, whose counts are C integers.
+#[derive(Copy, Clone, Debug)]
+pub struct Plain;
+
+/// Marks the functions of names in `_c` (and `_x`), whose counts are `MPI_Count`. MPI-5.0 section 2.5.8.
+#[derive(Copy, Clone, Debug)]
+pub struct Large;
+
+/// Which of two twins a function is.
+pub trait Width {
+    /// Whether its counts are `MPI_Count`.
+    const LARGE: bool;
+}
+
+impl Width for Plain {
+    const LARGE: bool = false;
+}
+
+impl Width for Large {
+    const LARGE: bool = true;
+}
+
+/// A C argument as wasm passes it to a function of the width `W`.
+pub trait Argument<W> {
     /// The wasm type.
     type Wasm: wasmtime::WasmTy + Send;
+    /// What the implementation takes, whatever the width.
+    type Value;
 
     /// The argument from its wasm value.
-    fn from_wasm(value: Self::Wasm) -> Self;
+    fn from_wasm(value: Self::Wasm) -> Self::Value;
 }
 
-impl Argument for i32 {
+/// A number passed by value: `int` (or `MPI_Aint`) in one twin, `MPI_Count` in the other. Numbers that
+/// are passed by address are read and written as wide as [`Call::large`](crate::call::Call::large) tells.
+#[derive(Copy, Clone, Debug)]
+pub struct Count;
+
+impl Argument<Plain> for Count {
+    type Value = i64;
+    type Wasm = i32;
+
+    #[inline]
+    fn from_wasm(value: i32) -> i64 {
+        i64::from(value)
+    }
+}
+
+impl Argument<Large> for Count {
+    type Value = i64;
+    type Wasm = i64;
+
+    #[inline]
+    fn from_wasm(value: i64) -> i64 {
+        value
+    }
+}
+
+impl<W> Argument<W> for i32 {
+    type Value = Self;
     type Wasm = Self;
 
     #[inline]
@@ -23,7 +73,8 @@ impl Argument for i32 {
     }
 }
 
-impl Argument for i64 {
+impl<W> Argument<W> for i64 {
+    type Value = Self;
     type Wasm = Self;
 
     #[inline]
@@ -32,7 +83,8 @@ impl Argument for i64 {
     }
 }
 
-impl Argument for GuestAddr {
+impl<W> Argument<W> for GuestAddr {
+    type Value = Self;
     type Wasm = i32;
 
     #[inline]
@@ -46,6 +98,8 @@ impl Argument for GuestAddr {
 pub struct FunctionInfo {
     /// Name in C.
     pub name: &'static str,
+    /// Whether a [`Count`] among its parameters is an `MPI_Count`.
+    pub large: bool,
     /// Names and Rust types of its parameters.
     pub parameters: &'static [(&'static str, &'static str)],
 }
@@ -103,56 +157,76 @@ impl<T: Send + 'static> Imports<'_, T> {
 /// returns `wasmtime::Result<Result<()>>`, so that it can also end the program; `real` and
 /// `aint` name a plain function that cannot fail and returns an `f64` or an `i32`; `tool` names a
 /// plain function whose error code goes to the caller without an error handler.
+///
+/// `MPI_Name or MPI_Name_c(count: Count) = path;` declares twins, of which the second takes large
+/// counts; the implementation is the same.
 macro_rules! host_functions {
     ($(
         $(#[doc = $doc:literal])*
-        $kind:ident fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path;
+        $kind:ident fn $name:ident $(or $large:ident)* $args:tt = $path:path;
     )*) => {
         /// The functions of this chapter.
         pub(in crate::host) const FUNCTIONS: &[$crate::table::FunctionInfo] = &[$(
-            $crate::table::FunctionInfo {
-                name: stringify!($name),
-                parameters: &[$((stringify!($arg), stringify!($ty))),*],
-            }
-        ),*];
+            $crate::table::function_info!(Plain, $name $args),
+            $($crate::table::function_info!(Large, $large $args),)*
+        )*];
 
         /// Registers the functions of this chapter.
         pub(crate) fn add_to_linker<T: $crate::call::MpiView>(
             linker: &mut $crate::table::Imports<'_, T>,
         ) -> wasmtime::Result<()> {
-            $($crate::table::host_function!(
-                linker, $kind, $name($($arg: $ty),*) = $path
-            );)*
+            $(
+                $crate::table::host_function!(linker, $kind, Plain, $name $args = $path);
+                $($crate::table::host_function!(linker, $kind, Large, $large $args = $path);)*
+            )*
             Ok(())
+        }
+    };
+}
+
+/// Describes one host function; see [`host_functions!`].
+macro_rules! function_info {
+    ($width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?)) => {
+        $crate::table::FunctionInfo {
+            name: stringify!($name),
+            large: <$crate::table::$width as $crate::table::Width>::LARGE,
+            parameters: &[$((stringify!($arg), stringify!($ty))),*],
         }
     };
 }
 
 /// Registers one host function; see [`host_functions!`].
 macro_rules! host_function {
-    ($linker:ident, call, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {
-        $crate::table::host_function!($linker, waiting, $name($($arg: $ty),*), |call| {
+    ($linker:ident, call, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
+        $crate::table::host_function!($linker, waiting, $width, $name($($arg: $ty),*), |call| {
             match call.require_running() {
-                Ok(()) => $path(call, $(<$ty>::from_wasm($arg)),*).await,
+                Ok(()) => $path(
+                    call,
+                    $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*
+                ).await,
                 Err(error) => Err(error),
             }
         })
     };
-    ($linker:ident, ending, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {
-        $crate::table::host_function!($linker, waiting, $name($($arg: $ty),*), |call| {
-            $path(call, $(<$ty>::from_wasm($arg)),*).await?
+    ($linker:ident, ending, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
+        $crate::table::host_function!($linker, waiting, $width, $name($($arg: $ty),*), |call| {
+            $path(
+                call,
+                $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*
+            ).await?
         })
     };
-    ($linker:ident, waiting, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
-        #[allow(unused_imports, reason = "functions without arguments convert nothing")]
-        use $crate::table::Argument as _;
+    ($linker:ident, waiting, $width:ident, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
         #[allow(non_snake_case, reason = "the host function has the name of the C function")]
         fn $name<'a, T: $crate::call::MpiView>(
             caller: wasmtime::Caller<'a, T>,
-            ($($arg,)*): ($(<$ty as $crate::table::Argument>::Wasm,)*),
+            ($($arg,)*): (
+                $(<$ty as $crate::table::Argument<$crate::table::$width>>::Wasm,)*
+            ),
         ) -> Box<dyn Future<Output = wasmtime::Result<i32>> + Send + 'a> {
             Box::new(async move {
-                let mut call = $crate::call::Call::new(caller, stringify!($name));
+                let large = <$crate::table::$width as $crate::table::Width>::LARGE;
+                let mut call = $crate::call::Call::new(caller, stringify!($name), large);
                 let $call = &mut call;
                 let result = $body;
                 call.finish(result).await
@@ -161,34 +235,39 @@ macro_rules! host_function {
         $linker.func_wrap_async("mpi", stringify!($name), $name::<T>)?;
         $linker.func_wrap_async("mpi", concat!("P", stringify!($name)), $name::<T>)?;
     }};
-    ($linker:ident, real, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {
-        $crate::table::host_function!($linker, plain f64, $name($($arg: $ty),*) = $path)
+    ($linker:ident, real, $width:ident, $name:ident $args:tt = $path:path) => {
+        $crate::table::host_function!($linker, plain f64, $width, $name $args = $path)
     };
-    ($linker:ident, aint, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {
-        $crate::table::host_function!($linker, plain i32, $name($($arg: $ty),*) = $path)
+    ($linker:ident, aint, $width:ident, $name:ident $args:tt = $path:path) => {
+        $crate::table::host_function!($linker, plain i32, $width, $name $args = $path)
     };
-    ($linker:ident, tool, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {{
-        #[allow(unused_imports, reason = "functions without arguments convert nothing")]
-        use $crate::table::Argument as _;
-        let function = |mut caller: wasmtime::Caller<'_, T>,
-                        $($arg: <$ty as $crate::table::Argument>::Wasm),*| -> i32 {
-            let result: std::result::Result<(), i32> =
-                $path(caller.data_mut().mpi(), $(<$ty>::from_wasm($arg)),*);
+    ($linker:ident, tool, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {{
+        let function = |
+            mut caller: wasmtime::Caller<'_, T>,
+            $($arg: <$ty as $crate::table::Argument<$crate::table::$width>>::Wasm),*
+        | -> i32 {
+            let result: std::result::Result<(), i32> = $path(
+                caller.data_mut().mpi(),
+                $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*
+            );
             result.err().unwrap_or($crate::abi::MPI_SUCCESS)
         };
         $linker.func_wrap("mpi", stringify!($name), function)?;
         $linker.func_wrap("mpi", concat!("P", stringify!($name)), function)?;
     }};
-    ($linker:ident, plain $value:ident, $name:ident($($arg:ident: $ty:ty),*) = $path:path) => {{
-        #[allow(unused_imports, reason = "functions without arguments convert nothing")]
-        use $crate::table::Argument as _;
-        let function = |mut caller: wasmtime::Caller<'_, T>,
-                        $($arg: <$ty as $crate::table::Argument>::Wasm),*| -> $value {
-            $path(caller.data_mut().mpi(), $(<$ty>::from_wasm($arg)),*)
+    ($linker:ident, plain $value:ident, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {{
+        let function = |
+            mut caller: wasmtime::Caller<'_, T>,
+            $($arg: <$ty as $crate::table::Argument<$crate::table::$width>>::Wasm),*
+        | -> $value {
+            $path(
+                caller.data_mut().mpi(),
+                $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*
+            )
         };
         $linker.func_wrap("mpi", stringify!($name), function)?;
         $linker.func_wrap("mpi", concat!("P", stringify!($name)), function)?;
     }};
 }
 
-pub(crate) use {host_function, host_functions};
+pub(crate) use {function_info, host_function, host_functions};

@@ -61,7 +61,8 @@ fn the_status_is_eight_words() {
 fn every_function_of_the_header_is_offered_with_the_same_parameters() {
     let mut offered: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for f in faasm_mpi_shim::functions() {
-        let parameters = f.parameters.iter().map(|(_, kind)| wasm_type_of_rust(kind)).collect();
+        let parameters =
+            f.parameters.iter().map(|(_, kind)| wasm_type_of_rust(kind, f.large)).collect();
         assert!(offered.insert(f.name, parameters).is_none(), "{} is in two chapters", f.name);
     }
     let declared = header_functions();
@@ -131,8 +132,9 @@ fn wasm_type_of_c(parameter: &str) -> &'static str {
     if by_value && wide { "i64" } else { "i32" }
 }
 
-fn wasm_type_of_rust(kind: &str) -> &'static str {
+fn wasm_type_of_rust(kind: &str, large: bool) -> &'static str {
     match kind {
+        "Count" => ["i32", "i64"][usize::from(large)],
         "i64" => "i64",
         "i32" | "GuestAddr" => "i32",
         other => panic!("{other} is no type of a host function's parameter"),
