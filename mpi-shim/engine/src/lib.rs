@@ -14,6 +14,7 @@ extern crate std;
 pub mod attribute;
 pub mod collective;
 pub mod datatype;
+pub mod dynamic;
 pub mod error;
 pub mod file;
 pub mod graph;
