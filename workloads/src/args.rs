@@ -56,6 +56,10 @@ pub(crate) struct Plan {
     pub(crate) bare: bool,
     /// Whether the module has no main function, only exports to be called.
     pub(crate) reactor: bool,
+    /// Whether the program has threads.
+    pub(crate) threads: bool,
+    /// Whether it uses OpenMP.
+    pub(crate) openmp: bool,
     /// What to print instead of running.
     pub(crate) show: Option<Show>,
     /// What clang gets, in the user's order.
@@ -96,6 +100,8 @@ impl Parser {
             lto: false,
             bare: false,
             reactor: false,
+            threads: false,
+            openmp: false,
             show: None,
             forwarded: Vec::new(),
             notes: Vec::new(),
@@ -160,6 +166,10 @@ impl Parser {
             "-fno-lto" => self.plan.lto = false,
             "-nostdlib" | "-nostartfiles" | "-nodefaultlibs" | "-r" => self.plan.bare = true,
             "-mexec-model=reactor" => self.plan.reactor = true,
+            "-pthread" => self.plan.threads = true,
+            "-no-pthread" => self.plan.threads = false,
+            "-fopenmp" => self.set_openmp(true),
+            "-fno-openmp" => self.set_openmp(false),
             "-lc++" => self.plan.cxx = true,
             "-x" => self.set_language(value.unwrap_or("none")),
             _ if option.starts_with("-flto") => self.plan.lto = true,
@@ -170,6 +180,11 @@ impl Parser {
                 }
             }
         }
+    }
+
+    fn set_openmp(&mut self, on: bool) {
+        self.plan.openmp = on;
+        self.plan.threads |= on;
     }
 
     fn set_language(&mut self, language: &str) {
@@ -306,19 +321,27 @@ mod tests {
     }
 
     #[test]
-    fn openmp_and_shared_libraries_are_refused_with_a_reason() {
-        assert!(refused("-fopenmp a.c").contains("OpenMP"));
-        assert!(refused("-fopenmp=libomp a.c").contains("OpenMP"));
+    fn what_guests_cannot_be_is_refused_with_a_reason() {
+        assert!(refused("-fopenmp=libgomp a.c").contains("-fopenmp"));
         assert!(refused("-shared a.c").contains("faasm-ar"));
         assert!(refused("-fsanitize=address a.c").contains("sanitizer"));
         assert_eq!(parse("-fno-openmp a.c").stage, Stage::Link);
     }
 
     #[test]
-    fn pthread_gets_one_note() {
-        let plan = parse("-pthread a.c -pthread");
-        assert_eq!(plan.notes.len(), 1);
-        assert!(plan.notes[0].contains("thread"));
+    fn threads_and_openmp_are_modes() {
+        let modes = |line| {
+            let plan = parse(line);
+            (plan.threads, plan.openmp)
+        };
+        assert_eq!(modes("a.c"), (false, false));
+        assert_eq!(modes("-pthread a.c"), (true, false));
+        assert_eq!(modes("-fopenmp a.c -lgomp"), (true, true));
+        assert_eq!(modes("-fopenmp=libomp a.c"), (true, true));
+        assert_eq!(modes("-qopenmp a.c"), (true, true));
+        assert_eq!(modes("-fopenmp-simd a.c"), (false, false));
+        assert_eq!(modes("-fopenmp -fno-openmp a.c"), (true, false));
+        assert_eq!(parse("-fopenmp a.c -lomp -lpthread").forwarded, ["-fopenmp", "a.c"]);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use crate::{
     driver,
     error::{Error, Result},
     process::start_error,
-    toolchain::{Toolchain, cxx_runtime::CxxRuntime, guest_library::GuestLibrary},
+    toolchain::{
+        Toolchain, cxx_runtime::CxxRuntime, guest_library::GuestLibrary,
+        thread_library::ThreadLibrary,
+    },
 };
 
 /// `faasm-cc`: compiles and links C, with the arguments of gcc.
@@ -70,7 +73,10 @@ fn companion(
 fn install() -> Result<()> {
     let toolchain = Toolchain::locate()?;
     let guest = GuestLibrary::locate(&toolchain)?;
-    CxxRuntime::locate(&toolchain, &guest)?;
+    ThreadLibrary::locate(&toolchain, &guest)?;
+    for threads in [false, true] {
+        CxxRuntime::locate(&toolchain, &guest, threads)?;
+    }
     info()
 }
 

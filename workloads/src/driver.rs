@@ -15,6 +15,7 @@ use crate::{
         Toolchain,
         cxx_runtime::{self, CxxRuntime},
         guest_library::GuestLibrary,
+        thread_library::ThreadLibrary,
     },
 };
 
@@ -97,9 +98,22 @@ impl<'p> Invocation<'p> {
         if exceptions {
             compile.push("-fwasm-exceptions".to_owned());
         }
-        let links = plan.stage == Stage::Link || plan.show.is_some();
-        if exceptions && links && !plan.bare {
-            let runtime = CxxRuntime::locate(&toolchain, &guest)?;
+        let links = (plan.stage == Stage::Link || plan.show.is_some()) && !plan.bare;
+        let mode = Mode::of(plan, links);
+        if mode.threads {
+            compile.extend(THREADS_COMPILE.iter().map(|&option| option.to_owned()));
+        }
+        if mode.threads && links {
+            let threads = ThreadLibrary::locate(&toolchain, &guest)?;
+            link_before.extend(THREADS_LINK.iter().map(|&option| option.to_owned()));
+            link_before.push(format!("-L{}", threads.directory.display()));
+            link_after[0] = threads.archive.display().to_string();
+            if mode.openmp {
+                link_after.insert(0, threads.openmp.display().to_string());
+            }
+        }
+        if exceptions && links {
+            let runtime = CxxRuntime::locate(&toolchain, &guest, mode.threads)?;
             link_before.push(format!("-L{}", runtime.directory.display()));
             link_after.push("-lunwind".to_owned());
             if !plan.reactor {
@@ -169,6 +183,65 @@ impl<'p> Invocation<'p> {
     }
 }
 
+/// What kind of program is compiled or linked.
+struct Mode {
+    threads: bool,
+    openmp: bool,
+}
+
+impl Mode {
+    /// The options decide, and where a program is linked the objects, too: makefiles often name `-fopenmp`
+    /// only where they compile.
+    fn of(plan: &Plan, links: bool) -> Self {
+        let asked = std::env::var_os("FAASM_THREADS").is_some_and(|value| value == "1");
+        let mut mode = Self { threads: plan.threads || asked, openmp: plan.openmp };
+        let objects = if links {
+            plan.forwarded.iter().filter_map(|word| Object::read(word)).collect()
+        } else {
+            vec![]
+        };
+        mode.openmp |= objects.iter().any(|object: &Object| object.openmp);
+        mode.threads |= mode.openmp || objects.iter().any(|object| object.threads);
+        if mode.threads {
+            for object in objects.iter().filter(|object| !object.threads) {
+                progress::say(&format!(
+                    "note: {} was compiled without -pthread or -fopenmp, but is linked into a program with \
+                     threads: its atomic operations are none and its thread-local variables are shared. \
+                     Compile every file with -pthread, or set FAASM_THREADS=1 while building",
+                    object.name
+                ));
+            }
+        }
+        mode
+    }
+}
+
+/// What an object or archive of the user's says about itself.
+struct Object {
+    name: String,
+    threads: bool,
+    openmp: bool,
+}
+
+impl Object {
+    fn read(word: &str) -> Option<Self> {
+        if word.starts_with('-')
+            || !(word.ends_with(".o") || word.ends_with(".a") || word.ends_with(".obj"))
+        {
+            return None;
+        }
+        let bytes = std::fs::read(word).ok()?;
+        let contains = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        // The record of used features: a plus sign, the length of the name, the name.
+        let threads = contains(b"+\x07atomics");
+        // An archive may be empty, and an object may be no WebAssembly; the linker speaks about those.
+        if !contains(b"\0asm") {
+            return None;
+        }
+        Some(Self { name: word.to_owned(), threads, openmp: threads && contains(b"__kmpc_") })
+    }
+}
+
 /// Optimisation at link time runs in the linker, which must be told what the compiler was.
 fn lto_options(exceptions: bool) -> Vec<String> {
     let mut options = vec!["-wasm-enable-sjlj", "-wasm-use-legacy-eh=false"];
@@ -220,6 +293,16 @@ const LINK_BEFORE: &[&str] = &[
     "-Wl,--export=malloc,--export=free,--export=__stack_pointer",
     // The stack comes first: an overflow traps instead of overwriting data.
     "-Wl,--stack-first,-z,stack-size=8388608",
+];
+
+/// Options for compiling programs with threads.
+const THREADS_COMPILE: &[&str] = &["-pthread", "-matomics", "-mbulk-memory"];
+
+/// Options for linking programs with threads.
+const THREADS_LINK: &[&str] = &[
+    "-Wl,--shared-memory,--import-memory,--export-memory,--max-memory=4294901760",
+    "-Wl,--export=__wasm_init_tls,--export=__tls_base,--export=__tls_size,--export=__tls_align",
+    "-Wl,--export=__faasm_thread_main",
 ];
 
 /// Libraries, after everything of the user's.

@@ -46,22 +46,26 @@ fn search(table: &[(&str, Treatment)], option: &str) -> Treatment {
     table.iter().find(|(pattern, _)| fits(pattern)).map_or(Forward, |&(_, treatment)| treatment)
 }
 
-const OPENMP: &str = "OpenMP guests are not supported yet; compile without OpenMP, \
-                      ranks of faasm-run use all cores";
+const OFFLOAD: &str = "there are no accelerators; target regions run on the host";
+const GNU_OPENMP: &str = "guests use LLVM's OpenMP entry points; use -fopenmp";
 const SHARED: &str = "guests are linked statically; make an archive with faasm-ar instead";
-const THREADS: &str = "a guest has one thread; pthread_create will fail at run time";
 const SANITIZER: &str =
     "sanitizers have no runtime library for guests; an access outside of the guest's memory traps";
 
 /// Compiler options, by pattern.
 const OPTIONS: &[(&str, Treatment)] = &[
     // Parallel models.
-    ("-fopenmp-simd", Forward),
-    ("-fopenmp*", Refuse(OPENMP)),
-    ("-qopenmp*", Refuse(OPENMP)),
+    ("-fopenmp-targets*", Note(OFFLOAD)),
+    ("-fopenmp=libgomp", Refuse(GNU_OPENMP)),
+    ("-fopenmp=*", Replace(&["-fopenmp"])),
+    ("-qopenmp-simd", Replace(&["-fopenmp-simd"])),
+    ("-qopenmp*", Replace(&["-fopenmp"])),
+    ("-openmp", Replace(&["-fopenmp"])),
+    ("--offload-arch*", Note(OFFLOAD)),
+    ("-foffload*", Note(OFFLOAD)),
     ("-fopenacc*", Refuse("OpenACC is not supported; compile without it")),
-    ("-pthread", Note(THREADS)),
-    ("-pthreads", Note(THREADS)),
+    ("-pthreads", Replace(&["-pthread"])),
+    ("-mt", Replace(&["-pthread"])),
     // Kinds of output that a guest cannot be.
     ("-shared", Refuse(SHARED)),
     ("-dynamiclib", Refuse(SHARED)),
@@ -137,9 +141,12 @@ const OPTIONS: &[(&str, Treatment)] = &[
     ("-lstdc++*", Replace(&["-lc++"])),
     ("-latomic", Drop),
     ("-lquadmath", Note("there is no quad-precision library; long double has 128 bits in guests")),
-    ("-lgomp", Refuse(OPENMP)),
-    ("-lomp", Refuse(OPENMP)),
-    ("-liomp5", Refuse(OPENMP)),
+    // OpenMP's and the threads' libraries come with the mode.
+    ("-lgomp", Drop),
+    ("-lomp", Drop),
+    ("-liomp5", Drop),
+    ("-lomptarget*", Drop),
+    ("-lpthread", Drop),
     ("-lnsl", Drop),
     ("-lnuma", Note("there is no NUMA library for guests")),
     // Directories of the machine's own headers and libraries, which are not for wasm.

@@ -7,13 +7,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
 };
 
-use super::{Toolchain, guest_library::GuestLibrary};
+use super::{
+    Toolchain,
+    guest_library::GuestLibrary,
+    units::{self, Unit},
+};
 use crate::{
     error::{Error, Result},
     process::run_quietly,
@@ -28,18 +28,24 @@ pub(crate) struct CxxRuntime {
 }
 
 impl CxxRuntime {
-    /// Returns the runtime for `toolchain`, building it first where it is missing.
+    /// Returns the runtime for `toolchain`, building it first where it is missing; one for programs with
+    /// threads is another one.
     ///
     /// # Errors
     /// Fails when the sources cannot be fetched or do not compile with this toolchain.
-    pub(crate) fn locate(toolchain: &Toolchain, guest: &GuestLibrary) -> Result<Self> {
-        let name = format!("cxx-{RECIPE}-{}", toolchain.identity());
+    pub(crate) fn locate(
+        toolchain: &Toolchain,
+        guest: &GuestLibrary,
+        threads: bool,
+    ) -> Result<Self> {
+        let kind = if threads { "cxx-threads" } else { "cxx" };
+        let name = format!("{kind}-{RECIPE}-{}", toolchain.identity());
         let build = |directory: &Path| {
             let sources = toolchain.runtime_sources()?;
             progress::say(
                 "first C++ use: building the C++ runtime with exceptions (10 to 30 seconds, once)",
             );
-            Build { toolchain, guest, sources, directory }.all()
+            Build { toolchain, guest, threads, sources, directory }.all()
         };
         Ok(Self { directory: toolchain.cache().entry(&name, build)? })
     }
@@ -48,37 +54,35 @@ impl CxxRuntime {
 struct Build<'t> {
     toolchain: &'t Toolchain,
     guest: &'t GuestLibrary,
+    threads: bool,
     sources: PathBuf,
     directory: &'t Path,
-}
-
-/// One file to compile, and the object that comes of it.
-struct Unit {
-    source: PathBuf,
-    object: PathBuf,
-    options: &'static [&'static str],
 }
 
 impl Build<'_> {
     fn all(&self) -> Result<()> {
         let objects = self.directory.join("objects");
-        let units = |part: &str, files: &[&str], options| -> Result<Vec<Unit>> {
+        let units = |part: &str, files: &[&str], options: &[&str]| -> Result<Vec<Unit>> {
             let home = objects.join(part);
             fs::create_dir_all(&home).map_err(Error::file("create", &home))?;
             let unit = |file: &&str| {
                 let source = self.sources.join(part).join("src").join(file);
                 // The member's name in the sysroot's archive, which it replaces.
                 let name = format!("{}.obj", file.rsplit('/').next().unwrap_or(file));
-                Unit { source, object: home.join(name), options }
+                Unit { source, object: home.join(name), options: self.options(options) }
             };
             Ok(files.iter().map(unit).collect())
         };
-        let libcxx = units("libcxx", LIBCXX, CXX)?;
+        let mut libcxx = units("libcxx", LIBCXX, CXX)?;
+        if self.threads {
+            libcxx.extend(units("libcxx", LIBCXX_THREADS, CXX)?);
+        }
         let mut abi = units("libcxxabi", LIBCXXABI, ABI)?;
         abi.push(self.own_unit(&objects, "main_guard.cpp", MAIN_GUARD_SOURCE)?);
         let mut unwind = units("libunwind", LIBUNWIND, UNWIND)?;
         unwind.push(self.own_unit(&objects, "exception_tag.S", EXCEPTION_TAG)?);
-        self.compile(libcxx.iter().chain(&abi).chain(&unwind).collect())?;
+        let all: Vec<&Unit> = libcxx.iter().chain(&abi).chain(&unwind).collect();
+        units::compile(self.toolchain, &all, "the C++ runtime")?;
         let stock = self.toolchain.sysroot().join("lib").join(super::TARGET).join("libc++.a");
         let ours = self.directory.join("libc++.a");
         fs::copy(&stock, &ours).map_err(Error::file("copy", &stock))?;
@@ -91,54 +95,29 @@ impl Build<'_> {
     fn own_unit(&self, objects: &Path, name: &str, text: &str) -> Result<Unit> {
         let source = objects.join(name);
         fs::write(&source, text).map_err(Error::file("write", &source))?;
-        Ok(Unit { object: source.with_extension("o"), source, options: &[] })
+        Ok(Unit { object: source.with_extension("o"), source, options: self.options(&[]) })
     }
 
-    /// Compiles `units` on all cores, the next one as soon as a core is free.
-    fn compile(&self, units: Vec<&Unit>) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        let work = || {
-            while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(error) = self.compile_one(unit) {
-                    next.store(units.len(), Ordering::Relaxed);
-                    failure
-                        .lock()
-                        .unwrap_or_else(|poison| poison.into_inner())
-                        .get_or_insert(error);
-                }
-            }
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            (1..cores.min(units.len())).for_each(|_| drop(scope.spawn(work)));
-            work();
-        });
-        let failure = failure.into_inner().unwrap_or_else(|poison| poison.into_inner());
-        failure.map_or(Ok(()), Err)
-    }
-
-    fn compile_one(&self, unit: &Unit) -> Result<()> {
-        let mut clang = self.toolchain.clang();
-        if unit.options == CXX || unit.options == ABI {
-            clang.arg("--driver-mode=g++");
+    fn options(&self, own: &[&str]) -> Vec<String> {
+        let mut options = Vec::new();
+        if own == CXX || own == ABI {
+            options.push("--driver-mode=g++".to_owned());
         }
         // Declares what the sysroot's headers lack, as for every guest.
-        clang.arg("-isystem").arg(&self.guest.include);
+        options.push("-isystem".to_owned());
+        options.push(self.guest.include.display().to_string());
         for include in
             ["libcxxabi/include", "libcxxabi/src", "libcxx", "libcxx/src", "libunwind/include"]
         {
-            clang.arg("-I").arg(self.sources.join(include));
+            options.push(format!("-I{}", self.sources.join(include).display()));
         }
-        clang
-            .args(COMMON)
-            .args(unit.options)
-            .arg("-c")
-            .arg(&unit.source)
-            .arg("-o")
-            .arg(&unit.object);
-        let what = format!("compiling {} of the C++ runtime", unit.source.display());
-        run_quietly(&mut clang, &what).map(drop)
+        let threads = if self.threads { THREADS } else { &[] };
+        // Only the ABI library asks whether there are threads; libc++ always has them.
+        let alone =
+            if own == ABI && !self.threads { &["-D_LIBCXXABI_HAS_NO_THREADS"][..] } else { &[] };
+        let all = COMMON.iter().chain(own).chain(threads).chain(alone);
+        options.extend(all.map(|&option| option.to_owned()));
+        options
     }
 
     fn archive(&self, name: &str, units: &[Unit]) -> Result<()> {
@@ -171,9 +150,11 @@ const ABI: &[&str] = &[
     "-D_LIBCXXABI_BUILDING_LIBRARY",
     "-D_LIBCPP_BUILDING_LIBRARY",
     "-DLIBCXX_BUILDING_LIBCXXABI",
-    "-D_LIBCXXABI_HAS_NO_THREADS",
 ];
 const UNWIND: &[&str] = &["-std=gnu23", "-D_LIBUNWIND_HIDE_SYMBOLS"];
+
+/// How everything is compiled for programs with threads.
+const THREADS: &[&str] = &["-pthread", "-matomics", "-mbulk-memory", "-ftls-model=local-exec"];
 
 /// The tag of C++ exceptions: its definition can only be written in assembler.
 const EXCEPTION_TAG: &str = "\
@@ -225,6 +206,26 @@ const LIBCXX: &[&str] = &[
     "new_helpers.cpp",
     "exception.cpp",
     "typeinfo.cpp",
+];
+
+/// Files that threads make different: those that count references, lock, or look at errno.
+const LIBCXX_THREADS: &[&str] = &[
+    "iostream.cpp",
+    "chrono.cpp",
+    "memory.cpp",
+    "memory_resource.cpp",
+    "thread.cpp",
+    "atomic.cpp",
+    "mutex.cpp",
+    "mutex_destructor.cpp",
+    "condition_variable.cpp",
+    "condition_variable_destructor.cpp",
+    "shared_mutex.cpp",
+    "barrier.cpp",
+    "call_once.cpp",
+    "random.cpp",
+    "error_category.cpp",
+    "filesystem/filesystem_clock.cpp",
 ];
 
 const LIBCXXABI: &[&str] = &[

@@ -95,14 +95,16 @@ fn mpi_stub(declarations: &str) -> String {
     names.into_iter().fold("#STUB\n".to_owned(), |text, name| text + name + "\n")
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file of the library, and the directory for it.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
     }
     fs::write(path, text).map_err(Error::file("write", path))
 }
 
-fn content_hash() -> String {
+/// Names what the library is made of.
+pub(crate) fn content_hash() -> String {
     let mut digest = Sha256::new();
     digest.update(RECIPE);
     for (name, text) in HEADERS.iter().chain(SOURCES) {
@@ -119,7 +121,7 @@ fn content_hash() -> String {
 const RECIPE: &str = "libfaasm.a libmpi.a 2";
 
 /// How the library itself is compiled.
-const OPTIONS: &[&str] = &[
+pub(crate) const OPTIONS: &[&str] = &[
     "-O2",
     "-std=gnu17",
     "-Wall",
@@ -133,11 +135,14 @@ const OPTIONS: &[&str] = &[
     "-D_GNU_SOURCE",
 ];
 
+const OMP_HEADER: &str = include_str!("../../../omp-shim/include/omp.h");
+
 const MPI_HEADER: &str = include_str!("../../../mpi-shim/include/mpi.h");
 
 /// Headers by the name they are included with.
 const HEADERS: &[(&str, &str)] = &[
     ("mpi.h", MPI_HEADER),
+    ("omp.h", OMP_HEADER),
     ("__struct_rusage.h", include_str!("../../libc/include/__struct_rusage.h")),
     ("__typedef_sigset_t.h", include_str!("../../libc/include/__typedef_sigset_t.h")),
     ("execinfo.h", include_str!("../../libc/include/execinfo.h")),
@@ -165,7 +170,7 @@ const HEADERS: &[(&str, &str)] = &[
 ];
 
 /// Sources by file name.
-const SOURCES: &[(&str, &str)] = &[
+pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("descriptor.c", include_str!("../../libc/descriptor.c")),
     ("identity.c", include_str!("../../libc/identity.c")),
     ("machine.c", include_str!("../../libc/machine.c")),

@@ -23,6 +23,8 @@ pub(crate) mod cxx_runtime;
 pub(crate) mod fetch;
 pub(crate) mod guest_library;
 pub(crate) mod pins;
+pub(crate) mod thread_library;
+pub(crate) mod units;
 
 use cache::Cache;
 
@@ -160,6 +162,15 @@ impl Toolchain {
     pub(crate) fn runtime_sources(&self) -> Result<PathBuf> {
         Ok(install_compiler(&self.cache)?.join("ziglang/lib"))
     }
+
+    /// The C library's sources, which the pinned compiler carries as well.
+    pub(crate) fn libc_sources(&self) -> Result<PathBuf> {
+        let there = self.runtime_sources()?.join("libc");
+        if there.join("musl").is_dir() {
+            return Ok(there);
+        }
+        install_libc_sources(&self.cache)
+    }
 }
 
 impl Compiler {
@@ -207,8 +218,28 @@ fn install_compiler(cache: &Cache) -> Result<PathBuf> {
         fetch::wheel(pin, directory)?;
         let home = directory.join("ziglang");
         fetch::make_executable(&home.join("zig"))?;
-        prune(&home.join("lib"), &["include", "libcxx", "libcxxabi", "libunwind"])
+        let library = home.join("lib");
+        prune(&library, &["include", "libc", "libcxx", "libcxxabi", "libunwind"])?;
+        prune(&library.join("libc"), LIBC_SOURCES)
     })
+}
+
+/// Installs the C library's sources beside a compiler that was installed before threads needed them.
+fn install_libc_sources(cache: &Cache) -> Result<PathBuf> {
+    let pin = &pins::COMPILER;
+    let name = format!("libc-{}-{}", pin.version, &pin.sha256[0][..8]);
+    let directory = cache.entry(&name, |directory| {
+        progress::say(
+            "first use of threads: fetching the C library's sources (100 MB to fetch, once)",
+        );
+        let wheel = directory.join("wheel");
+        fs::create_dir(&wheel).map_err(Error::file("create", &wheel))?;
+        fetch::wheel(pin, &wheel)?;
+        prune(&wheel.join("ziglang/lib/libc"), LIBC_SOURCES)?;
+        move_into(&wheel.join("ziglang/lib/libc"), &directory.join("libc"))?;
+        fs::remove_dir_all(&wheel).map_err(Error::file("delete", &wheel))
+    })?;
+    Ok(directory.join("libc"))
 }
 
 /// Installs the pinned sysroot into the cache, or returns where it is.
@@ -293,6 +324,9 @@ fn compose_view(directory: &Path, compiler: &Compiler, package: &Path) -> Result
         }
     }
 }
+
+/// The parts of the compiler's C library that are used.
+const LIBC_SOURCES: &[&str] = &["musl", "wasi"];
 
 enum Linker {
     Script(String),

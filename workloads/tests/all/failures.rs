@@ -5,9 +5,10 @@ use std::process::Command;
 use crate::workplace::{Workplace, source};
 
 #[test]
-fn openmp_is_refused_before_anything_is_compiled() {
+fn another_openmp_library_is_refused_before_anything_is_compiled() {
     let place = Workplace::new();
-    let errors = place.fail("faasm-cc", &format!("-fopenmp {} -o hello", source("hello.c")));
+    let errors =
+        place.fail("faasm-cc", &format!("-fopenmp=libgomp {} -o hello", source("hello.c")));
     assert!(errors.contains("-fopenmp") && errors.contains("OpenMP"), "{errors}");
     assert!(!place.path("hello").exists());
 }

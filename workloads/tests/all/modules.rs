@@ -19,6 +19,22 @@ fn an_mpi_program_imports_mpi_and_wasi_and_exports_what_the_runtime_needs() {
 }
 
 #[test]
+fn a_program_with_threads_has_what_the_runtime_needs_for_them() {
+    let place = Workplace::new();
+    place.write("a.c", "#include <pthread.h>\nstatic void *f(void *x) { return x; }\nint main(void) { pthread_t t; pthread_create(&t, 0, f, 0); return pthread_join(t, 0); }");
+    place.succeed("faasm-cc", "-pthread -c a.c");
+    // The objects say that they have threads, so the linking command need not.
+    place.succeed("faasm-cc", "a.o -o a");
+    let module = place.module("a");
+    for name in ["_start", "__stack_pointer", "__wasm_init_tls", "__faasm_thread_main", "memory"] {
+        assert!(module.exports.contains(name), "{name} of {:?}", module.exports);
+    }
+    for name in ["env.memory", "faasm_thread.spawn", "faasm_thread.guard"] {
+        assert!(module.imports.contains(name), "{name} of {:?}", module.imports);
+    }
+}
+
+#[test]
 fn function_names_are_kept_and_debug_information_is_not() {
     let place = Workplace::new();
     place.write("a.c", "int work(int x) __attribute__((noinline));\nint work(int x) { return x * 3; }\nint main(int c, char **v) { (void)v; return work(c) - 3; }");
