@@ -611,53 +611,97 @@ MPI_ABI_DECLARE_(int, Info_free, (MPI_Info *info))
 /* Point-to-point: blocking */
 MPI_ABI_DECLARE_(int, Send, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Send_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Bsend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Bsend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Ssend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Ssend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Rsend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Rsend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Recv, (void *buf, int count, MPI_Datatype datatype, int source, int tag,
+    MPI_Comm comm, MPI_Status *status))
+MPI_ABI_DECLARE_(int, Recv_c, (void *buf, MPI_Count count, MPI_Datatype datatype, int source, int tag,
     MPI_Comm comm, MPI_Status *status))
 MPI_ABI_DECLARE_(int, Sendrecv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, int dest,
     int sendtag, void *recvbuf, int recvcount, MPI_Datatype recvtype, int source, int recvtag,
     MPI_Comm comm, MPI_Status *status))
+MPI_ABI_DECLARE_(int, Sendrecv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype, int dest,
+    int sendtag, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int source, int recvtag,
+    MPI_Comm comm, MPI_Status *status))
 MPI_ABI_DECLARE_(int, Sendrecv_replace, (void *buf, int count, MPI_Datatype datatype, int dest, int sendtag,
     int source, int recvtag, MPI_Comm comm, MPI_Status *status))
+MPI_ABI_DECLARE_(int, Sendrecv_replace_c, (void *buf, MPI_Count count, MPI_Datatype datatype, int dest,
+    int sendtag, int source, int recvtag, MPI_Comm comm, MPI_Status *status))
 MPI_ABI_DECLARE_(int, Buffer_attach, (void *buffer, int size))
+MPI_ABI_DECLARE_(int, Buffer_attach_c, (void *buffer, MPI_Count size))
 MPI_ABI_DECLARE_(int, Buffer_detach, (void *buffer_addr, int *size))
+MPI_ABI_DECLARE_(int, Buffer_detach_c, (void *buffer_addr, MPI_Count *size))
 MPI_ABI_DECLARE_(int, Buffer_flush, (void))
 MPI_ABI_DECLARE_(int, Buffer_iflush, (MPI_Request *request))
 MPI_ABI_DECLARE_(int, Comm_attach_buffer, (MPI_Comm comm, void *buffer, int size))
+MPI_ABI_DECLARE_(int, Comm_attach_buffer_c, (MPI_Comm comm, void *buffer, MPI_Count size))
 MPI_ABI_DECLARE_(int, Comm_detach_buffer, (MPI_Comm comm, void *buffer_addr, int *size))
+MPI_ABI_DECLARE_(int, Comm_detach_buffer_c, (MPI_Comm comm, void *buffer_addr, MPI_Count *size))
 MPI_ABI_DECLARE_(int, Comm_flush_buffer, (MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Comm_iflush_buffer, (MPI_Comm comm, MPI_Request *request))
 
 /* Point-to-point: nonblocking and persistent */
 MPI_ABI_DECLARE_(int, Isend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Isend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ibsend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ibsend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Issend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Issend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Irsend, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Irsend_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest, int tag,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Irecv, (void *buf, int count, MPI_Datatype datatype, int source, int tag,
+    MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Irecv_c, (void *buf, MPI_Count count, MPI_Datatype datatype, int source, int tag,
     MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Isendrecv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, int dest,
     int sendtag, void *recvbuf, int recvcount, MPI_Datatype recvtype, int source, int recvtag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Isendrecv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype, int dest,
+    int sendtag, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int source, int recvtag,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Isendrecv_replace, (void *buf, int count, MPI_Datatype datatype, int dest,
+    int sendtag, int source, int recvtag, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Isendrecv_replace_c, (void *buf, MPI_Count count, MPI_Datatype datatype, int dest,
     int sendtag, int source, int recvtag, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Send_init, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Send_init_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest,
+    int tag, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Bsend_init, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Bsend_init_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest,
+    int tag, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ssend_init, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ssend_init_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest,
+    int tag, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Rsend_init, (const void *buf, int count, MPI_Datatype datatype, int dest, int tag,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Rsend_init_c, (const void *buf, MPI_Count count, MPI_Datatype datatype, int dest,
+    int tag, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Recv_init, (void *buf, int count, MPI_Datatype datatype, int source, int tag,
+    MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Recv_init_c, (void *buf, MPI_Count count, MPI_Datatype datatype, int source, int tag,
     MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Start, (MPI_Request *request))
 MPI_ABI_DECLARE_(int, Startall, (int count, MPI_Request array_of_requests[]))
@@ -695,12 +739,19 @@ MPI_ABI_DECLARE_(int, Improbe, (int source, int tag, MPI_Comm comm, int *flag, M
     MPI_Status *status))
 MPI_ABI_DECLARE_(int, Mrecv, (void *buf, int count, MPI_Datatype datatype, MPI_Message *message,
     MPI_Status *status))
+MPI_ABI_DECLARE_(int, Mrecv_c, (void *buf, MPI_Count count, MPI_Datatype datatype, MPI_Message *message,
+    MPI_Status *status))
 MPI_ABI_DECLARE_(int, Imrecv, (void *buf, int count, MPI_Datatype datatype, MPI_Message *message,
     MPI_Request *request))
+MPI_ABI_DECLARE_(int, Imrecv_c, (void *buf, MPI_Count count, MPI_Datatype datatype, MPI_Message *message,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Get_count, (const MPI_Status *status, MPI_Datatype datatype, int *count))
+MPI_ABI_DECLARE_(int, Get_count_c, (const MPI_Status *status, MPI_Datatype datatype, MPI_Count *count))
 MPI_ABI_DECLARE_(int, Get_elements, (const MPI_Status *status, MPI_Datatype datatype, int *count))
+MPI_ABI_DECLARE_(int, Get_elements_c, (const MPI_Status *status, MPI_Datatype datatype, MPI_Count *count))
 MPI_ABI_DECLARE_(int, Get_elements_x, (const MPI_Status *status, MPI_Datatype datatype, MPI_Count *count))
 MPI_ABI_DECLARE_(int, Status_set_elements, (MPI_Status *status, MPI_Datatype datatype, int count))
+MPI_ABI_DECLARE_(int, Status_set_elements_c, (MPI_Status *status, MPI_Datatype datatype, MPI_Count count))
 MPI_ABI_DECLARE_(int, Status_set_elements_x, (MPI_Status *status, MPI_Datatype datatype, MPI_Count count))
 MPI_ABI_DECLARE_(int, Status_set_cancelled, (MPI_Status *status, int flag))
 MPI_ABI_DECLARE_(int, Status_set_source, (MPI_Status *status, int source))
@@ -713,41 +764,81 @@ MPI_ABI_DECLARE_(int, Status_get_error, (const MPI_Status *status, int *error))
 /* Collectives */
 MPI_ABI_DECLARE_(int, Barrier, (MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Bcast, (void *buffer, int count, MPI_Datatype datatype, int root, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Bcast_c, (void *buffer, MPI_Count count, MPI_Datatype datatype, int root,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Gather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Gather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Gatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     const int recvcounts[], const int displs[], MPI_Datatype recvtype, int root, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Gatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype, int root,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Scatter, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Scatter_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Scatterv, (const void *sendbuf, const int sendcounts[], const int displs[],
     MPI_Datatype sendtype, void *recvbuf, int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Scatterv_c, (const void *sendbuf, const MPI_Count sendcounts[], const MPI_Aint displs[],
+    MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Allgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Allgatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Alltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
     MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[],
     MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Alltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Alltoallw, (const void *sendbuf, const int sendcounts[], const int sdispls[],
     const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
     const MPI_Datatype recvtypes[], MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Alltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Reduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, int root, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Reduce_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
     MPI_Op op, int root, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Allreduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Allreduce_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Reduce_scatter_block, (const void *sendbuf, void *recvbuf, int recvcount,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Reduce_scatter_block_c, (const void *sendbuf, void *recvbuf, MPI_Count recvcount,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Reduce_scatter, (const void *sendbuf, void *recvbuf, const int recvcounts[],
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Reduce_scatter_c, (const void *sendbuf, void *recvbuf, const MPI_Count recvcounts[],
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Scan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Scan_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Exscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Exscan_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Reduce_local, (const void *inbuf, void *inoutbuf, int count, MPI_Datatype datatype,
     MPI_Op op))
+MPI_ABI_DECLARE_(int, Reduce_local_c, (const void *inbuf, void *inoutbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op))
 MPI_ABI_DECLARE_(int, Op_create, (MPI_User_function *user_fn, int commute, MPI_Op *op))
+MPI_ABI_DECLARE_(int, Op_create_c, (MPI_User_function_c *user_fn, int commute, MPI_Op *op))
 MPI_ABI_DECLARE_(int, Op_free, (MPI_Op *op))
 MPI_ABI_DECLARE_(int, Op_commutative, (MPI_Op op, int *commute))
 
@@ -834,121 +925,243 @@ MPI_ABI_DECLARE_(int, Ialltoall, (const void *sendbuf, int sendcount, MPI_Dataty
 MPI_ABI_DECLARE_(int, Ialltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
     MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
     MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ibcast_c, (void *buffer, MPI_Count count, MPI_Datatype datatype, int root,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ialltoallw, (const void *sendbuf, const int sendcounts[], const int sdispls[],
     const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
+MPI_ABI_DECLARE_(int, Igather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
     const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ireduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
     MPI_Op op, int root, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Igatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype, int root,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iallreduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Iscatter_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ireduce_scatter_block, (const void *sendbuf, void *recvbuf, int recvcount,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ireduce_scatter, (const void *sendbuf, void *recvbuf, const int recvcounts[],
+MPI_ABI_DECLARE_(int, Iscatterv_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint displs[], MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype,
+    int root, MPI_Comm comm, MPI_Request *request))
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype, MPI_Op op,
+MPI_ABI_DECLARE_(int, Iallgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
     MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iexscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Iallgatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
+    MPI_Comm comm, MPI_Request *request))
     MPI_Op op, MPI_Comm comm, MPI_Request *request))
 
+MPI_ABI_DECLARE_(int, Ialltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 /* Persistent collectives */
 MPI_ABI_DECLARE_(int, Barrier_init, (MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Bcast_init, (void *buffer, int count, MPI_Datatype datatype, int root, MPI_Comm comm,
+MPI_ABI_DECLARE_(int, Ialltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
     MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Gather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ialltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Gatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     const int recvcounts[], const int displs[], MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
+MPI_ABI_DECLARE_(int, Ireduce_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Op op, int root, MPI_Comm comm, MPI_Request *request))
     MPI_Request *request))
 MPI_ABI_DECLARE_(int, Scatter_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+MPI_ABI_DECLARE_(int, Iallreduce_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
     int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Scatterv_init, (const void *sendbuf, const int sendcounts[], const int displs[],
+MPI_ABI_DECLARE_(int, Ireduce_scatter_block_c, (const void *sendbuf, void *recvbuf, MPI_Count recvcount,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
     MPI_Datatype sendtype, void *recvbuf, int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm,
     MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ireduce_scatter_c, (const void *sendbuf, void *recvbuf, const MPI_Count recvcounts[],
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Iscan_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+MPI_ABI_DECLARE_(int, Iexscan_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Request *request))
     MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Alltoallv_init, (const void *sendbuf, const int sendcounts[], const int sdispls[],
     MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+MPI_ABI_DECLARE_(int, Bcast_init_c, (void *buffer, MPI_Count count, MPI_Datatype datatype, int root,
+    MPI_Comm comm, MPI_Info info, MPI_Request *request))
     MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Alltoallw_init, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+MPI_ABI_DECLARE_(int, Gather_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
     const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
     const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Reduce_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Gatherv_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype, int root,
+    MPI_Comm comm, MPI_Info info, MPI_Request *request))
     MPI_Op op, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Allreduce_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Scatter_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
     MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Reduce_scatter_block_init, (const void *sendbuf, void *recvbuf, int recvcount,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Scatterv_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint displs[], MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype,
+    int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Reduce_scatter_init, (const void *sendbuf, void *recvbuf, const int recvcounts[],
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Allgather_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Scan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Exscan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Allgatherv_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
+    MPI_Comm comm, MPI_Info info, MPI_Request *request))
     MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 
+MPI_ABI_DECLARE_(int, Alltoall_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
 /* Neighborhood collectives */
 MPI_ABI_DECLARE_(int, Neighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Alltoallv_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Alltoallw_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+MPI_ABI_DECLARE_(int, Reduce_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
     MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
     MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Allreduce_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+MPI_ABI_DECLARE_(int, Reduce_scatter_block_init_c, (const void *sendbuf, void *recvbuf, MPI_Count recvcount,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Ineighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Reduce_scatter_init_c, (const void *sendbuf, void *recvbuf,
+    const MPI_Count recvcounts[], MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Scan_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
     void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
     MPI_Request *request))
+MPI_ABI_DECLARE_(int, Exscan_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
     MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+MPI_ABI_DECLARE_(int, Neighbor_allgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm))
     MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
+MPI_ABI_DECLARE_(int, Neighbor_allgatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
+    MPI_Comm comm))
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_alltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Neighbor_alltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm))
     void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
     MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Neighbor_alltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
     void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallv_init, (const void *sendbuf, const int sendcounts[],
+MPI_ABI_DECLARE_(int, Ineighbor_allgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
     const int sdispls[], MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[],
     MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallw_init, (const void *sendbuf, const int sendcounts[],
+MPI_ABI_DECLARE_(int, Ineighbor_allgatherv_c, (const void *sendbuf, MPI_Count sendcount,
+    MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[],
+    MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
+MPI_ABI_DECLARE_(int, Ineighbor_alltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
     MPI_Request *request))
 
 /* Graph topologies */
+MPI_ABI_DECLARE_(int, Ineighbor_alltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Graph_create, (MPI_Comm comm_old, int nnodes, const int index[], const int edges[],
     int reorder, MPI_Comm *comm_graph))
 MPI_ABI_DECLARE_(int, Graph_map, (MPI_Comm comm, int nnodes, const int index[], const int edges[], int *newrank))
+MPI_ABI_DECLARE_(int, Ineighbor_alltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Graphdims_get, (MPI_Comm comm, int *nnodes, int *nedges))
 MPI_ABI_DECLARE_(int, Graph_get, (MPI_Comm comm, int maxindex, int maxedges, int index[], int edges[]))
+MPI_ABI_DECLARE_(int, Neighbor_allgather_init_c, (const void *sendbuf, MPI_Count sendcount,
+    MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Graph_neighbors_count, (MPI_Comm comm, int rank, int *nneighbors))
 MPI_ABI_DECLARE_(int, Graph_neighbors, (MPI_Comm comm, int rank, int maxneighbors, int neighbors[]))
 MPI_ABI_DECLARE_(int, Dist_graph_create, (MPI_Comm comm_old, int n, const int sources[], const int degrees[],
+MPI_ABI_DECLARE_(int, Neighbor_allgatherv_init_c, (const void *sendbuf, MPI_Count sendcount,
+    MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[],
+    MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
     const int destinations[], const int weights[], MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
 MPI_ABI_DECLARE_(int, Dist_graph_create_adjacent, (MPI_Comm comm_old, int indegree, const int sources[],
+MPI_ABI_DECLARE_(int, Neighbor_alltoall_init_c, (const void *sendbuf, MPI_Count sendcount,
+    MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Info info, MPI_Request *request))
     const int sourceweights[], int outdegree, const int destinations[], const int destweights[],
     MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
 MPI_ABI_DECLARE_(int, Dist_graph_neighbors_count, (MPI_Comm comm, int *indegree, int *outdegree, int *weighted))
+MPI_ABI_DECLARE_(int, Neighbor_alltoallv_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Dist_graph_neighbors, (MPI_Comm comm, int maxindegree, int sources[], int sourceweights[],
     int maxoutdegree, int destinations[], int destweights[]))
 
 /* Cartesian topologies */
+MPI_ABI_DECLARE_(int, Neighbor_alltoallw_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Dims_create, (int nnodes, int ndims, int dims[]))
 MPI_ABI_DECLARE_(int, Cart_create, (MPI_Comm comm_old, int ndims, const int dims[], const int periods[],
     int reorder, MPI_Comm *comm_cart))

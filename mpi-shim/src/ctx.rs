@@ -42,6 +42,8 @@ pub enum OpEntry {
         function: u32,
         /// Whether operands may be exchanged.
         commutes: bool,
+        /// Made by `MPI_Op_create_c`: the function takes the length as an `MPI_Count`.
+        large: bool,
     },
 }
 
@@ -349,8 +351,8 @@ impl<P: MpiPort> MpiCtx<P> {
             return Ok(Operator::Predefined(op));
         }
         match self.ops.get(handle) {
-            Some(OpEntry::User { function, commutes }) => {
-                Ok(Operator::User { function: *function, commutes: *commutes, handle })
+            Some(&OpEntry::User { function, commutes, large }) => {
+                Ok(Operator::User { function, commutes, handle, large })
             }
             None => Err(bad_handle(ErrorClass::Op, "op", handle, abi::MPI_OP_NULL)),
         }
@@ -448,6 +450,8 @@ pub(crate) fn fault(argument: &'static str) -> impl Fn(GuestFault) -> MpiError {
 pub(crate) struct Bytes<'a>(pub(crate) &'a GuestMemory);
 
 impl faasm_mpi_engine::datatype::Memory for Bytes<'_> {
+        /// Whether the function takes the length as an `MPI_Count`.
+        large: bool,
     fn read(
         &self,
         addr: u64,

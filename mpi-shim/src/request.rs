@@ -61,6 +61,8 @@ pub struct UserOperator {
     pub function: u32,
     /// Datatype that it is called with.
     pub datatype: i32,
+    /// Whether it takes the length as an `MPI_Count`.
+    pub large: bool,
 }
 
 /// A collective that is started without waiting for it.

@@ -163,8 +163,13 @@ impl<T: Send + 'static> Imports<'_, T> {
 macro_rules! host_functions {
     ($(
         $(#[doc = $doc:literal])*
-        $kind:ident fn $name:ident $(or $large:ident)* $args:tt = $path:path;
+        $kind:ident fn $name:ident $(or $large:ident)* ($($arg:ident: $ty:ty),* $(,)?) = $path:path;
     )*) => {
+        $crate::table::host_functions! {
+            @rows $($kind $name [$($large)*] ($($arg: $ty),*) $path;)*
+        }
+    };
+    (@rows $($kind:ident $name:ident [$($large:ident)*] $args:tt $path:path;)*) => {
         /// The functions of this chapter.
         pub(in crate::host) const FUNCTIONS: &[$crate::table::FunctionInfo] = &[$(
             $crate::table::function_info!(Plain, $name $args),

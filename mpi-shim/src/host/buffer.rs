@@ -14,21 +14,21 @@ use crate::ctx::MpiCtx;
 use crate::host::point_to_point::insert_complete;
 use crate::port::MpiPort;
 use crate::request::Buffer;
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Provides the buffer of the process. Section 3.6.
-    call fn MPI_Buffer_attach(buffer: GuestAddr, size: i32) = attach;
+    call fn MPI_Buffer_attach or MPI_Buffer_attach_c(buffer: GuestAddr, size: Count) = attach;
     /// Takes the buffer of the process back. Section 3.6.
-    call fn MPI_Buffer_detach(buffer_addr: GuestAddr, size: GuestAddr) = detach;
+    call fn MPI_Buffer_detach or MPI_Buffer_detach_c(buffer_addr: GuestAddr, size: GuestAddr) = detach;
     /// Waits until the buffer of the process is empty. Section 3.6.
     call fn MPI_Buffer_flush() = flush;
     /// Starts to wait until the buffer of the process is empty. Section 3.6.
     call fn MPI_Buffer_iflush(request: GuestAddr) = iflush;
     /// Provides the buffer of a communicator. Section 3.6.
-    call fn MPI_Comm_attach_buffer(comm: i32, buffer: GuestAddr, size: i32) = comm_attach;
+    call fn MPI_Comm_attach_buffer or MPI_Comm_attach_buffer_c(comm: i32, buffer: GuestAddr, size: Count) = comm_attach;
     /// Takes the buffer of a communicator back. Section 3.6.
-    call fn MPI_Comm_detach_buffer(comm: i32, buffer_addr: GuestAddr, size: GuestAddr) = comm_detach;
+    call fn MPI_Comm_detach_buffer or MPI_Comm_detach_buffer_c(comm: i32, buffer_addr: GuestAddr, size: GuestAddr) = comm_detach;
     /// Waits until the buffer of a communicator is empty. Section 3.6.
     call fn MPI_Comm_flush_buffer(comm: i32) = comm_flush;
     /// Starts to wait until the buffer of a communicator is empty. Section 3.6.
@@ -72,13 +72,13 @@ fn wrong(detail: impl Into<String>) -> MpiError {
 }
 
 /// The buffer that an attaching call describes, checked.
-fn described<P: MpiPort>(mpi: &MpiCtx<P>, buffer: GuestAddr, size: i32) -> Result<AttachedBuffer> {
+fn described<P: MpiPort>(mpi: &MpiCtx<P>, buffer: GuestAddr, size: i64) -> Result<AttachedBuffer> {
     let attached = |size_bytes| AttachedBuffer { addr: buffer.get() as u32, size_bytes };
     if is_automatic(attached(0)) {
         return Ok(attached(0));
     }
     let Ok(size_bytes) = u32::try_from(size) else {
-        let detail = format!("{size} is negative");
+        let detail = format!("{size} is not the size of a buffer in the program's memory");
         return Err(MpiError::argument(ErrorClass::Arg, "size", detail));
     };
     if buffer.is_null() && size_bytes > 0 {
@@ -105,10 +105,10 @@ fn give<T: MpiView>(
 ) -> Result<()> {
     let buffer = attached.ok_or_else(|| wrong("no buffer is attached"))?;
     call.write_i32("buffer_addr", buffer_addr, buffer.addr.cast_signed())?;
-    call.write_i32("size", size, buffer.size_bytes.cast_signed())
+    call.write_number("size", size, buffer.size_bytes.into())
 }
 
-async fn attach<T: MpiView>(call: &mut Call<'_, T>, buffer: GuestAddr, size: i32) -> Result<()> {
+async fn attach<T: MpiView>(call: &mut Call<'_, T>, buffer: GuestAddr, size: i64) -> Result<()> {
     let mpi = call.mpi();
     let new = described(mpi, buffer, size)?;
     put(&mut mpi.attached, new)
@@ -138,7 +138,7 @@ async fn comm_attach<T: MpiView>(
     call: &mut Call<'_, T>,
     comm: i32,
     buffer: GuestAddr,
-    size: i32,
+    size: i64,
 ) -> Result<()> {
     let mpi = call.mpi();
     mpi.comm(comm)?;

@@ -38,7 +38,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     completion::FUNCTIONS,
     datatype::FUNCTIONS,
     datatype::array::FUNCTIONS,
-    datatype::large::FUNCTIONS,
+    datatype::contents::FUNCTIONS,
     datatype::lookup::FUNCTIONS,
     environment::FUNCTIONS,
     error::FUNCTIONS,
@@ -78,7 +78,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     completion::add_to_linker(linker)?;
     datatype::add_to_linker(linker)?;
     datatype::array::add_to_linker(linker)?;
-    datatype::large::add_to_linker(linker)?;
+    datatype::contents::add_to_linker(linker)?;
     datatype::lookup::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;

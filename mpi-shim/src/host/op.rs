@@ -8,18 +8,18 @@ use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::{MpiCtx, OpEntry, Operator, bad_handle, fault};
 use crate::port::MpiPort;
-use crate::request::Buffer;
-use crate::table::host_functions;
+use crate::request::{Buffer, UserOperator};
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Makes an operator of a function of the program. Section 6.9.5.
-    call fn MPI_Op_create(user_fn: i32, commute: i32, op: GuestAddr) = create;
+    call fn MPI_Op_create or MPI_Op_create_c(user_fn: i32, commute: i32, op: GuestAddr) = create;
     /// Gives an operator up. Section 6.9.5.
     call fn MPI_Op_free(op: GuestAddr) = free;
     /// Whether operands may be exchanged. Section 6.9.6.
     call fn MPI_Op_commutative(op: i32, commute: GuestAddr) = commutative;
     /// Combines two local buffers. Section 6.9.7.
-    ending fn MPI_Reduce_local(inbuf: GuestAddr, inoutbuf: GuestAddr, count: i32, datatype: i32, op: i32) = reduce_local;
+    ending fn MPI_Reduce_local or MPI_Reduce_local_c(inbuf: GuestAddr, inoutbuf: GuestAddr, count: Count, datatype: i32, op: i32) = reduce_local;
 }
 
 /// Bytes combined at a time; whole elements of every predefined type fit.
@@ -35,7 +35,11 @@ async fn create<T: MpiView>(
         let detail = "the function pointer is null; give a function";
         return Err(MpiError::argument(ErrorClass::Arg, "user_fn", detail));
     }
-    let entry = OpEntry::User { function: user_fn.cast_unsigned(), commutes: commute != 0 };
+    let entry = OpEntry::User {
+        function: user_fn.cast_unsigned(),
+        commutes: commute != 0,
+        large: call.large,
+    };
     let handle = call.mpi().ops.insert(entry).ok_or_else(|| {
         let detail = "a million operators are alive already; free some with MPI_Op_free";
         MpiError::new(ErrorClass::NoMem, detail)
@@ -71,7 +75,7 @@ async fn reduce_local<T: MpiView>(
     call: &mut Call<'_, T>,
     inbuf: GuestAddr,
     inoutbuf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     op: i32,
 ) -> Ending {
@@ -81,7 +85,7 @@ async fn reduce_local<T: MpiView>(
 async fn reduce<T: MpiView>(
     call: &mut Call<'_, T>,
     (inbuf, inoutbuf): (GuestAddr, GuestAddr),
-    count: i32,
+    count: i64,
     datatype: i32,
     op: i32,
 ) -> std::result::Result<(), Failure> {
@@ -94,8 +98,9 @@ async fn reduce<T: MpiView>(
     match operator {
         Operator::Predefined(op) => combine(mpi, op, inbuf.get(), &inout)?,
         Operator::User { .. } if count == 0 => {}
-        Operator::User { function, .. } => {
-            call_user(call, function, (inbuf, inoutbuf), count, datatype).await?;
+        Operator::User { function, large, .. } => {
+            let user = UserOperator { function, datatype, large };
+            call_user(call, user, (inbuf, inoutbuf), count).await?;
         }
     }
     Ok(())
@@ -138,24 +143,53 @@ fn combine<P: MpiPort>(mpi: &MpiCtx<P>, op: Op, input: u64, inout: &Buffer) -> R
     Ok(())
 }
 
-/// Calls an operator of the program: `function(invec, inoutvec, &len, &datatype)`.
+/// Calls an operator of the program in memory that is allocated for its last two arguments.
 ///
 /// # Errors
-/// A trap of the function; `MPI_ERR_NO_MEM` when its last two arguments have no room.
-pub(crate) async fn call_user<T: MpiView>(
+/// A trap of the function; `MPI_ERR_NO_MEM` when the arguments have no room.
+async fn call_user<T: MpiView>(
     call: &mut Call<'_, T>,
-    function: u32,
+    user: UserOperator,
     (invec, inoutvec): (GuestAddr, GuestAddr),
-    len: i32,
-    datatype: i32,
+    len: i64,
 ) -> std::result::Result<(), Failure> {
-    let scratch = call.allocate(8).await??;
-    let (len_at, datatype_at) = (GuestAddr::from(scratch), GuestAddr::from(scratch + 4));
-    call.write_i32("len", len_at, len)?;
-    call.write_i32("datatype", datatype_at, datatype)?;
+    let scratch = call.allocate(ARGUMENTS_BYTES).await??;
     let word = |addr: GuestAddr| (addr.get() as u32).cast_signed();
-    let args = [word(invec), word(inoutvec), word(len_at), word(datatype_at)];
-    call.call_guest(function, &args).await?;
+    call_operator(call, user, (word(invec), word(inoutvec)), len, scratch).await?;
     call.free(scratch).await?;
+    Ok(())
+}
+
+/// Bytes that the length and the datatype of an operator's call take, kept 16-byte aligned.
+pub(super) const ARGUMENTS_BYTES: u32 = 16;
+
+/// Calls `function(invec, inoutvec, &len, &datatype)`, with the last two in the [`ARGUMENTS_BYTES`] at
+/// `scratch`.
+///
+/// # Errors
+/// A trap of the function; `MPI_ERR_COUNT` when it takes a C `int` and `len` is none.
+pub(super) async fn call_operator<T: MpiView>(
+    call: &mut Call<'_, T>,
+    user: UserOperator,
+    (invec, inoutvec): (i32, i32),
+    len: i64,
+    scratch: u32,
+) -> std::result::Result<(), Failure> {
+    let (len_at, datatype_at) = (scratch, scratch + 8);
+    let bytes = match (user.large, i32::try_from(len)) {
+        (true, _) => len.to_le_bytes().to_vec(),
+        (false, Ok(len)) => len.to_le_bytes().to_vec(),
+        (false, Err(_)) => {
+            let detail = format!(
+                "{len} elements are more than the operator's int holds; make the operator with \
+                 MPI_Op_create_c"
+            );
+            return Err(MpiError::argument(ErrorClass::Count, "count", detail).into());
+        }
+    };
+    call.write("len", GuestAddr::from(len_at), &bytes)?;
+    call.write_i32("datatype", GuestAddr::from(datatype_at), user.datatype)?;
+    let args = [invec, inoutvec, len_at.cast_signed(), datatype_at.cast_signed()];
+    call.call_guest(user.function, &args).await?;
     Ok(())
 }

@@ -13,47 +13,47 @@ use crate::host::completion::{put_status, wait_one};
 use crate::port::{MpiPort, Pending};
 use crate::progress::{Received, pattern};
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Standard-mode blocking send. Section 3.2.1.
-    call fn MPI_Send(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = send;
+    call fn MPI_Send or MPI_Send_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = send;
     /// Buffered-mode blocking send. Section 3.4.
-    call fn MPI_Bsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = bsend;
+    call fn MPI_Bsend or MPI_Bsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = bsend;
     /// Synchronous-mode blocking send. Section 3.4.
-    call fn MPI_Ssend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = ssend;
+    call fn MPI_Ssend or MPI_Ssend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = ssend;
     /// Ready-mode blocking send. Section 3.4.
-    call fn MPI_Rsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32) = rsend;
+    call fn MPI_Rsend or MPI_Rsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = rsend;
     /// Blocking receive. Section 3.2.4.
-    call fn MPI_Recv(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, status: GuestAddr) = recv;
+    call fn MPI_Recv or MPI_Recv_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, status: GuestAddr) = recv;
     /// Send and receive at once. Section 3.11.
-    call fn MPI_Sendrecv(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv;
+    call fn MPI_Sendrecv or MPI_Sendrecv_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv;
     /// Send and receive in one buffer. Section 3.11.
-    call fn MPI_Sendrecv_replace(buf: GuestAddr, count: i32, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv_replace;
+    call fn MPI_Sendrecv_replace or MPI_Sendrecv_replace_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv_replace;
     /// Standard-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Isend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = isend;
+    call fn MPI_Isend or MPI_Isend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = isend;
     /// Buffered-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Ibsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ibsend;
+    call fn MPI_Ibsend or MPI_Ibsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ibsend;
     /// Synchronous-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Issend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = issend;
+    call fn MPI_Issend or MPI_Issend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = issend;
     /// Ready-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Irsend(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = irsend;
+    call fn MPI_Irsend or MPI_Irsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = irsend;
     /// Non-blocking receive. Section 3.7.2.
-    call fn MPI_Irecv(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = irecv;
+    call fn MPI_Irecv or MPI_Irecv_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = irecv;
     /// Non-blocking send and receive at once. Section 3.11.
-    call fn MPI_Isendrecv(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv;
+    call fn MPI_Isendrecv or MPI_Isendrecv_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv;
     /// Non-blocking send and receive in one buffer. Section 3.11.
-    call fn MPI_Isendrecv_replace(buf: GuestAddr, count: i32, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv_replace;
+    call fn MPI_Isendrecv_replace or MPI_Isendrecv_replace_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv_replace;
     /// Persistent standard-mode send. Section 3.9.
-    call fn MPI_Send_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = send_init;
+    call fn MPI_Send_init or MPI_Send_init_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = send_init;
     /// Persistent buffered-mode send. Section 3.9.
-    call fn MPI_Bsend_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = bsend_init;
+    call fn MPI_Bsend_init or MPI_Bsend_init_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = bsend_init;
     /// Persistent synchronous-mode send. Section 3.9.
-    call fn MPI_Ssend_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ssend_init;
+    call fn MPI_Ssend_init or MPI_Ssend_init_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ssend_init;
     /// Persistent ready-mode send. Section 3.9.
-    call fn MPI_Rsend_init(buf: GuestAddr, count: i32, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = rsend_init;
+    call fn MPI_Rsend_init or MPI_Rsend_init_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = rsend_init;
     /// Persistent receive. Section 3.9.
-    call fn MPI_Recv_init(buf: GuestAddr, count: i32, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = recv_init;
+    call fn MPI_Recv_init or MPI_Recv_init_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = recv_init;
     /// Starts a persistent request. Section 3.9.
     ending fn MPI_Start(request: GuestAddr) = start_persistent;
     /// Starts several persistent requests. Section 3.9.
@@ -64,7 +64,7 @@ host_functions! {
 #[derive(Copy, Clone, Debug)]
 struct Args {
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     peer: i32,
     tag: i32,
@@ -73,18 +73,18 @@ struct Args {
 
 macro_rules! send_modes {
     ($($mode:ident: $blocking:ident $nonblocking:ident $persistent:ident;)*) => {$(
-        async fn $blocking<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32) -> Result<()> {
+        async fn $blocking<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i64, datatype: i32, peer: i32, tag: i32, comm: i32) -> Result<()> {
             let args = Args { buf, count, datatype, peer, tag, comm };
             blocking_send(call, SendMode::$mode, args).await
         }
 
-        async fn $nonblocking<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
+        async fn $nonblocking<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i64, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
             let args = Args { buf, count, datatype, peer, tag, comm };
             let handle = start_new_send(call.mpi(), SendMode::$mode, args)?;
             call.write_i32("request", request, handle)
         }
 
-        async fn $persistent<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i32, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
+        async fn $persistent<T: MpiView>(call: &mut Call<'_, T>, buf: GuestAddr, count: i64, datatype: i32, peer: i32, tag: i32, comm: i32, request: GuestAddr) -> Result<()> {
             let args = Args { buf, count, datatype, peer, tag, comm };
             // The buffer of a buffered send is needed from its start on only.
             let mut new = checked_send(call.mpi(), SendMode::$mode, args)?;
@@ -144,7 +144,7 @@ async fn send_and_wait<T: MpiView>(call: &mut Call<'_, T>, request: Request) -> 
 async fn recv<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     peer: i32,
     tag: i32,
@@ -211,12 +211,12 @@ pub(super) async fn finish_receive<T: MpiView>(
 async fn sendrecv<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     dest: i32,
     sendtag: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     source: i32,
     recvtag: i32,
@@ -255,7 +255,7 @@ async fn sendrecv<T: MpiView>(
 async fn sendrecv_replace<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     dest: i32,
     sendtag: i32,
@@ -273,7 +273,7 @@ async fn sendrecv_replace<T: MpiView>(
 fn replace<P: MpiPort>(
     mpi: &mut MpiCtx<P>,
     buf: GuestAddr,
-    (count, datatype): (i32, i32),
+    (count, datatype): (i64, i32),
     (dest, sendtag): (i32, i32),
     (source, recvtag, comm): (i32, i32, i32),
 ) -> Result<i32> {
@@ -290,7 +290,7 @@ fn replace<P: MpiPort>(
 async fn irecv<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     peer: i32,
     tag: i32,
@@ -305,7 +305,7 @@ async fn irecv<T: MpiView>(
 async fn recv_init<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     peer: i32,
     tag: i32,
@@ -321,12 +321,12 @@ async fn recv_init<T: MpiView>(
 async fn isendrecv<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     dest: i32,
     sendtag: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     source: i32,
     recvtag: i32,
@@ -354,7 +354,7 @@ async fn isendrecv<T: MpiView>(
 async fn isendrecv_replace<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     dest: i32,
     sendtag: i32,

@@ -13,7 +13,7 @@ use crate::host::point_to_point::{
 use crate::port::MpiPort;
 use crate::progress::pattern;
 use crate::request::{Buffer, Completion, Operation};
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Waits for a matching message without receiving it. Section 3.8.1.
@@ -25,9 +25,9 @@ host_functions! {
     /// Looks for a matching message and extracts it. Section 3.8.2.
     call fn MPI_Improbe(source: i32, tag: i32, comm: i32, flag: GuestAddr, message: GuestAddr, status: GuestAddr) = improbe;
     /// Receives an extracted message. Section 3.8.3.
-    call fn MPI_Mrecv(buf: GuestAddr, count: i32, datatype: i32, message: GuestAddr, status: GuestAddr) = mrecv;
+    call fn MPI_Mrecv or MPI_Mrecv_c(buf: GuestAddr, count: Count, datatype: i32, message: GuestAddr, status: GuestAddr) = mrecv;
     /// Starts to receive an extracted message. Section 3.8.3.
-    call fn MPI_Imrecv(buf: GuestAddr, count: i32, datatype: i32, message: GuestAddr, request: GuestAddr) = imrecv;
+    call fn MPI_Imrecv or MPI_Imrecv_c(buf: GuestAddr, count: Count, datatype: i32, message: GuestAddr, request: GuestAddr) = imrecv;
 }
 
 async fn probe<T: MpiView>(
@@ -145,7 +145,7 @@ fn extract<T: MpiView>(
 async fn mrecv<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     message: GuestAddr,
     status: GuestAddr,
@@ -157,7 +157,7 @@ async fn mrecv<T: MpiView>(
 async fn imrecv<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     message: GuestAddr,
     request: GuestAddr,
@@ -170,7 +170,7 @@ async fn imrecv<T: MpiView>(
 fn matched_receive<T: MpiView>(
     call: &mut Call<'_, T>,
     buf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     message: GuestAddr,
 ) -> Result<i32> {

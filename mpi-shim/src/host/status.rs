@@ -5,19 +5,15 @@ use faasm_vm::GuestAddr;
 
 use crate::abi::{self, Status};
 use crate::call::{Call, MpiView, check_pointer};
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Number of elements received. Section 3.2.5.
-    call fn MPI_Get_count(status: GuestAddr, datatype: i32, count: GuestAddr) = get_count;
+    call fn MPI_Get_count or MPI_Get_count_c(status: GuestAddr, datatype: i32, count: GuestAddr) = get_count;
     /// Number of basic elements received. Section 5.1.11.
-    call fn MPI_Get_elements(status: GuestAddr, datatype: i32, count: GuestAddr) = get_elements;
-    /// Number of basic elements received, in 64 bits. Section 5.1.11.
-    call fn MPI_Get_elements_x(status: GuestAddr, datatype: i32, count: GuestAddr) = get_elements_x;
+    call fn MPI_Get_elements or MPI_Get_elements_x or MPI_Get_elements_c(status: GuestAddr, datatype: i32, count: GuestAddr) = get_elements;
     /// Sets the number of basic elements. Section 13.3.
-    call fn MPI_Status_set_elements(status: GuestAddr, datatype: i32, count: i32) = set_elements;
-    /// Sets the number of basic elements, in 64 bits. Section 13.3.
-    call fn MPI_Status_set_elements_x(status: GuestAddr, datatype: i32, count: i64) = set_elements_x;
+    call fn MPI_Status_set_elements or MPI_Status_set_elements_x or MPI_Status_set_elements_c(status: GuestAddr, datatype: i32, count: Count) = set_elements;
     /// Sets whether the operation was cancelled. Section 13.3.
     call fn MPI_Status_set_cancelled(status: GuestAddr, flag: i32) = set_cancelled;
     /// Sets the source. Section 3.2.5.
@@ -62,9 +58,14 @@ fn bytes(status: &Status) -> u64 {
     u64::try_from(status.count_bytes).unwrap_or(0)
 }
 
-/// The number as a C `int`, `MPI_UNDEFINED` where there is none or it does not fit.
-fn as_int(count: Option<u64>) -> i32 {
-    count.and_then(|count| i32::try_from(count).ok()).unwrap_or(abi::MPI_UNDEFINED)
+/// Writes the number, `MPI_UNDEFINED` where there is none.
+fn write_count<T: MpiView>(
+    call: &mut Call<'_, T>,
+    addr: GuestAddr,
+    number: Option<u64>,
+) -> Result<()> {
+    let number = number.and_then(|number| i64::try_from(number).ok());
+    call.write_number("count", addr, number.unwrap_or_else(|| abi::MPI_UNDEFINED.into()))
 }
 
 async fn get_count<T: MpiView>(
@@ -75,7 +76,7 @@ async fn get_count<T: MpiView>(
 ) -> Result<()> {
     let received = bytes(&read(call, status)?);
     let number = call.mpi().any_datatype(datatype)?.count_in(received);
-    call.write_i32("count", count, as_int(number))
+    write_count(call, count, number)
 }
 
 async fn get_elements<T: MpiView>(
@@ -86,32 +87,10 @@ async fn get_elements<T: MpiView>(
 ) -> Result<()> {
     let received = bytes(&read(call, status)?);
     let number = call.mpi().any_datatype(datatype)?.elements_in(received);
-    call.write_i32("count", count, as_int(number))
-}
-
-async fn get_elements_x<T: MpiView>(
-    call: &mut Call<'_, T>,
-    status: GuestAddr,
-    datatype: i32,
-    count: GuestAddr,
-) -> Result<()> {
-    let received = bytes(&read(call, status)?);
-    let number = call.mpi().any_datatype(datatype)?.elements_in(received);
-    let number = number.and_then(|number| i64::try_from(number).ok());
-    let number = number.unwrap_or(i64::from(abi::MPI_UNDEFINED));
-    call.write("count", count, &number.to_le_bytes())
+    write_count(call, count, number)
 }
 
 async fn set_elements<T: MpiView>(
-    call: &mut Call<'_, T>,
-    status: GuestAddr,
-    datatype: i32,
-    count: i32,
-) -> Result<()> {
-    set_elements_x(call, status, datatype, i64::from(count)).await
-}
-
-async fn set_elements_x<T: MpiView>(
     call: &mut Call<'_, T>,
     status: GuestAddr,
     datatype: i32,

@@ -21,7 +21,7 @@ pub(super) struct Described {
 }
 
 /// `(buffer, count, datatype)` of a call with equal blocks.
-type Blocks = (GuestAddr, i32, i32);
+type Blocks = (GuestAddr, i64, i32);
 /// `(buffer, counts, displacements, datatype)` of a call with blocks of varying counts.
 type Varying = (GuestAddr, GuestAddr, GuestAddr, i32);
 
@@ -104,12 +104,12 @@ fn counts<T: MpiView>(
     addr: GuestAddr,
     size: usize,
 ) -> Result<Box<[i64]>> {
-    let counts = call.read_i32s(argument, addr, size)?;
+    let counts = call.read_numbers(argument, addr, size)?;
     if let Some(rank) = counts.iter().position(|count| *count < 0) {
         let detail = format!("the count {} for rank {rank} is negative", counts[rank]);
         return Err(MpiError::argument(ErrorClass::Count, argument, detail));
     }
-    Ok(counts.into_iter().map(i64::from).collect())
+    Ok(counts.into_boxed_slice())
 }
 
 /// A side of blocks of varying counts.
@@ -168,7 +168,7 @@ pub(super) fn barrier<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<D
 pub(super) fn bcast<T: MpiView>(
     call: &mut Call<'_, T>,
     buffer: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     root: i32,
     comm: i32,
@@ -187,10 +187,10 @@ pub(super) fn bcast<T: MpiView>(
 pub(super) fn gather<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     root: i32,
     comm: i32,
@@ -210,7 +210,7 @@ pub(super) fn gather<T: MpiView>(
 pub(super) fn gatherv<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
     recvcounts: GuestAddr,
@@ -234,10 +234,10 @@ pub(super) fn gatherv<T: MpiView>(
 pub(super) fn scatter<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     root: i32,
     comm: i32,
@@ -261,7 +261,7 @@ pub(super) fn scatterv<T: MpiView>(
     displs: GuestAddr,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     root: i32,
     comm: i32,
@@ -281,10 +281,10 @@ pub(super) fn scatterv<T: MpiView>(
 pub(super) fn allgather<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     comm: i32,
 ) -> Result<Described> {
@@ -301,10 +301,10 @@ pub(super) fn allgather<T: MpiView>(
 pub(super) fn alltoall<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     comm: i32,
 ) -> Result<Described> {
@@ -335,7 +335,7 @@ fn equal_blocks<T: MpiView>(
 pub(super) fn allgatherv<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
     recvcounts: GuestAddr,
@@ -401,9 +401,9 @@ fn operator<T: MpiView>(
 ) -> Result<(EngineOperator, Option<UserOperator>)> {
     Ok(match call.mpi().op(op)? {
         Operator::Predefined(op) => (EngineOperator::Predefined(op), None),
-        Operator::User { function, commutes, handle } => (
+        Operator::User { function, commutes, handle, large } => (
             EngineOperator::User { handle, commutative: commutes },
-            Some(UserOperator { function, datatype }),
+            Some(UserOperator { function, datatype, large }),
         ),
     })
 }
@@ -424,7 +424,7 @@ pub(super) fn reduce<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
     recvbuf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     op: i32,
     root: i32,
@@ -446,7 +446,7 @@ fn symmetric<T: MpiView>(
     call: &mut Call<'_, T>,
     kind: Kind,
     (sendbuf, recvbuf): (GuestAddr, GuestAddr),
-    (count, datatype): (i32, i32),
+    (count, datatype): (i64, i32),
     (op, comm): (i32, i32),
 ) -> Result<Described> {
     let contribution = members(call, comm).and_then(|_| {
@@ -462,7 +462,7 @@ pub(super) fn allreduce<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
     recvbuf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     op: i32,
     comm: i32,
@@ -475,7 +475,7 @@ pub(super) fn scan<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
     recvbuf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     op: i32,
     comm: i32,
@@ -488,7 +488,7 @@ pub(super) fn exscan<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
     recvbuf: GuestAddr,
-    count: i32,
+    count: i64,
     datatype: i32,
     op: i32,
     comm: i32,
@@ -501,14 +501,15 @@ pub(super) fn reduce_scatter_block<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     datatype: i32,
     op: i32,
     comm: i32,
 ) -> Result<Described> {
     let contribution = local_members(call, comm).and_then(|size| {
         let recv = blocks(call, (recvbuf, recvcount, datatype))?;
-        let send = scattered(call, sendbuf, i64::from(recvcount) * size as i64, datatype)?;
+        let total = recvcount.checked_mul(size as i64).ok_or_else(too_many)?;
+        let send = scattered(call, sendbuf, total, datatype)?;
         Ok(Contribution::new(Kind::ReduceScatterBlock).send(send).recv(recv))
     });
     combine(call, (op, datatype, comm), contribution)
@@ -526,7 +527,8 @@ pub(super) fn reduce_scatter<T: MpiView>(
 ) -> Result<Described> {
     let contribution = local_members(call, comm).and_then(|size| {
         let counts = counts(call, "recvcounts", recvcounts, size)?;
-        let send = scattered(call, sendbuf, counts.iter().sum(), datatype)?;
+        let total = counts.iter().try_fold(0, |sum: i64, count| sum.checked_add(*count));
+        let send = scattered(call, sendbuf, total.ok_or_else(too_many)?, datatype)?;
         let recv = Side::Vector(Box::new(VectorBuffer {
             addr: recvbuf.get(),
             counts,
@@ -536,6 +538,11 @@ pub(super) fn reduce_scatter<T: MpiView>(
         Ok(Contribution::new(Kind::ReduceScatter).send(send).recv(recv))
     });
     combine(call, (op, datatype, comm), contribution)
+}
+
+fn too_many() -> MpiError {
+    let detail = "the counts of all members together are more than MPI_Count holds";
+    MpiError::argument(ErrorClass::Count, "recvcounts", detail)
 }
 
 /// The send side of a reduction whose result is scattered: `count` elements for all members.

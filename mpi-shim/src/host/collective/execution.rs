@@ -11,8 +11,9 @@ use faasm_vm::{GuestAddr, GuestMemory};
 
 use super::leader::lead;
 use super::meeting::Meeting;
-use crate::call::{Call, MpiView};
+use crate::call::{Call, MpiView, ending};
 use crate::ctx::engine_fault;
+use crate::host::op::{ARGUMENTS_BYTES, call_operator};
 use crate::port::MpiPort;
 use crate::request::UserOperator;
 use crate::site::{Arrival, Outcome, Site};
@@ -210,11 +211,11 @@ async fn fold<T: MpiView>(
                 copy(call, group, from, to)
             }
             Step::Fold => {
-                let operands = (at(accumulator).addr as u32, at(input).addr as u32);
+                let word = |operand: u32| (at(operand).addr as u32).cast_signed();
+                let operands = (word(accumulator), word(input));
                 let count = schedule.count();
-                scratch.call_operator(call, user, operands, count).await?;
                 std::mem::swap(&mut accumulator, &mut input);
-                Ok(())
+                ending(call_operator(call, user, operands, count, scratch.start).await)?
             }
         };
         if let Err(error) = moved {
@@ -244,9 +245,6 @@ struct Scratches {
     second: u32,
 }
 
-/// Bytes before the first operand: count and datatype, kept 16-byte aligned.
-const ARGUMENTS_BYTES: u32 = 16;
-
 impl Scratches {
     async fn allocate<T: MpiView>(
         call: &mut Call<'_, T>,
@@ -262,24 +260,6 @@ impl Scratches {
             let first = start + ARGUMENTS_BYTES;
             Self { start, first, second: first + operand }
         }))
-    }
-
-    /// Calls the C function `(void *invec, void *inoutvec, int *len, MPI_Datatype *datatype)`.
-    async fn call_operator<T: MpiView>(
-        self,
-        call: &mut Call<'_, T>,
-        user: UserOperator,
-        (input, inout): (u32, u32),
-        count: i64,
-    ) -> wasmtime::Result<()> {
-        let (len, datatype) = (self.start, self.start + 4);
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        call.write_i32("len", GuestAddr::from(len), count).map_err(wasmtime::Error::from)?;
-        call.write_i32("datatype", GuestAddr::from(datatype), user.datatype)
-            .map_err(wasmtime::Error::from)?;
-        let args = [input, inout, len, datatype].map(u32::cast_signed);
-        call.call_guest(user.function, &args).await?;
-        Ok(())
     }
 }
 

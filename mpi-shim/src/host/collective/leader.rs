@@ -9,12 +9,12 @@ use faasm_mpi_engine::collective::{Contribution, Kind, MemberMemory, Members};
 use faasm_mpi_engine::datatype::{Datatype, pack_window, unpack_window};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
-use faasm_vm::GuestAddr;
 
 use super::execution::Everyone;
 use super::meeting::Meeting;
-use crate::call::{Call, MpiView};
+use crate::call::{Call, MpiView, ending};
 use crate::communicator::Seat;
+use crate::host::op::{ARGUMENTS_BYTES, call_operator};
 use crate::port::{MpiPort, Pending};
 use crate::request::UserOperator;
 use crate::site::{Arrival, Outcome, Site};
@@ -191,9 +191,6 @@ struct Operator {
     room: Option<(u32, u32)>,
 }
 
-/// Bytes before the first operand: count and datatype, kept 16-byte aligned.
-const ARGUMENTS_BYTES: u32 = 16;
-
 impl Operator {
     fn new(user: UserOperator, own: Option<&Brought>) -> Self {
         let datatype = match own {
@@ -238,14 +235,11 @@ impl<T: MpiView> Leader<'_, '_, T> {
         if let Err(fault) = moved {
             return Ok((Err(fault), operator));
         }
-        let (len, handle) = (start, start + 4);
-        let call = &mut *self.call;
-        let elements = i32::try_from(count).unwrap_or(i32::MAX);
-        call.write_i32("len", GuestAddr::from(len), elements).map_err(wasmtime::Error::from)?;
-        call.write_i32("datatype", GuestAddr::from(handle), operator.user.datatype)
-            .map_err(wasmtime::Error::from)?;
-        let args = [invec, inoutvec, len, handle].map(u32::cast_signed);
-        call.call_guest(operator.user.function, &args).await?;
+        let operands = (invec.cast_signed(), inoutvec.cast_signed());
+        let called = call_operator(self.call, operator.user, operands, count, start).await;
+        if let Err(error) = ending(called)? {
+            return Ok((Err(error), operator));
+        }
         let taken = self.with_memory(|memory| {
             pack_window(memory, u64::from(inoutvec), count, &datatype, 0, accumulator)
         });

@@ -12,39 +12,39 @@ use super::arguments::{Described, blocks, in_place, members, typed, varying};
 use super::functions::submit;
 use super::start::{prepare, start};
 use crate::call::{Call, Ending, MpiView};
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Exchanges data with the neighbors. Section 8.6.
-    ending fn MPI_Neighbor_allgather(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32) = neighbor_allgather;
+    ending fn MPI_Neighbor_allgather or MPI_Neighbor_allgather_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, comm: i32) = neighbor_allgather;
     /// Starts what `MPI_Neighbor_allgather` does. Section 8.7.
-    ending fn MPI_Ineighbor_allgather(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_allgather;
+    ending fn MPI_Ineighbor_allgather or MPI_Ineighbor_allgather_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_allgather;
     /// Makes a request that does what `MPI_Neighbor_allgather` does. Section 8.8.
-    ending fn MPI_Neighbor_allgather_init(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_allgather_init;
+    ending fn MPI_Neighbor_allgather_init or MPI_Neighbor_allgather_init_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_allgather_init;
     /// Exchanges data with the neighbors. Section 8.6.
-    ending fn MPI_Neighbor_allgatherv(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32) = neighbor_allgatherv;
+    ending fn MPI_Neighbor_allgatherv or MPI_Neighbor_allgatherv_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32) = neighbor_allgatherv;
     /// Starts what `MPI_Neighbor_allgatherv` does. Section 8.7.
-    ending fn MPI_Ineighbor_allgatherv(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_allgatherv;
+    ending fn MPI_Ineighbor_allgatherv or MPI_Ineighbor_allgatherv_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_allgatherv;
     /// Makes a request that does what `MPI_Neighbor_allgatherv` does. Section 8.8.
-    ending fn MPI_Neighbor_allgatherv_init(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_allgatherv_init;
+    ending fn MPI_Neighbor_allgatherv_init or MPI_Neighbor_allgatherv_init_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_allgatherv_init;
     /// Exchanges data with the neighbors. Section 8.6.
-    ending fn MPI_Neighbor_alltoall(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32) = neighbor_alltoall;
+    ending fn MPI_Neighbor_alltoall or MPI_Neighbor_alltoall_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, comm: i32) = neighbor_alltoall;
     /// Starts what `MPI_Neighbor_alltoall` does. Section 8.7.
-    ending fn MPI_Ineighbor_alltoall(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_alltoall;
+    ending fn MPI_Ineighbor_alltoall or MPI_Ineighbor_alltoall_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_alltoall;
     /// Makes a request that does what `MPI_Neighbor_alltoall` does. Section 8.8.
-    ending fn MPI_Neighbor_alltoall_init(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_alltoall_init;
+    ending fn MPI_Neighbor_alltoall_init or MPI_Neighbor_alltoall_init_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_alltoall_init;
     /// Exchanges data with the neighbors. Section 8.6.
-    ending fn MPI_Neighbor_alltoallv(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32) = neighbor_alltoallv;
+    ending fn MPI_Neighbor_alltoallv or MPI_Neighbor_alltoallv_c(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32) = neighbor_alltoallv;
     /// Starts what `MPI_Neighbor_alltoallv` does. Section 8.7.
-    ending fn MPI_Ineighbor_alltoallv(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_alltoallv;
+    ending fn MPI_Ineighbor_alltoallv or MPI_Ineighbor_alltoallv_c(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32, request: GuestAddr) = ineighbor_alltoallv;
     /// Makes a request that does what `MPI_Neighbor_alltoallv` does. Section 8.8.
-    ending fn MPI_Neighbor_alltoallv_init(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_alltoallv_init;
+    ending fn MPI_Neighbor_alltoallv_init or MPI_Neighbor_alltoallv_init_c(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32, info: i32, request: GuestAddr) = neighbor_alltoallv_init;
     /// Exchanges data with the neighbors. Section 8.6.
-    ending fn MPI_Neighbor_alltoallw(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32) = neighbor_alltoallw;
+    ending fn MPI_Neighbor_alltoallw or MPI_Neighbor_alltoallw_c(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32) = neighbor_alltoallw;
     /// Starts what `MPI_Neighbor_alltoallw` does. Section 8.7.
-    ending fn MPI_Ineighbor_alltoallw(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32, request: GuestAddr) = ineighbor_alltoallw;
+    ending fn MPI_Ineighbor_alltoallw or MPI_Ineighbor_alltoallw_c(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32, request: GuestAddr) = ineighbor_alltoallw;
     /// Makes a request that does what `MPI_Neighbor_alltoallw` does. Section 8.8.
-    ending fn MPI_Neighbor_alltoallw_init(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32, info: i32, request: GuestAddr) = neighbor_alltoallw_init;
+    ending fn MPI_Neighbor_alltoallw_init or MPI_Neighbor_alltoallw_init_c(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32, info: i32, request: GuestAddr) = neighbor_alltoallw_init;
 }
 
 /// The neighbors of this process in `comm`; neither side may be `MPI_IN_PLACE`.
@@ -83,8 +83,8 @@ fn described<T: MpiView>(
 fn equal<T: MpiView>(
     call: &mut Call<'_, T>,
     sends_same: bool,
-    send: (GuestAddr, i32, i32),
-    recv: (GuestAddr, i32, i32),
+    send: (GuestAddr, i64, i32),
+    recv: (GuestAddr, i64, i32),
     comm: i32,
 ) -> Result<Described> {
     let neighbors = neighbors(call, comm, [("sendbuf", send.0), ("recvbuf", recv.0)])?;
@@ -96,10 +96,10 @@ fn equal<T: MpiView>(
 fn neighbor_allgather_of<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     comm: i32,
 ) -> Result<Described> {
@@ -109,10 +109,10 @@ fn neighbor_allgather_of<T: MpiView>(
 fn neighbor_alltoall_of<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
-    recvcount: i32,
+    recvcount: i64,
     recvtype: i32,
     comm: i32,
 ) -> Result<Described> {
@@ -122,7 +122,7 @@ fn neighbor_alltoall_of<T: MpiView>(
 fn neighbor_allgatherv_of<T: MpiView>(
     call: &mut Call<'_, T>,
     sendbuf: GuestAddr,
-    sendcount: i32,
+    sendcount: i64,
     sendtype: i32,
     recvbuf: GuestAddr,
     recvcounts: GuestAddr,
@@ -192,9 +192,9 @@ macro_rules! forms {
 }
 
 forms! {
-    neighbor_allgather_of(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32): neighbor_allgather ineighbor_allgather neighbor_allgather_init;
-    neighbor_allgatherv_of(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32): neighbor_allgatherv ineighbor_allgatherv neighbor_allgatherv_init;
-    neighbor_alltoall_of(sendbuf: GuestAddr, sendcount: i32, sendtype: i32, recvbuf: GuestAddr, recvcount: i32, recvtype: i32, comm: i32): neighbor_alltoall ineighbor_alltoall neighbor_alltoall_init;
+    neighbor_allgather_of(sendbuf: GuestAddr, sendcount: i64, sendtype: i32, recvbuf: GuestAddr, recvcount: i64, recvtype: i32, comm: i32): neighbor_allgather ineighbor_allgather neighbor_allgather_init;
+    neighbor_allgatherv_of(sendbuf: GuestAddr, sendcount: i64, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, displs: GuestAddr, recvtype: i32, comm: i32): neighbor_allgatherv ineighbor_allgatherv neighbor_allgatherv_init;
+    neighbor_alltoall_of(sendbuf: GuestAddr, sendcount: i64, sendtype: i32, recvbuf: GuestAddr, recvcount: i64, recvtype: i32, comm: i32): neighbor_alltoall ineighbor_alltoall neighbor_alltoall_init;
     neighbor_alltoallv_of(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtype: i32, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtype: i32, comm: i32): neighbor_alltoallv ineighbor_alltoallv neighbor_alltoallv_init;
     neighbor_alltoallw_of(sendbuf: GuestAddr, sendcounts: GuestAddr, sdispls: GuestAddr, sendtypes: GuestAddr, recvbuf: GuestAddr, recvcounts: GuestAddr, rdispls: GuestAddr, recvtypes: GuestAddr, comm: i32): neighbor_alltoallw ineighbor_alltoallw neighbor_alltoallw_init;
 }

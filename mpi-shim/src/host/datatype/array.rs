@@ -11,16 +11,16 @@ use crate::table::host_functions;
 
 host_functions! {
     /// A box inside an array. Section 5.1.3.
-    call fn MPI_Type_create_subarray(ndims: i32, array_of_sizes: GuestAddr, array_of_subsizes: GuestAddr, array_of_starts: GuestAddr, order: i32, oldtype: i32, newtype: GuestAddr) = subarray;
+    call fn MPI_Type_create_subarray or MPI_Type_create_subarray_c(ndims: i32, array_of_sizes: GuestAddr, array_of_subsizes: GuestAddr, array_of_starts: GuestAddr, order: i32, oldtype: i32, newtype: GuestAddr) = subarray;
     /// A process's share of a distributed array. Section 5.1.4.
-    call fn MPI_Type_create_darray(size: i32, rank: i32, ndims: i32, array_of_gsizes: GuestAddr, array_of_distribs: GuestAddr, array_of_dargs: GuestAddr, array_of_psizes: GuestAddr, order: i32, oldtype: i32, newtype: GuestAddr) = darray;
+    call fn MPI_Type_create_darray or MPI_Type_create_darray_c(size: i32, rank: i32, ndims: i32, array_of_gsizes: GuestAddr, array_of_distribs: GuestAddr, array_of_dargs: GuestAddr, array_of_psizes: GuestAddr, order: i32, oldtype: i32, newtype: GuestAddr) = darray;
 }
 
 /// Most dimensions of an array.
 const DIMS_MAX: i32 = 64;
 
 /// The order of an array's dimensions.
-pub(super) fn order(number: i32) -> Result<Order> {
+fn order(number: i32) -> Result<Order> {
     match number {
         abi::MPI_ORDER_C => Ok(Order::C),
         abi::MPI_ORDER_FORTRAN => Ok(Order::Fortran),
@@ -32,7 +32,7 @@ pub(super) fn order(number: i32) -> Result<Order> {
 }
 
 /// Refuses what cannot be a number of dimensions.
-pub(super) fn check_dims(ndims: i32) -> Result<()> {
+fn check_dims(ndims: i32) -> Result<()> {
     if (1..=DIMS_MAX).contains(&ndims) {
         return Ok(());
     }
@@ -51,16 +51,27 @@ async fn subarray<T: MpiView>(
     newtype: GuestAddr,
 ) -> Result<()> {
     check_dims(ndims)?;
-    let sizes = integers(call, "array_of_sizes", array_of_sizes, ndims)?;
-    let subsizes = integers(call, "array_of_subsizes", array_of_subsizes, ndims)?;
-    let starts = integers(call, "array_of_starts", array_of_starts, ndims)?;
+    let sizes = integers(call, "array_of_sizes", array_of_sizes, ndims.into())?;
+    let subsizes = integers(call, "array_of_subsizes", array_of_subsizes, ndims.into())?;
+    let starts = integers(call, "array_of_starts", array_of_starts, ndims.into())?;
     let order = order(in_order)?;
     let old = old_type(call, oldtype)?;
     define(call, Datatype::subarray(&sizes, &subsizes, &starts, order, &old)?, newtype).map(|_| ())
 }
 
+/// Reads C integers, whether or not the called function has large counts.
+fn plain<T: MpiView>(
+    call: &mut Call<'_, T>,
+    argument: &'static str,
+    addr: GuestAddr,
+    ndims: i32,
+) -> Result<Vec<i64>> {
+    let numbers = call.read_i32s(argument, addr, ndims as usize)?;
+    Ok(numbers.into_iter().map(i64::from).collect())
+}
+
 /// The arguments of a distributed array but its global sizes.
-pub(super) struct Grid {
+struct Grid {
     distributions: Vec<Distribution>,
     arguments: Vec<i64>,
     extents: Vec<i64>,
@@ -69,13 +80,13 @@ pub(super) struct Grid {
 
 impl Grid {
     /// Reads the three arrays of `ndims` entries.
-    pub(super) fn read<T: MpiView>(
+    fn read<T: MpiView>(
         call: &mut Call<'_, T>,
         ndims: i32,
         (distribs, dargs, psizes): (GuestAddr, GuestAddr, GuestAddr),
         in_order: i32,
     ) -> Result<Self> {
-        let numbers = integers(call, "array_of_distribs", distribs, ndims)?;
+        let numbers = plain(call, "array_of_distribs", distribs, ndims)?;
         let known = |number: &i64| {
             Distribution::from_number(*number).ok_or_else(|| {
                 let detail = format!("{number} is no MPI_DISTRIBUTE constant");
@@ -84,14 +95,14 @@ impl Grid {
         };
         Ok(Self {
             distributions: numbers.iter().map(known).collect::<Result<_>>()?,
-            arguments: integers(call, "array_of_dargs", dargs, ndims)?,
-            extents: integers(call, "array_of_psizes", psizes, ndims)?,
+            arguments: plain(call, "array_of_dargs", dargs, ndims)?,
+            extents: plain(call, "array_of_psizes", psizes, ndims)?,
             order: order(in_order)?,
         })
     }
 
     /// The type of `rank`'s share of an array of these `sizes`.
-    pub(super) fn datatype(
+    fn datatype(
         &self,
         (processes, rank): (i32, i32),
         sizes: &[i64],
@@ -124,7 +135,7 @@ async fn darray<T: MpiView>(
     newtype: GuestAddr,
 ) -> Result<()> {
     check_dims(ndims)?;
-    let sizes = integers(call, "array_of_gsizes", array_of_gsizes, ndims)?;
+    let sizes = integers(call, "array_of_gsizes", array_of_gsizes, ndims.into())?;
     let arrays = (array_of_distribs, array_of_dargs, array_of_psizes);
     let grid = Grid::read(call, ndims, arrays, in_order)?;
     let old = old_type(call, oldtype)?;

@@ -5,7 +5,7 @@
 //! it.
 
 pub(super) mod array;
-pub(super) mod large;
+pub(super) mod contents;
 pub(super) mod lookup;
 
 use faasm_mpi_engine::datatype::{Datatype, Predefined};
@@ -17,27 +17,27 @@ use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::{DatatypeEntry, MpiCtx};
 use crate::host::attribute::{self, Object};
 use crate::port::MpiPort;
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Copies one after the other. Section 5.1.2.
-    call fn MPI_Type_contiguous(count: i32, oldtype: i32, newtype: GuestAddr) = contiguous;
+    call fn MPI_Type_contiguous or MPI_Type_contiguous_c(count: Count, oldtype: i32, newtype: GuestAddr) = contiguous;
     /// Equally spaced blocks, the stride in elements. Section 5.1.2.
-    call fn MPI_Type_vector(count: i32, blocklength: i32, stride: i32, oldtype: i32, newtype: GuestAddr) = vector;
+    call fn MPI_Type_vector or MPI_Type_vector_c(count: Count, blocklength: Count, stride: Count, oldtype: i32, newtype: GuestAddr) = vector;
     /// Equally spaced blocks, the stride in bytes. Section 5.1.2.
-    call fn MPI_Type_create_hvector(count: i32, blocklength: i32, stride: i32, oldtype: i32, newtype: GuestAddr) = hvector;
+    call fn MPI_Type_create_hvector or MPI_Type_create_hvector_c(count: Count, blocklength: Count, stride: Count, oldtype: i32, newtype: GuestAddr) = hvector;
     /// Blocks, the displacements in elements. Section 5.1.2.
-    call fn MPI_Type_indexed(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = indexed;
+    call fn MPI_Type_indexed or MPI_Type_indexed_c(count: Count, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = indexed;
     /// Blocks, the displacements in bytes. Section 5.1.2.
-    call fn MPI_Type_create_hindexed(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = hindexed;
+    call fn MPI_Type_create_hindexed or MPI_Type_create_hindexed_c(count: Count, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = hindexed;
     /// Blocks of one length, the displacements in elements. Section 5.1.2.
-    call fn MPI_Type_create_indexed_block(count: i32, blocklength: i32, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = indexed_block;
+    call fn MPI_Type_create_indexed_block or MPI_Type_create_indexed_block_c(count: Count, blocklength: Count, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = indexed_block;
     /// Blocks of one length, the displacements in bytes. Section 5.1.2.
-    call fn MPI_Type_create_hindexed_block(count: i32, blocklength: i32, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = hindexed_block;
+    call fn MPI_Type_create_hindexed_block or MPI_Type_create_hindexed_block_c(count: Count, blocklength: Count, array_of_displacements: GuestAddr, oldtype: i32, newtype: GuestAddr) = hindexed_block;
     /// Blocks of different types. Section 5.1.2.
-    call fn MPI_Type_create_struct(count: i32, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, array_of_types: GuestAddr, newtype: GuestAddr) = structure;
+    call fn MPI_Type_create_struct or MPI_Type_create_struct_c(count: Count, array_of_blocklengths: GuestAddr, array_of_displacements: GuestAddr, array_of_types: GuestAddr, newtype: GuestAddr) = structure;
     /// A type with other bounds. Section 5.1.7.
-    call fn MPI_Type_create_resized(oldtype: i32, lb: i32, extent: i32, newtype: GuestAddr) = resized;
+    call fn MPI_Type_create_resized or MPI_Type_create_resized_c(oldtype: i32, lb: Count, extent: Count, newtype: GuestAddr) = resized;
     /// A copy of a type, with the attributes that their copy callbacks let through. Section 5.1.10.
     ending fn MPI_Type_dup(oldtype: i32, newtype: GuestAddr) = dup;
     /// Makes a type fit for communication. Section 5.1.9.
@@ -45,33 +45,25 @@ host_functions! {
     /// Gives a type up. Section 5.1.9.
     ending fn MPI_Type_free(datatype: GuestAddr) = free;
     /// Bytes of data. Section 5.1.5.
-    call fn MPI_Type_size(datatype: i32, size: GuestAddr) = size_of;
-    /// Bytes of data, in 64 bits. Section 5.1.5.
-    call fn MPI_Type_size_x(datatype: i32, size: GuestAddr) = size_of_x;
+    call fn MPI_Type_size or MPI_Type_size_x or MPI_Type_size_c(datatype: i32, size: GuestAddr) = size_of;
     /// Lower bound and extent. Section 5.1.7.
-    call fn MPI_Type_get_extent(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_of;
-    /// Lower bound and extent, in 64 bits. Section 5.1.7.
-    call fn MPI_Type_get_extent_x(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_of_x;
+    call fn MPI_Type_get_extent or MPI_Type_get_extent_x or MPI_Type_get_extent_c(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_of;
     /// First data byte and span of the data. Section 5.1.8.
-    call fn MPI_Type_get_true_extent(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_of;
-    /// First data byte and span of the data, in 64 bits. Section 5.1.8.
-    call fn MPI_Type_get_true_extent_x(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_of_x;
-    /// How a type was made, and how much there is to say about it. Section 5.1.13.
-    call fn MPI_Type_get_envelope(datatype: i32, num_integers: GuestAddr, num_addresses: GuestAddr, num_datatypes: GuestAddr, combiner: GuestAddr) = envelope;
-    /// The arguments of the constructor. Section 5.1.13.
-    call fn MPI_Type_get_contents(datatype: i32, max_integers: i32, max_addresses: i32, max_datatypes: i32, array_of_integers: GuestAddr, array_of_addresses: GuestAddr, array_of_datatypes: GuestAddr) = contents;
+    call fn MPI_Type_get_true_extent or MPI_Type_get_true_extent_x or MPI_Type_get_true_extent_c(datatype: i32, true_lb: GuestAddr, true_extent: GuestAddr) = true_extent_of;
     /// Names a type. Section 7.8.
     call fn MPI_Type_set_name(datatype: i32, type_name: GuestAddr) = set_name;
     /// The name of a type. Section 7.8.
     call fn MPI_Type_get_name(datatype: i32, type_name: GuestAddr, resultlen: GuestAddr) = get_name;
 }
 
-/// Enters a new type into the table and gives the guest its handle.
+/// Enters a new type into the table and gives the guest its handle. The type remembers whether the
+/// called function took its counts as `MPI_Count`.
 pub(crate) fn define<T: MpiView>(
     call: &mut Call<'_, T>,
     datatype: Datatype,
     newtype: GuestAddr,
 ) -> Result<i32> {
+    let datatype = if call.large { datatype.made_with_large_counts() } else { datatype };
     let handle = insert(call.mpi(), datatype)?;
     call.write_i32("newtype", newtype, handle)?;
     Ok(handle)
@@ -94,15 +86,15 @@ fn named<R>(argument: &'static str, result: Result<R>) -> Result<R> {
     result.map_err(|error| MpiError { argument: Some(argument), ..error })
 }
 
-/// Reads `count` C integers.
+/// Reads `count` numbers, as wide as the called function has them.
 fn integers<T: MpiView>(
     call: &mut Call<'_, T>,
     argument: &'static str,
     addr: GuestAddr,
-    count: i32,
+    count: i64,
 ) -> Result<Vec<i64>> {
     let count = MpiCtx::<T::Port>::count(count)? as usize;
-    Ok(call.read_i32s(argument, addr, count)?.into_iter().map(i64::from).collect())
+    call.read_numbers(argument, addr, count)
 }
 
 const LENGTHS: &str = "array_of_blocklengths";
@@ -110,44 +102,44 @@ const DISPLACEMENTS: &str = "array_of_displacements";
 
 async fn contiguous<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
+    count: i64,
     oldtype: i32,
     newtype: GuestAddr,
 ) -> Result<()> {
     let old = old_type(call, oldtype)?;
-    let new = Datatype::contiguous(count.into(), &old)?;
+    let new = Datatype::contiguous(count, &old)?;
     define(call, new, newtype).map(|_| ())
 }
 
 async fn vector<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
-    blocklength: i32,
-    stride: i32,
+    count: i64,
+    blocklength: i64,
+    stride: i64,
     oldtype: i32,
     newtype: GuestAddr,
 ) -> Result<()> {
     let old = old_type(call, oldtype)?;
-    let new = Datatype::vector(count.into(), blocklength.into(), stride.into(), &old)?;
+    let new = Datatype::vector(count, blocklength, stride, &old)?;
     define(call, new, newtype).map(|_| ())
 }
 
 async fn hvector<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
-    blocklength: i32,
-    stride: i32,
+    count: i64,
+    blocklength: i64,
+    stride: i64,
     oldtype: i32,
     newtype: GuestAddr,
 ) -> Result<()> {
     let old = old_type(call, oldtype)?;
-    let new = Datatype::hvector(count.into(), blocklength.into(), stride.into(), &old)?;
+    let new = Datatype::hvector(count, blocklength, stride, &old)?;
     define(call, new, newtype).map(|_| ())
 }
 
 async fn indexed<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
+    count: i64,
     array_of_blocklengths: GuestAddr,
     array_of_displacements: GuestAddr,
     oldtype: i32,
@@ -161,7 +153,7 @@ async fn indexed<T: MpiView>(
 
 async fn hindexed<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
+    count: i64,
     array_of_blocklengths: GuestAddr,
     array_of_displacements: GuestAddr,
     oldtype: i32,
@@ -175,33 +167,33 @@ async fn hindexed<T: MpiView>(
 
 async fn indexed_block<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
-    blocklength: i32,
+    count: i64,
+    blocklength: i64,
     array_of_displacements: GuestAddr,
     oldtype: i32,
     newtype: GuestAddr,
 ) -> Result<()> {
     let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
     let old = old_type(call, oldtype)?;
-    define(call, Datatype::indexed_block(blocklength.into(), &places, &old)?, newtype).map(|_| ())
+    define(call, Datatype::indexed_block(blocklength, &places, &old)?, newtype).map(|_| ())
 }
 
 async fn hindexed_block<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
-    blocklength: i32,
+    count: i64,
+    blocklength: i64,
     array_of_displacements: GuestAddr,
     oldtype: i32,
     newtype: GuestAddr,
 ) -> Result<()> {
     let places = integers(call, DISPLACEMENTS, array_of_displacements, count)?;
     let old = old_type(call, oldtype)?;
-    define(call, Datatype::hindexed_block(blocklength.into(), &places, &old)?, newtype).map(|_| ())
+    define(call, Datatype::hindexed_block(blocklength, &places, &old)?, newtype).map(|_| ())
 }
 
 async fn structure<T: MpiView>(
     call: &mut Call<'_, T>,
-    count: i32,
+    count: i64,
     array_of_blocklengths: GuestAddr,
     array_of_displacements: GuestAddr,
     array_of_types: GuestAddr,
@@ -220,12 +212,12 @@ async fn structure<T: MpiView>(
 async fn resized<T: MpiView>(
     call: &mut Call<'_, T>,
     oldtype: i32,
-    lb: i32,
-    extent: i32,
+    lb: i64,
+    extent: i64,
     newtype: GuestAddr,
 ) -> Result<()> {
     let old = old_type(call, oldtype)?;
-    define(call, Datatype::resized(&old, lb.into(), extent.into())?, newtype).map(|_| ())
+    define(call, Datatype::resized(&old, lb, extent)?, newtype).map(|_| ())
 }
 
 async fn dup<T: MpiView>(call: &mut Call<'_, T>, oldtype: i32, newtype: GuestAddr) -> Ending {
@@ -275,23 +267,9 @@ async fn give_up<T: MpiView>(
     Ok(())
 }
 
-/// The number as a C `int` or `MPI_Aint`; `MPI_UNDEFINED` where it does not fit.
-fn as_int(value: i64) -> i32 {
-    i32::try_from(value).unwrap_or(abi::MPI_UNDEFINED)
-}
-
 async fn size_of<T: MpiView>(call: &mut Call<'_, T>, datatype: i32, size: GuestAddr) -> Result<()> {
     let bytes = call.mpi().any_datatype(datatype)?.size();
-    call.write_i32("size", size, as_int(bytes))
-}
-
-async fn size_of_x<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datatype: i32,
-    size: GuestAddr,
-) -> Result<()> {
-    let bytes = call.mpi().any_datatype(datatype)?.size();
-    call.write("size", size, &bytes.to_le_bytes())
+    call.write_number("size", size, bytes)
 }
 
 async fn extent_of<T: MpiView>(
@@ -301,19 +279,8 @@ async fn extent_of<T: MpiView>(
     extent: GuestAddr,
 ) -> Result<()> {
     let datatype = call.mpi().any_datatype(datatype)?;
-    call.write_i32("lb", lb, as_int(datatype.lb()))?;
-    call.write_i32("extent", extent, as_int(datatype.extent()))
-}
-
-async fn extent_of_x<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datatype: i32,
-    lb: GuestAddr,
-    extent: GuestAddr,
-) -> Result<()> {
-    let datatype = call.mpi().any_datatype(datatype)?;
-    call.write("lb", lb, &datatype.lb().to_le_bytes())?;
-    call.write("extent", extent, &datatype.extent().to_le_bytes())
+    call.write_number("lb", lb, datatype.lb())?;
+    call.write_number("extent", extent, datatype.extent())
 }
 
 async fn true_extent_of<T: MpiView>(
@@ -323,87 +290,8 @@ async fn true_extent_of<T: MpiView>(
     true_extent: GuestAddr,
 ) -> Result<()> {
     let datatype = call.mpi().any_datatype(datatype)?;
-    call.write_i32("true_lb", true_lb, as_int(datatype.true_lb()))?;
-    call.write_i32("true_extent", true_extent, as_int(datatype.true_extent()))
-}
-
-async fn true_extent_of_x<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datatype: i32,
-    true_lb: GuestAddr,
-    true_extent: GuestAddr,
-) -> Result<()> {
-    let datatype = call.mpi().any_datatype(datatype)?;
-    call.write("true_lb", true_lb, &datatype.true_lb().to_le_bytes())?;
-    call.write("true_extent", true_extent, &datatype.true_extent().to_le_bytes())
-}
-
-async fn envelope<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datatype: i32,
-    num_integers: GuestAddr,
-    num_addresses: GuestAddr,
-    num_datatypes: GuestAddr,
-    combiner: GuestAddr,
-) -> Result<()> {
-    let datatype = call.mpi().any_datatype(datatype)?;
-    let (integers, addresses, datatypes, made) = match datatype.contents() {
-        Some(made) => {
-            (made.integers.len(), made.addresses.len(), made.datatypes.len(), made.combiner as i32)
-        }
-        None => (0, 0, 0, abi::MPI_COMBINER_NAMED),
-    };
-    call.write_i32("num_integers", num_integers, integers as i32)?;
-    call.write_i32("num_addresses", num_addresses, addresses as i32)?;
-    call.write_i32("num_datatypes", num_datatypes, datatypes as i32)?;
-    call.write_i32("combiner", combiner, made)
-}
-
-async fn contents<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datatype: i32,
-    max_integers: i32,
-    max_addresses: i32,
-    max_datatypes: i32,
-    array_of_integers: GuestAddr,
-    array_of_addresses: GuestAddr,
-    array_of_datatypes: GuestAddr,
-) -> Result<()> {
-    let datatype = call.mpi().any_datatype(datatype)?;
-    let Some(made) = datatype.contents() else {
-        let detail = "a predefined datatype has no contents; ask MPI_Type_get_envelope first";
-        return Err(MpiError::argument(ErrorClass::Type, "datatype", detail));
-    };
-    check_room("max_integers", max_integers.into(), made.integers.len())?;
-    check_room("max_addresses", max_addresses.into(), made.addresses.len())?;
-    check_room("max_datatypes", max_datatypes.into(), made.datatypes.len())?;
-    call.write("array_of_integers", array_of_integers, &words(&made.integers))?;
-    call.write("array_of_addresses", array_of_addresses, &words(&made.addresses))?;
-    let mpi = call.mpi();
-    let handles: Result<Vec<i64>> =
-        made.datatypes.iter().map(|part| part_handle(mpi, part).map(i64::from)).collect();
-    call.write("array_of_datatypes", array_of_datatypes, &words(&handles?))
-}
-
-fn check_room(argument: &'static str, room: i64, needed: usize) -> Result<()> {
-    if usize::try_from(room).is_ok_and(|room| room >= needed) {
-        return Ok(());
-    }
-    let detail = format!("{room} is less than the {needed} that the envelope reports");
-    Err(MpiError::argument(ErrorClass::Arg, argument, detail))
-}
-
-/// The values as C integers or addresses, which they came from.
-fn words(values: &[i64]) -> Vec<u8> {
-    values.iter().flat_map(|value| (*value as i32).to_le_bytes()).collect()
-}
-
-/// A handle of a type that another one is made of; the guest has to free it unless predefined.
-fn part_handle<P: MpiPort>(mpi: &mut MpiCtx<P>, part: &Datatype) -> Result<i32> {
-    match part.predefined() {
-        Some(predefined) => Ok(predefined.handle()),
-        None => insert(mpi, part.clone()),
-    }
+    call.write_number("true_lb", true_lb, datatype.true_lb())?;
+    call.write_number("true_extent", true_extent, datatype.true_extent())
 }
 
 async fn set_name<T: MpiView>(
