@@ -18,7 +18,7 @@ const CRATES: [(&str, &[&str]); 7] = [
 ];
 /// The modules of the crates in layers: each may import only those before it.
 const LAYERS: [(&str, &[&str]); 4] = [
-    ("runtime/vm", &["sys", "page", "line", "guest", "pool", "engine", "rewrite", "artifact"]),
+    ("runtime/vm", &["sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "artifact"]),
     (
         "transport",
         &[

@@ -4,8 +4,11 @@
 //! reference into it: bytes are copied in, checked, acted on and copied out. Racing accesses may
 //! see a mixture of old and new bytes, which only ever harms the guest that races.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::pool::Pool;
 use crate::sys::Mapping;
@@ -67,17 +70,25 @@ pub(crate) struct Slot {
     /// Taken only by `drop`, which hands it back to `pool`.
     mapping: Option<Mapping>,
     len: AtomicUsize,
+    /// Pages that other memories have, too: first byte and length of each region.
+    regions: Mutex<BTreeMap<usize, usize>>,
     pool: Weak<Pool>,
 }
 
 impl Slot {
     /// A slot of which the first `len` bytes are accessible; without a live `pool` it is unmapped at the end.
     pub(crate) fn new(mapping: Mapping, len: usize, pool: Weak<Pool>) -> Self {
-        Self { mapping: Some(mapping), len: AtomicUsize::new(len), pool }
+        let regions = Mutex::default();
+        Self { mapping: Some(mapping), len: AtomicUsize::new(len), regions, pool }
     }
 
     pub(crate) fn mapping(&self) -> &Mapping {
         self.mapping.as_ref().expect("a slot holds its mapping until it is dropped")
+    }
+
+    /// The shared regions inside it.
+    pub(crate) fn regions(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
+        self.regions.lock()
     }
 
     #[inline]
@@ -94,7 +105,13 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let (Some(mapping), Some(pool)) = (self.mapping.take(), self.pool.upgrade()) {
-            pool.recycle_memory(mapping, *self.len.get_mut());
+            let mut regions = self.regions.get_mut().iter();
+            if regions.all(|(start, bytes)| mapping.unshare(*start, *bytes).is_ok()) {
+                pool.recycle_memory(mapping, *self.len.get_mut());
+            } else {
+                // Nobody may get a slot through which others' pages can be reached.
+                pool.lose_memory(&mapping);
+            }
         }
     }
 }
@@ -130,6 +147,12 @@ impl GuestMemory {
         let mapping = Mapping::reserve(pages.bytes()).expect("address space for a test memory");
         mapping.make_accessible(0, pages.bytes()).expect("accessible test memory");
         Self::new(Arc::new(Slot::new(mapping, len, Weak::new())))
+    }
+
+    /// Address of its first byte in the host.
+    #[cfg(test)]
+    pub(crate) fn host_base(&self) -> usize {
+        self.slot.mapping().base().as_ptr().addr()
     }
 
     /// A memory without bytes, for a Faaslet that has none yet.

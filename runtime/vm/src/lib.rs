@@ -2,7 +2,7 @@
 //!
 //! This is the only crate of the workspace that may hold `unsafe`. Modules, lower ones first:
 //! `page` (page arithmetic), `line` (zeroed cache lines), `sys` (the operating system), `guest` (bounds-checked guest memory),
-//! `pool` (memory and stack slots), `engine` (the wasmtime configuration that uses them),
+//! `pool` (memory and stack slots), `region` (pages that memories share), `engine` (the wasmtime configuration that uses them),
 //! `rewrite` (load-time passes) and `artifact` (the cache of compiled modules).
 
 pub mod artifact;
@@ -11,10 +11,13 @@ pub mod guest;
 pub mod line;
 pub mod page;
 pub mod pool;
+pub mod region;
 pub mod rewrite;
 mod sys;
+pub mod unwind;
 
 pub use artifact::{ArtifactCache, ArtifactConfig, CacheTrouble, ContentHash};
 pub use engine::{EngineConfig, VmEngine};
 pub use guest::{GuestAddr, GuestFault, GuestMemory};
 pub use pool::{OnMemory, Pool, PoolConfig, on_memory};
+pub use region::{RegionError, SharedRegion};

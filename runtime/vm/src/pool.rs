@@ -80,6 +80,18 @@ impl Pool {
         self.free_memories.give_back(mapping, 0..accessible);
     }
 
+    /// Forgets a slot that must not be used again.
+    pub(crate) fn lose_memory(&self, mapping: &Mapping) {
+        self.live.lock().remove(&mapping.base().as_ptr().addr());
+        tracing::error!("a slot with shared pages could not be emptied and is not used again");
+    }
+
+    /// A memory of `bytes` without an instance.
+    #[cfg(test)]
+    pub(crate) fn memory_for_test(&self, bytes: usize) -> GuestMemory {
+        GuestMemory::new(self.memory(bytes, bytes, 0).expect("address space"))
+    }
+
     fn memory(&self, bytes: usize, reserved: usize, guard: usize) -> Result<Arc<Slot>, String> {
         let total = HostPages::round_up(reserved)
             .and_then(|pages| pages.checked_add(HostPages::round_up(guard)?))

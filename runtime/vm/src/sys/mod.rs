@@ -2,4 +2,4 @@
 
 mod unix;
 
-pub(crate) use unix::{Mapping, page_bytes};
+pub(crate) use unix::{Mapping, anonymous_file, page_bytes};

@@ -1,14 +1,26 @@
 //! Address space by `mmap`, `mprotect`, `madvise` and `munmap`.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 
 /// The host's page size in bytes, a power of two.
 pub(crate) fn page_bytes() -> usize {
     rustix::param::page_size()
+}
+
+/// A file of `bytes` zeros without a name, which nobody can shorten.
+pub(crate) fn anonymous_file(bytes: u64) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("faasm-shared", flags)?;
+    rustix::fs::ftruncate(&file, bytes)?;
+    // Pages of a file that was shortened could not be touched any more.
+    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
 }
 
 /// Address space that the kernel gave in one piece; unmapped on drop, when no part of it is left.
@@ -108,6 +120,28 @@ impl Mapping {
     /// Gives the pages of `[start, end)` back: they read as zero afterwards.
     pub(crate) fn discard(&self, start: usize, end: usize) -> io::Result<()> {
         self.advise(start, end, Advice::LinuxDontNeed)
+    }
+
+    /// Replaces the pages of the accessible `[start, start + bytes)` by the first ones of `file`, which
+    /// has as many and is never shortened.
+    pub(crate) fn share(&self, start: usize, bytes: usize, file: impl AsFd) -> io::Result<()> {
+        let at = self.range_start(start, start + bytes);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: the range is whole pages inside this mapping, which holds no Rust object and is only
+        // reached through raw pointers; it stays mapped and accessible, and the file's pages all exist.
+        unsafe { rustix::mm::mmap(at.cast(), bytes, access, flags, file, 0) }?;
+        Ok(())
+    }
+
+    /// Replaces the pages of the accessible `[start, start + bytes)` by empty private ones.
+    pub(crate) fn unshare(&self, start: usize, bytes: usize) -> io::Result<()> {
+        let at = self.range_start(start, start + bytes);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: as in `share`; the pages are as those of the reservation were at first.
+        unsafe { rustix::mm::mmap_anonymous(at.cast(), bytes, access, flags) }?;
+        Ok(())
     }
 
     /// Asks for small pages only, in the whole reservation that this is a part of, so that one touched
