@@ -887,6 +887,25 @@ MPI_ABI_DECLARE_(int, Intercomm_create_from_groups, (MPI_Group local_group, int 
     MPI_Errhandler errhandler, MPI_Comm *newintercomm))
 MPI_ABI_DECLARE_(int, Intercomm_merge, (MPI_Comm intercomm, int high, MPI_Comm *newintracomm))
 
+/* Dynamic processes */
+MPI_ABI_DECLARE_(int, Comm_spawn, (const char *command, char *argv[], int maxprocs, MPI_Info info, int root,
+    MPI_Comm comm, MPI_Comm *intercomm, int array_of_errcodes[]))
+MPI_ABI_DECLARE_(int, Comm_spawn_multiple, (int count, char *array_of_commands[], char **array_of_argv[],
+    const int array_of_maxprocs[], const MPI_Info array_of_info[], int root, MPI_Comm comm,
+    MPI_Comm *intercomm, int array_of_errcodes[]))
+MPI_ABI_DECLARE_(int, Comm_get_parent, (MPI_Comm *parent))
+MPI_ABI_DECLARE_(int, Open_port, (MPI_Info info, char *port_name))
+MPI_ABI_DECLARE_(int, Close_port, (const char *port_name))
+MPI_ABI_DECLARE_(int, Comm_accept, (const char *port_name, MPI_Info info, int root, MPI_Comm comm,
+    MPI_Comm *newcomm))
+MPI_ABI_DECLARE_(int, Comm_connect, (const char *port_name, MPI_Info info, int root, MPI_Comm comm,
+    MPI_Comm *newcomm))
+MPI_ABI_DECLARE_(int, Publish_name, (const char *service_name, MPI_Info info, const char *port_name))
+MPI_ABI_DECLARE_(int, Unpublish_name, (const char *service_name, MPI_Info info, const char *port_name))
+MPI_ABI_DECLARE_(int, Lookup_name, (const char *service_name, MPI_Info info, char *port_name))
+MPI_ABI_DECLARE_(int, Comm_disconnect, (MPI_Comm *comm))
+MPI_ABI_DECLARE_(int, Comm_join, (int fd, MPI_Comm *intercomm))
+
 /* Attributes */
 MPI_ABI_DECLARE_(int, Comm_create_keyval, (MPI_Comm_copy_attr_function *comm_copy_attr_fn,
     MPI_Comm_delete_attr_function *comm_delete_attr_fn, int *comm_keyval, void *extra_state))
@@ -906,262 +925,262 @@ MPI_ABI_DECLARE_(int, Type_delete_attr, (MPI_Datatype datatype, int type_keyval)
 MPI_ABI_DECLARE_(int, Ibarrier, (MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ibcast, (void *buffer, int count, MPI_Datatype datatype, int root, MPI_Comm comm,
     MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ibcast_c, (void *buffer, MPI_Count count, MPI_Datatype datatype, int root,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Igather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Igather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
+    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Igatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
     const int recvcounts[], const int displs[], MPI_Datatype recvtype, int root, MPI_Comm comm,
     MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iscatter, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
-    int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iscatterv, (const void *sendbuf, const int sendcounts[], const int displs[],
-    MPI_Datatype sendtype, void *recvbuf, int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm,
-    MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iallgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
-    int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iallgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
-    const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ialltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
-    int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ialltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
-    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
-    MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ibcast_c, (void *buffer, MPI_Count count, MPI_Datatype datatype, int root,
-    MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ialltoallw, (const void *sendbuf, const int sendcounts[], const int sdispls[],
-    const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
-MPI_ABI_DECLARE_(int, Igather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
-    void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
-    const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ireduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
-    MPI_Op op, int root, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Igatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype, int root,
     MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iallreduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
-    MPI_Op op, MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Iscatter, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iscatter_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ireduce_scatter_block, (const void *sendbuf, void *recvbuf, int recvcount,
-    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ireduce_scatter, (const void *sendbuf, void *recvbuf, const int recvcounts[],
+MPI_ABI_DECLARE_(int, Iscatterv, (const void *sendbuf, const int sendcounts[], const int displs[],
+    MPI_Datatype sendtype, void *recvbuf, int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iscatterv_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint displs[], MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype,
     int root, MPI_Comm comm, MPI_Request *request))
-    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype, MPI_Op op,
+MPI_ABI_DECLARE_(int, Iallgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iallgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-    MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Iexscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Iallgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iallgatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
     MPI_Comm comm, MPI_Request *request))
-    MPI_Op op, MPI_Comm comm, MPI_Request *request))
-
+MPI_ABI_DECLARE_(int, Ialltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ialltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-/* Persistent collectives */
-MPI_ABI_DECLARE_(int, Barrier_init, (MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Bcast_init, (void *buffer, int count, MPI_Datatype datatype, int root, MPI_Comm comm,
+MPI_ABI_DECLARE_(int, Ialltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ialltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-    MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Gather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
-    int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ialltoallw, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
+    const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ialltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Gatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
-    const int recvcounts[], const int displs[], MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
+MPI_ABI_DECLARE_(int, Ireduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, int root, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ireduce_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
     MPI_Op op, int root, MPI_Comm comm, MPI_Request *request))
-    MPI_Request *request))
-MPI_ABI_DECLARE_(int, Scatter_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+MPI_ABI_DECLARE_(int, Iallreduce, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iallreduce_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
-    int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Scatterv_init, (const void *sendbuf, const int sendcounts[], const int displs[],
+MPI_ABI_DECLARE_(int, Ireduce_scatter_block, (const void *sendbuf, void *recvbuf, int recvcount,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ireduce_scatter_block_c, (const void *sendbuf, void *recvbuf, MPI_Count recvcount,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
-    MPI_Datatype sendtype, void *recvbuf, int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm,
-    MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Ireduce_scatter, (const void *sendbuf, void *recvbuf, const int recvcounts[],
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ireduce_scatter_c, (const void *sendbuf, void *recvbuf, const MPI_Count recvcounts[],
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Iscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype, MPI_Op op,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iscan_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+MPI_ABI_DECLARE_(int, Iexscan, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Iexscan_c, (const void *sendbuf, void *recvbuf, MPI_Count count, MPI_Datatype datatype,
     MPI_Op op, MPI_Comm comm, MPI_Request *request))
+
+/* Persistent collectives */
+MPI_ABI_DECLARE_(int, Barrier_init, (MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Bcast_init, (void *buffer, int count, MPI_Datatype datatype, int root, MPI_Comm comm,
     MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Alltoallv_init, (const void *sendbuf, const int sendcounts[], const int sdispls[],
-    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
 MPI_ABI_DECLARE_(int, Bcast_init_c, (void *buffer, MPI_Count count, MPI_Datatype datatype, int root,
     MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Alltoallw_init, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+MPI_ABI_DECLARE_(int, Gather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Gather_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
-    const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
-    const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Reduce_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Gatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    const int recvcounts[], const int displs[], MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Gatherv_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype, int root,
     MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    MPI_Op op, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Allreduce_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Scatter_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype, void *recvbuf,
+    int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Scatter_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
-    MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Reduce_scatter_block_init, (const void *sendbuf, void *recvbuf, int recvcount,
-    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Scatterv_init, (const void *sendbuf, const int sendcounts[], const int displs[],
+    MPI_Datatype sendtype, void *recvbuf, int recvcount, MPI_Datatype recvtype, int root, MPI_Comm comm,
+    MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Scatterv_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint displs[], MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype,
     int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Reduce_scatter_init, (const void *sendbuf, void *recvbuf, const int recvcounts[],
-    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Allgather_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
-MPI_ABI_DECLARE_(int, Scan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
-    MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Exscan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+MPI_ABI_DECLARE_(int, Allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Allgatherv_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
     MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-
+MPI_ABI_DECLARE_(int, Alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Alltoall_init_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
-/* Neighborhood collectives */
-MPI_ABI_DECLARE_(int, Neighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Alltoallv_init, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+    MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Alltoallv_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Neighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm))
-MPI_ABI_DECLARE_(int, Neighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Alltoallw_init, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[], const int rdispls[],
+    const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Alltoallw_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
-MPI_ABI_DECLARE_(int, Neighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+MPI_ABI_DECLARE_(int, Reduce_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Reduce_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
     MPI_Datatype datatype, MPI_Op op, int root, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
-    MPI_Comm comm))
+MPI_ABI_DECLARE_(int, Allreduce_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Allreduce_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Neighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
-    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+MPI_ABI_DECLARE_(int, Reduce_scatter_block_init, (const void *sendbuf, void *recvbuf, int recvcount,
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Reduce_scatter_block_init_c, (const void *sendbuf, void *recvbuf, MPI_Count recvcount,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
-MPI_ABI_DECLARE_(int, Ineighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Reduce_scatter_init, (const void *sendbuf, void *recvbuf, const int recvcounts[],
+    MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Reduce_scatter_init_c, (const void *sendbuf, void *recvbuf,
     const MPI_Count recvcounts[], MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ineighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Scan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Scan_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
-    MPI_Request *request))
+MPI_ABI_DECLARE_(int, Exscan_init, (const void *sendbuf, void *recvbuf, int count, MPI_Datatype datatype,
+    MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Exscan_init_c, (const void *sendbuf, void *recvbuf, MPI_Count count,
     MPI_Datatype datatype, MPI_Op op, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ineighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ineighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
-    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+
+/* Neighborhood collectives */
+MPI_ABI_DECLARE_(int, Neighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_allgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm))
-    MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Ineighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
+MPI_ABI_DECLARE_(int, Neighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_allgatherv_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[], MPI_Datatype recvtype,
     MPI_Comm comm))
-    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
-    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Neighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_alltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm))
-MPI_ABI_DECLARE_(int, Neighbor_allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Neighbor_allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Neighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+    MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm))
-    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
-    MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Neighbor_alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+MPI_ABI_DECLARE_(int, Neighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm))
-    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Neighbor_alltoallv_init, (const void *sendbuf, const int sendcounts[],
+MPI_ABI_DECLARE_(int, Ineighbor_allgather, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_allgather_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-    const int sdispls[], MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[],
-    MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Neighbor_alltoallw_init, (const void *sendbuf, const int sendcounts[],
+MPI_ABI_DECLARE_(int, Ineighbor_allgatherv, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_allgatherv_c, (const void *sendbuf, MPI_Count sendcount,
     MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[],
     MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
-    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
+MPI_ABI_DECLARE_(int, Ineighbor_alltoall, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_alltoall_c, (const void *sendbuf, MPI_Count sendcount, MPI_Datatype sendtype,
     void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-    MPI_Request *request))
-
-/* Graph topologies */
+MPI_ABI_DECLARE_(int, Ineighbor_alltoallv, (const void *sendbuf, const int sendcounts[], const int sdispls[],
+    MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[], MPI_Datatype recvtype,
+    MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_alltoallv_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Graph_create, (MPI_Comm comm_old, int nnodes, const int index[], const int edges[],
-    int reorder, MPI_Comm *comm_graph))
-MPI_ABI_DECLARE_(int, Graph_map, (MPI_Comm comm, int nnodes, const int index[], const int edges[], int *newrank))
+MPI_ABI_DECLARE_(int, Ineighbor_alltoallw, (const void *sendbuf, const int sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Ineighbor_alltoallw_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Graphdims_get, (MPI_Comm comm, int *nnodes, int *nedges))
-MPI_ABI_DECLARE_(int, Graph_get, (MPI_Comm comm, int maxindex, int maxedges, int index[], int edges[]))
+MPI_ABI_DECLARE_(int, Neighbor_allgather_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_allgather_init_c, (const void *sendbuf, MPI_Count sendcount,
     MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm,
     MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Graph_neighbors_count, (MPI_Comm comm, int rank, int *nneighbors))
-MPI_ABI_DECLARE_(int, Graph_neighbors, (MPI_Comm comm, int rank, int maxneighbors, int neighbors[]))
-MPI_ABI_DECLARE_(int, Dist_graph_create, (MPI_Comm comm_old, int n, const int sources[], const int degrees[],
+MPI_ABI_DECLARE_(int, Neighbor_allgatherv_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, const int recvcounts[], const int displs[], MPI_Datatype recvtype, MPI_Comm comm,
+    MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_allgatherv_init_c, (const void *sendbuf, MPI_Count sendcount,
     MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[], const MPI_Aint displs[],
     MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-    const int destinations[], const int weights[], MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
-MPI_ABI_DECLARE_(int, Dist_graph_create_adjacent, (MPI_Comm comm_old, int indegree, const int sources[],
+MPI_ABI_DECLARE_(int, Neighbor_alltoall_init, (const void *sendbuf, int sendcount, MPI_Datatype sendtype,
+    void *recvbuf, int recvcount, MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoall_init_c, (const void *sendbuf, MPI_Count sendcount,
     MPI_Datatype sendtype, void *recvbuf, MPI_Count recvcount, MPI_Datatype recvtype, MPI_Comm comm,
     MPI_Info info, MPI_Request *request))
-    const int sourceweights[], int outdegree, const int destinations[], const int destweights[],
-    MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
-MPI_ABI_DECLARE_(int, Dist_graph_neighbors_count, (MPI_Comm comm, int *indegree, int *outdegree, int *weighted))
+MPI_ABI_DECLARE_(int, Neighbor_alltoallv_init, (const void *sendbuf, const int sendcounts[],
+    const int sdispls[], MPI_Datatype sendtype, void *recvbuf, const int recvcounts[], const int rdispls[],
+    MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallv_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], MPI_Datatype sendtype, void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Info info, MPI_Request *request))
-MPI_ABI_DECLARE_(int, Dist_graph_neighbors, (MPI_Comm comm, int maxindegree, int sources[], int sourceweights[],
-    int maxoutdegree, int destinations[], int destweights[]))
-
-/* Cartesian topologies */
+MPI_ABI_DECLARE_(int, Neighbor_alltoallw_init, (const void *sendbuf, const int sendcounts[],
+    const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const int recvcounts[],
+    const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
+    MPI_Request *request))
 MPI_ABI_DECLARE_(int, Neighbor_alltoallw_init_c, (const void *sendbuf, const MPI_Count sendcounts[],
     const MPI_Aint sdispls[], const MPI_Datatype sendtypes[], void *recvbuf, const MPI_Count recvcounts[],
     const MPI_Aint rdispls[], const MPI_Datatype recvtypes[], MPI_Comm comm, MPI_Info info,
     MPI_Request *request))
+
+/* Graph topologies */
+MPI_ABI_DECLARE_(int, Graph_create, (MPI_Comm comm_old, int nnodes, const int index[], const int edges[],
+    int reorder, MPI_Comm *comm_graph))
+MPI_ABI_DECLARE_(int, Graph_map, (MPI_Comm comm, int nnodes, const int index[], const int edges[], int *newrank))
+MPI_ABI_DECLARE_(int, Graphdims_get, (MPI_Comm comm, int *nnodes, int *nedges))
+MPI_ABI_DECLARE_(int, Graph_get, (MPI_Comm comm, int maxindex, int maxedges, int index[], int edges[]))
+MPI_ABI_DECLARE_(int, Graph_neighbors_count, (MPI_Comm comm, int rank, int *nneighbors))
+MPI_ABI_DECLARE_(int, Graph_neighbors, (MPI_Comm comm, int rank, int maxneighbors, int neighbors[]))
+MPI_ABI_DECLARE_(int, Dist_graph_create, (MPI_Comm comm_old, int n, const int sources[], const int degrees[],
+    const int destinations[], const int weights[], MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
+MPI_ABI_DECLARE_(int, Dist_graph_create_adjacent, (MPI_Comm comm_old, int indegree, const int sources[],
+    const int sourceweights[], int outdegree, const int destinations[], const int destweights[],
+    MPI_Info info, int reorder, MPI_Comm *comm_dist_graph))
+MPI_ABI_DECLARE_(int, Dist_graph_neighbors_count, (MPI_Comm comm, int *indegree, int *outdegree, int *weighted))
+MPI_ABI_DECLARE_(int, Dist_graph_neighbors, (MPI_Comm comm, int maxindegree, int sources[], int sourceweights[],
+    int maxoutdegree, int destinations[], int destweights[]))
+
+/* Cartesian topologies */
 MPI_ABI_DECLARE_(int, Dims_create, (int nnodes, int ndims, int dims[]))
 MPI_ABI_DECLARE_(int, Cart_create, (MPI_Comm comm_old, int ndims, const int dims[], const int periods[],
     int reorder, MPI_Comm *comm_cart))

@@ -20,7 +20,7 @@ use crate::request::{Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
 use crate::window::Window;
-use crate::world::{CONTEXT_SELF, CONTEXT_WORLD};
+use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Family, World};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -110,6 +110,8 @@ pub struct MpiCtx<P> {
     pub comm_world: Communicator,
     /// `MPI_COMM_SELF`.
     pub comm_self: Communicator,
+    /// The intercommunicator with the processes that spawned this one, or `MPI_COMM_NULL`.
+    pub parent: i32,
     /// Other communicators.
     pub comms: Handles<Communicator>,
     /// Groups.
@@ -174,9 +176,21 @@ impl<P: MpiPort> MpiCtx<P> {
         let (rank, world) = (port.rank(), port.world());
         let is_spread = world.is_spread();
         let fatal = abi::MPI_ERRORS_ARE_FATAL;
-        let everyone = Group::world(world.size() as usize);
-        let mut comm_world =
-            Communicator::new(CONTEXT_WORLD, everyone, rank, world.world_site().clone(), fatal);
+        let family = world.family(rank);
+        let mut comm_world = match &family {
+            None => {
+                let everyone = Group::world(world.size() as usize);
+                Communicator::new(CONTEXT_WORLD, everyone, rank, world.world_site().clone(), fatal)
+            }
+            Some(family) => {
+                let own = family.group.rank_of(rank).unwrap_or(0) as u32;
+                let (group, site) = (family.group.clone(), family.site.clone());
+                Communicator::new(family.context, group, own, site, fatal)
+            }
+        };
+        let mut comms = Handles::new(HandleKind::Communicator);
+        let parent = family.map(|family| with_parents(world, &family, rank));
+        let parent = parent.and_then(|parent| comms.insert(parent)).unwrap_or(abi::MPI_COMM_NULL);
         "MPI_COMM_WORLD".clone_into(&mut comm_world.name);
         let alone = std::sync::Arc::new(Site::new(std::iter::once(0), None));
         let mut comm_self = Communicator::new(CONTEXT_SELF, only(rank), 0, alone, fatal);
@@ -188,7 +202,8 @@ impl<P: MpiPort> MpiCtx<P> {
             thread_level: abi::MPI_THREAD_SINGLE,
             comm_world,
             comm_self,
-            comms: Handles::new(HandleKind::Communicator),
+            parent,
+            comms,
             groups: Handles::new(HandleKind::Group),
             datatypes: Handles::new(HandleKind::Datatype),
             ops: Handles::new(HandleKind::Op),
@@ -404,6 +419,19 @@ impl<P> MpiCtx<P> {
 /// The first keyval of the program; smaller numbers are the ABI's predefined ones.
 const FIRST_KEYVAL: i32 = 0x1000;
 
+/// The intercommunicator of a spawned process with those that spawned it.
+fn with_parents(world: &World, family: &Family, rank: u32) -> Communicator {
+    let all = family.parents.union(&family.group);
+    let number = all.rank_of(rank).unwrap_or(0) as u32;
+    let members: Vec<u32> = all.iter().collect();
+    let site = world.gather_site(family.parent_context, &members);
+    let (groups, fatal) = ((all, family.parents.len() as u32), abi::MPI_ERRORS_ARE_FATAL);
+    let made = Communicator::between(family.parent_context, groups, number, site, fatal);
+    let mut parent = made.expect("a family has parents and is one of its own");
+    "MPI_COMM_PARENT".clone_into(&mut parent.name);
+    parent
+}
+
 /// The group of one process.
 fn only(rank: u32) -> Group {
     Group::new(vec![rank]).expect("one rank cannot be there twice")
@@ -422,6 +450,8 @@ pub enum Operator {
         commutes: bool,
         /// The guest's handle.
         handle: i32,
+        /// Whether the function takes the length as an `MPI_Count`.
+        large: bool,
     },
 }
 
@@ -450,8 +480,6 @@ pub(crate) fn fault(argument: &'static str) -> impl Fn(GuestFault) -> MpiError {
 pub(crate) struct Bytes<'a>(pub(crate) &'a GuestMemory);
 
 impl faasm_mpi_engine::datatype::Memory for Bytes<'_> {
-        /// Whether the function takes the length as an `MPI_Count`.
-        large: bool,
     fn read(
         &self,
         addr: u64,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use faasm_mpi_engine::error::Result;
 
+use crate::spawn_port::Surroundings;
+
 /// How to open a file.
 #[derive(Copy, Clone, Debug)]
 pub struct FileAccess {
@@ -31,6 +33,13 @@ pub trait Files {
     /// # Errors
     /// An error of the class that the standard has for the cause.
     fn delete(&self, path: &str) -> Result<()>;
+
+    /// The directories of the rank for a process that it spawns, whose working directory is
+    /// `directory` where given.
+    ///
+    /// # Errors
+    /// An error of the class that the standard has for the cause.
+    fn surroundings(&self, directory: Option<&str>) -> Result<Surroundings>;
 }
 
 /// An open file.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestMemory;
 
+use crate::spawn_port::{SpawnAnswer, SpawnRequest};
 use crate::world::{PartHeader, World};
 
 /// Longest payload carried inside a message's first cache line.
@@ -215,6 +216,14 @@ pub trait MpiPort: Send + Sync + 'static {
     /// Asks a node to gather this rank for a communicator ([`World::gather_context`]). A message of
     /// kind [`Kind::Answer`] brings the context, under the name that this gives.
     fn ask_to_gather(&mut self, node: u32, key: (u32, i32, &[u32]), member: u32) -> u32;
+
+    /// Asks a node about ports and names, in the words of [`crate::registry`]. A message of kind
+    /// [`Kind::Answer`] brings what it says, under the name that this gives.
+    fn ask(&mut self, node: u32, question: &[u8]) -> u32;
+
+    /// Spawns processes on this node. The rank is woken when the answer is there; it is suspended
+    /// then as if it waited for something outside the job.
+    fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer>;
 
     /// Takes the next arrived message.
     fn receive(&mut self) -> Option<Message>;

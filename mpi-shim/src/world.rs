@@ -1,6 +1,8 @@
 //! What the ranks of one job share on this node: contexts, the sites where co-located collectives
 //! meet, and what other nodes sent for collectives.
 
+mod family;
+mod grown;
 mod parts;
 mod placement;
 
@@ -13,9 +15,12 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 
 use crate::site::{Elsewhere, Site};
+use family::Families;
 use parts::Parts;
 use placement::Contexts;
 
+pub use family::Family;
+pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
 pub use placement::Placement;
 
@@ -38,6 +43,7 @@ pub struct World {
     contexts: Contexts,
     parts: Parts,
     world_site: Arc<Site>,
+    families: Families,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
     /// By context, the sites of gathered communicators that not all local members have yet.
     gathered_sites: Mutex<HashMap<u32, GatheredSite>>,
@@ -74,7 +80,13 @@ impl World {
             nodes,
             contexts: Contexts::new(nodes, placement.this_node, CONTEXT_WORLD + 1),
             parts: Parts::default(),
-            world_site: site(&placement, &lanes, 0..size),
+            world_site: site(
+                0..size,
+                &placement,
+                |rank| lanes[rank as usize],
+                |rank| placement.nodes[rank as usize],
+            ),
+            families: Families::default(),
             placement,
             lanes: lanes.into(),
             gatherings: Mutex::default(),
@@ -89,7 +101,8 @@ impl World {
 
     /// Index of the program that `rank` runs.
     pub fn app_number(&self, rank: u32) -> u32 {
-        self.app_numbers.get(rank as usize).copied().unwrap_or(0)
+        let spawned = |rank| self.families.app_number(self.spawned_index(rank)?);
+        self.app_numbers.get(rank as usize).copied().or_else(|| spawned(rank)).unwrap_or(0)
     }
 
     /// Where the members of `MPI_COMM_WORLD` meet.
@@ -99,13 +112,23 @@ impl World {
 
     /// A site for those of these members, given by world rank, that run on this node.
     pub fn new_site(&self, members: impl Iterator<Item = u32> + Clone) -> Arc<Site> {
-        site(&self.placement, &self.lanes, members)
+        site(members, &self.placement, |rank| self.lane(rank), |rank| self.node(rank))
+    }
+
+    /// The worker that `rank`, which is of this node, is placed on.
+    #[inline]
+    pub fn lane(&self, rank: u32) -> u32 {
+        let spawned = |rank| self.families.lane(self.spawned_index(rank)?);
+        self.lanes.get(rank as usize).copied().or_else(|| spawned(rank)).unwrap_or(0)
     }
 
     /// Number of the node that `rank` runs on. The nodes of a job are numbered from 0.
     #[inline]
     pub fn node(&self, rank: u32) -> u32 {
-        self.placement.nodes.get(rank as usize).copied().unwrap_or(0)
+        match self.placement.nodes.get(rank as usize) {
+            Some(node) => *node,
+            None => rank.wrapping_sub(self.size) % self.nodes,
+        }
     }
 
     /// Whether `rank` runs on this node.
@@ -248,17 +271,16 @@ impl World {
 
 /// A site for those of `members` that `placement` has on this node.
 fn site(
-    placement: &Placement,
-    lanes: &[u32],
     members: impl Iterator<Item = u32> + Clone,
+    placement: &Placement,
+    lane: impl Fn(u32) -> u32,
+    node: impl Fn(u32) -> u32,
 ) -> Arc<Site> {
-    let lane = |rank: u32| lanes.get(rank as usize).copied().unwrap_or(0);
-    let node = |rank: u32| placement.nodes.get(rank as usize).copied().unwrap_or(0);
-    let Some(spread) = Spread::new(members.clone().map(node), placement.this_node) else {
+    let Some(spread) = Spread::new(members.clone().map(&node), placement.this_node) else {
         return Arc::new(Site::new(members.map(lane), None));
     };
     let local: Vec<u32> = members.filter(|rank| node(*rank) == placement.this_node).collect();
-    let lanes: Vec<u32> = local.iter().copied().map(lane).collect();
+    let lanes: Vec<u32> = local.iter().copied().map(&lane).collect();
     let local = Group::new(local).expect("a communicator has each rank once");
     Arc::new(Site::new(lanes.into_iter(), Some(Elsewhere { spread, local })))
 }

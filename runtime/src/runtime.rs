@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::error::Error;
 use crate::faaslet::{Start, run};
 use crate::job::{Control, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor};
-use crate::launch::Launch;
+use crate::launch::{Launch, ProgramSpawner};
 use crate::message::JobLinks;
 use crate::module::{Module, ModuleLoader, ProgramStore, Progress};
 use crate::scheduler::{Scheduler, Task};
@@ -178,9 +178,20 @@ impl Runtime {
         let supervisor = Supervisor::new(shared.clone(), launch.timeout(), events, reporter);
         let supervisor = Supervisor::start_in_arbiter(inner.workers.control(), move |_| supervisor);
         inner.jobs.lock().push((Arc::downgrade(&shared), supervisor.clone()));
+        shared.set_spawner(Box::new(ProgramSpawner {
+            loader: inner.loader.clone(),
+            pool: inner.engine.pool().clone(),
+            no_memory: inner.no_memory.clone(),
+            scheduler: inner.scheduler.clone(),
+            spins: inner.spins,
+            supervisor: supervisor.downgrade(),
+            env: launch.env(),
+            output: launch.output(),
+            known: launch.modules(),
+        }));
         // All tasks exist before the first one runs, for a rank may send to any other at once.
         for rank in shared.local_ranks() {
-            let (program, wasi) = launch.rank(rank, &shared)?;
+            let (program, wasi, threads) = launch.rank(rank, &shared)?;
             let start = Start {
                 rank,
                 program,
@@ -191,6 +202,7 @@ impl Runtime {
                 output: launch.output(),
                 supervisor: supervisor.clone(),
                 spins: inner.spins,
+                threads,
             };
             let home = shared.home(rank);
             shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));

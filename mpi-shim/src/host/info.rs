@@ -76,7 +76,7 @@ pub(crate) fn put<T: MpiView>(
 /// `MPI_INFO_ENV`: what is known of how the job was started. Section 11.2.3.
 fn environment<P: MpiPort>(mpi: &MpiCtx<P>) -> Result<Info> {
     let mut info = Info::new();
-    info.set("maxprocs", &mpi.port.world().size().to_string())?;
+    info.set("maxprocs", &mpi.comm_world.size().to_string())?;
     info.set("host", mpi.port.processor_name())?;
     info.set("arch", "wasm32")?;
     info.set(

@@ -7,6 +7,7 @@ mod collective;
 mod communicator;
 mod completion;
 mod datatype;
+mod dynamic;
 mod environment;
 mod error;
 mod file;
@@ -40,6 +41,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     datatype::array::FUNCTIONS,
     datatype::contents::FUNCTIONS,
     datatype::lookup::FUNCTIONS,
+    dynamic::FUNCTIONS,
     environment::FUNCTIONS,
     error::FUNCTIONS,
     file::FUNCTIONS,
@@ -80,6 +82,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     datatype::array::add_to_linker(linker)?;
     datatype::contents::add_to_linker(linker)?;
     datatype::lookup::add_to_linker(linker)?;
+    dynamic::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;
     file::add_to_linker(linker)?;

@@ -10,13 +10,14 @@ use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload as MpiPayload};
+use faasm_mpi_shim::registry;
 use faasm_mpi_shim::world::{PartHeader, PartRefused};
 use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
 use faasm_transport::{Envelope, Lane, NodeId, Payload, Service};
 use faasm_vm::GuestAddr;
 use parking_lot::Mutex;
 
-use crate::job::{Far, JobShared, PULL_ASK, PULL_RELEASE};
+use crate::job::{CALL_ASK, Far, JobShared, PULL_ASK, PULL_RELEASE};
 use crate::message::{
     Ask, AskRefused, CHUNK_BYTES_MAX, Chunk, DataRefused, PART_PIECE, PARTS_TAKEN, Source,
 };
@@ -337,10 +338,15 @@ impl DataPlane {
         payload: &[u8],
     ) -> Result<(), DataError> {
         let (bytes, len) = (payload.len(), envelope.len);
-        let size = self.job.world().size();
+        match envelope.kind {
+            0 => {}
+            CALL_ASK => return self.handle_question(far, node, envelope, payload),
+            _ => return Err(unknown_kind(envelope)),
+        }
+        let world = self.job.world();
         let word = |chunk: &[u8]| u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
         let members: Vec<u32> = payload.chunks_exact(4).map(word).collect();
-        if members.len() * 4 != bytes || members.iter().any(|rank| *rank >= size) {
+        if members.len() * 4 != bytes || members.iter().any(|rank| !world.exists(*rank)) {
             return Err(DataError::Length { bytes, len });
         }
         let caller = usize::try_from(len).ok().and_then(|member| members.get(member));
@@ -365,15 +371,34 @@ impl DataPlane {
         Ok(())
     }
 
+    /// A rank of another node asks about ports and names.
+    fn handle_question(
+        &self,
+        far: &Far,
+        node: u32,
+        envelope: &Envelope,
+        question: &[u8],
+    ) -> Result<(), DataError> {
+        let (world, from) = (self.job.world(), envelope.from);
+        if !world.exists(from) || world.node(from) != node {
+            return Err(DataError::Misrouted { to: envelope.to, from });
+        }
+        let answer = registry::answer(world, question);
+        let about =
+            Envelope { kind: 2, to: from, request: envelope.request, ..Envelope::default() };
+        far.links.send(node, Lane::Message, Service::Reply, about, &answer);
+        Ok(())
+    }
+
     /// The answer to a question of a rank of this node.
     fn handle_reply(&self, envelope: &Envelope, payload: Payload<'_>) -> Result<(), DataError> {
         let to = envelope.to;
-        if to >= self.job.world().size() || !self.job.world().is_local(to) {
+        if !self.job.world().exists(to) || !self.job.world().is_local(to) {
             return Err(DataError::Misrouted { to, from: envelope.from });
         }
         let payload = match envelope.kind {
             0 => MpiPayload::copied(&[]),
-            1 => MpiPayload::Shared(payload.into_bytes()),
+            1 | 2 => MpiPayload::Shared(payload.into_bytes()),
             _ => return Err(unknown_kind(envelope)),
         };
         let header = Header {
@@ -392,7 +417,7 @@ impl DataPlane {
     fn check_route(&self, node: u32, envelope: &Envelope) -> Result<(), DataError> {
         let world = self.job.world();
         let (to, from) = (envelope.to, envelope.from);
-        let exist = to < world.size() && from < world.size();
+        let exist = world.exists(to) && world.exists(from);
         if exist && world.is_local(to) && world.node(from) == node {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use cap_fs_ext::OpenOptionsSyncExt;
 use cap_std::fs::OpenOptions;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_shim::file_port::{FileAccess, Files, GuestFile};
+use faasm_mpi_shim::spawn_port::Surroundings;
 use rustix::fs::FallocateFlags;
 
 use crate::host::wasi::{Preopen, WasiCtx};
@@ -46,6 +47,24 @@ impl Files for WasiCtx {
             return Err(read_only(path));
         }
         preopen.dir.remove_file(rest).map_err(|error| failure(path, &error))
+    }
+
+    fn surroundings(&self, directory: Option<&str>) -> Result<Surroundings> {
+        let Some(path) = directory else { return Ok(Surroundings(Arc::new(self.preopens.clone()))) };
+        let path = path.trim_end_matches('/');
+        let whole = |preopen: &&Preopen| &*preopen.guest == path;
+        let (from, dir) = match self.preopens.iter().find(whole) {
+            Some(preopen) => (preopen, preopen.dir.clone()),
+            None => {
+                let (preopen, rest) = resolve(&self.preopens, path)?;
+                let dir = preopen.dir.open_dir(rest).map_err(|error| failure(path, &error))?;
+                (preopen, Arc::new(dir))
+            }
+        };
+        let here = Preopen { dir, guest: ".".into(), read_only: from.read_only };
+        let others = self.preopens.iter().filter(|preopen| &*preopen.guest != ".").cloned();
+        let all: Arc<[Preopen]> = std::iter::once(here).chain(others).collect();
+        Ok(Surroundings(Arc::new(all)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending, PullRequest};
+use faasm_mpi_shim::spawn_port::{SpawnAnswer, SpawnRequest};
 use faasm_mpi_shim::world::{PartHeader, World};
 use faasm_vm::GuestMemory;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -123,6 +124,14 @@ impl MpiPort for RankPort {
 
     fn ask_to_gather(&mut self, node: u32, key: (u32, i32, &[u32]), member: u32) -> u32 {
         self.job.ask_to_gather(self.rank, node, key, member)
+    }
+
+    fn ask(&mut self, node: u32, question: &[u8]) -> u32 {
+        self.job.ask(self.rank, node, question)
+    }
+
+    fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer> {
+        self.job.spawn(self.rank, request)
     }
 
     #[inline]

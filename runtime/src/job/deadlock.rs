@@ -50,7 +50,7 @@ impl JobShared {
 
     /// Each local rank's change counter, if every one waits in MPI or has ended.
     fn waiting_changes(&self) -> Option<Vec<u64>> {
-        let mut changes = Vec::with_capacity(self.ranks().len());
+        let mut changes = Vec::new();
         for rank in self.local_ranks().map(|rank| self.rank(rank)) {
             let (doing, number) = rank.doing();
             let stuck = match doing {
@@ -59,10 +59,14 @@ impl JobShared {
                 Doing::Waiting(_) => rank.mailbox().is_waiting(),
                 _ => false,
             };
-            if !stuck {
+            let (of_threads, main_waits) = match rank.threads() {
+                Some(threads) if doing != Doing::Ended => threads.standstill()?,
+                _ => (0, false),
+            };
+            if !stuck && !main_waits {
                 return None;
             }
-            changes.push(number);
+            changes.push(number + of_threads);
         }
         Some(changes)
     }
@@ -77,9 +81,13 @@ impl JobShared {
                 Doing::Outside(on) => RankStatus::Outside(on.map(|on| on.to_string())),
                 Doing::Ended => RankStatus::Ended,
             };
+            let status = match shared.threads().and_then(|t| t.describe(status.in_words())) {
+                Some(text) if status != RankStatus::Ended => RankStatus::Outside(Some(text)),
+                _ => status,
+            };
             RankState { rank, status, host: None }
         };
-        (0..).zip(self.ranks()).map(state).collect()
+        self.ranks().map(state).collect()
     }
 }
 

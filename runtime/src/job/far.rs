@@ -6,8 +6,8 @@
 //! PullRequest  ASK, RELEASE   sender      receiver  token    wanted        nothing (tag: 1 if last)
 //! PullData     0              receiver    sender    offset   of the piece  the piece
 //! Part         PIECE, TAKEN   -           node      meeting  of the part   the piece
-//! Call         0              -           rank      -        member        the group
-//! Reply        0, 1           rank        -         -        -             why not
+//! Call         GATHER, ASK    -           rank      -        member        the group, the question
+//! Reply        0, 1, 2        rank        -         -        -             why not, the answer
 //! ```
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -23,6 +23,8 @@ use crate::message::{Incoming, JobLinks, Offer, Outgoing, Source};
 
 /// A request for data.
 pub(crate) const PULL_ASK: u16 = 0;
+/// A question about ports and names.
+pub(crate) const CALL_ASK: u16 = 1;
 /// A message is not wanted any more.
 pub(crate) const PULL_RELEASE: u16 = 1;
 
@@ -143,6 +145,16 @@ impl JobShared {
         };
         let group: Vec<u8> = members.iter().flat_map(|rank| rank.to_le_bytes()).collect();
         far.links.send(node, Lane::Message, Service::Call, about, &group);
+        name
+    }
+
+    /// Asks `node` about ports and names; gives the name that the answer will have.
+    pub(crate) fn ask(&self, rank: u32, node: u32, question: &[u8]) -> u32 {
+        let Some(far) = self.far() else { return 0 };
+        let name = far.last_question.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let about =
+            Envelope { kind: CALL_ASK, from: rank, request: name, ..Envelope::default() };
+        far.links.send(node, Lane::Message, Service::Call, about, question);
         name
     }
 

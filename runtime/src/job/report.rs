@@ -35,6 +35,20 @@ pub enum RankStatus {
     Ended,
 }
 
+impl RankStatus {
+    /// What it does, without the particulars.
+    pub(crate) const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Starting => "is starting",
+            Self::Running => "is running",
+            Self::Waiting(Some(pending)) => pending.function,
+            Self::Waiting(None) => "waits in an MPI call",
+            Self::Outside(_) => "waits for something outside the job",
+            Self::Ended => "has ended",
+        }
+    }
+}
+
 impl fmt::Display for RankState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rank {}", self.rank)?;

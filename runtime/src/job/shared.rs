@@ -6,11 +6,13 @@ use std::time::Instant;
 
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::Pending;
-use faasm_mpi_shim::world::{Placement, World};
+use faasm_mpi_shim::world::{Grown, Placement, World};
 use faasm_vm::GuestMemory;
 use parking_lot::Mutex;
 
 use super::far::Far;
+use super::spawn::Spawner;
+use crate::faaslet::Threads;
 use crate::host::wasi::{WasiHooks, WasiWait};
 use crate::message::{JobLinks, Mailbox};
 use crate::scheduler::{Scheduler, Task};
@@ -43,6 +45,8 @@ pub(crate) struct RankShared {
     mailbox: Mailbox,
     task: OnceLock<Arc<Task>>,
     memory: OnceLock<GuestMemory>,
+    /// Its threads, if its program may have several.
+    threads: OnceLock<Arc<Threads>>,
     doing: AtomicU8,
     /// Counts changes of `doing`, so that an observer knows whether anything happened meanwhile.
     changes: AtomicU64,
@@ -55,11 +59,12 @@ pub(crate) struct RankShared {
 }
 
 impl RankShared {
-    fn new(lines: usize) -> Self {
+    pub(super) fn new(lines: usize) -> Self {
         Self {
             mailbox: Mailbox::new(lines),
             task: OnceLock::new(),
             memory: OnceLock::new(),
+            threads: OnceLock::new(),
             doing: AtomicU8::new(STARTING),
             changes: AtomicU64::new(0),
             initialized: AtomicBool::new(false),
@@ -82,6 +87,15 @@ impl RankShared {
 
     pub(crate) fn set_memory(&self, memory: GuestMemory) {
         let _ = self.memory.set(memory);
+    }
+
+    /// Its threads, if its program may have several.
+    pub(crate) fn threads(&self) -> Option<&Arc<Threads>> {
+        self.threads.get()
+    }
+
+    pub(crate) fn set_threads(&self, threads: Arc<Threads>) {
+        let _ = self.threads.set(threads);
     }
 
     pub(crate) fn set_task(&self, task: Arc<Task>) {
@@ -172,19 +186,20 @@ impl RankShared {
 }
 
 /// A job within this process.
-#[derive(Debug)]
 pub(crate) struct JobShared {
     ranks: Box<[RankShared]>,
+    /// The ranks that were spawned on this node.
+    pub(super) spawned: Grown<RankShared>,
+    spawner: OnceLock<Box<dyn Spawner>>,
+    lines: usize,
     world: Arc<World>,
     scheduler: Arc<Scheduler>,
-    /// For each rank the worker that it is placed on, if it is here.
-    homes: Box<[u32]>,
     /// The job's other nodes, if it has any.
     far: Option<Far>,
     started: Instant,
     processor_name: String,
     /// Wake-ups that were handed to another worker and have not been carried out.
-    wakes_in_flight: AtomicU64,
+    pub(super) wakes_in_flight: AtomicU64,
     ending: AtomicBool,
 }
 
@@ -207,13 +222,15 @@ impl JobShared {
         let lines = ring_lines(homes.iter().flatten().count());
         let rank = |home: &Option<u32>| RankShared::new(home.map_or(REMOTE_LINES, |_| lines));
         let ranks = homes.iter().map(rank).collect();
-        let homes: Box<[u32]> = homes.iter().map(|home| home.unwrap_or_default()).collect();
+        let homes = homes.iter().map(|home| home.unwrap_or_default()).collect();
         let uname = rustix::system::uname();
         Arc::new(Self {
             ranks,
-            world: World::new(app_numbers, homes.to_vec(), placement),
+            spawned: Grown::default(),
+            spawner: OnceLock::new(),
+            lines,
+            world: World::new(app_numbers, homes, placement),
             scheduler,
-            homes,
             far: links.map(Far::new),
             started: Instant::now(),
             processor_name: uname.nodename().to_string_lossy().into_owned(),
@@ -224,12 +241,28 @@ impl JobShared {
 
     /// The worker on which `rank`, which is of this node, is placed.
     pub(crate) fn home(&self, rank: u32) -> u32 {
-        self.homes[rank as usize]
+        self.world.lane(rank)
     }
 
     /// The ranks of this node.
     pub(crate) fn local_ranks(&self) -> impl Iterator<Item = u32> {
-        (0..self.world.size()).filter(|rank| self.world.is_local(*rank))
+        let first = (0..self.world.size()).filter(|rank| self.world.is_local(*rank));
+        first.chain(self.spawned.iter().zip(self.world.spawned()).map(|(_, number)| number))
+    }
+
+    /// Makes it possible to spawn processes; once.
+    pub(crate) fn set_spawner(&self, spawner: Box<dyn Spawner>) {
+        // A second one would be no better than the first.
+        let _ = self.spawner.set(spawner);
+    }
+
+    pub(super) fn spawner(&self) -> Option<&dyn Spawner> {
+        self.spawner.get().map(|spawner| &**spawner)
+    }
+
+    /// Cache lines of a rank's ring.
+    pub(super) const fn lines(&self) -> usize {
+        self.lines
     }
 
     /// The job's other nodes, if it has any.
@@ -238,9 +271,19 @@ impl JobShared {
         self.far.as_ref()
     }
 
+    /// A rank of this job.
     #[inline]
     pub(crate) fn rank(&self, rank: u32) -> &RankShared {
-        &self.ranks[rank as usize]
+        match self.ranks.get(rank as usize) {
+            Some(rank) => rank,
+            None => self.spawned_rank(rank),
+        }
+    }
+
+    #[cold]
+    fn spawned_rank(&self, rank: u32) -> &RankShared {
+        let found = self.world.spawned_index(rank).and_then(|index| self.spawned.get(index));
+        found.expect("a rank of this job")
     }
 
     /// Wakes all members of `group` that are suspended in an MPI call, each worker its own: so the
@@ -274,8 +317,10 @@ impl JobShared {
             .for_each(RankShared::wake_if_waiting);
     }
 
-    pub(crate) const fn ranks(&self) -> &[RankShared] {
-        &self.ranks
+    /// All ranks with their numbers, those of other nodes only as far as they were there at the start.
+    pub(crate) fn ranks(&self) -> impl Iterator<Item = (u32, &RankShared)> {
+        let spawned = self.world.spawned().zip(self.spawned.iter().map(|(_, rank)| rank));
+        (0..).zip(self.ranks.iter()).chain(spawned)
     }
 
     pub(crate) const fn world(&self) -> &Arc<World> {
@@ -296,7 +341,7 @@ impl JobShared {
 
     /// Messages and bytes sent by the ranks that have ended.
     pub(crate) fn traffic(&self) -> (u64, u64) {
-        self.ranks.iter().fold((0, 0), |(messages, bytes), rank| {
+        self.ranks().fold((0, 0), |(messages, bytes), (_, rank)| {
             let (more, longer) = (&rank.messages, &rank.bytes);
             (messages + more.load(Ordering::Relaxed), bytes + longer.load(Ordering::Relaxed))
         })
@@ -309,6 +354,12 @@ impl JobShared {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
+    }
+}
+
+impl std::fmt::Debug for JobShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobShared").field("world", &self.world).finish_non_exhaustive()
     }
 }
 

@@ -24,6 +24,13 @@ pub(crate) struct RankExited {
     pub(crate) exit: RankExit,
 }
 
+/// Processes were spawned; their tasks are set and run after this message was sent.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Born {
+    pub(crate) ranks: Vec<u32>,
+}
+
 /// The job is to end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -59,7 +66,7 @@ impl Supervisor {
         events: flume::Sender<RankEvent>,
         report: flume::Sender<Arc<JobReport>>,
     ) -> Self {
-        let mut exits = vec![Some(RankExit::Killed); shared.ranks().len()];
+        let mut exits = vec![Some(RankExit::Killed); shared.world().size() as usize];
         let mut running = 0;
         for rank in shared.local_ranks() {
             exits[rank as usize] = None;
@@ -88,8 +95,11 @@ impl Supervisor {
         self.shared.set_ending();
         let shared = self.shared.clone();
         for rank in shared.local_ranks() {
+            if let Some(threads) = shared.rank(rank).threads() {
+                threads.end();
+            }
             let gone = shared.rank(rank).task().is_none_or(|task| task.cancel());
-            if gone && self.exits[rank as usize].is_none() {
+            if gone && self.slot(rank).is_none() {
                 self.ended(rank, RankExit::Killed);
             }
         }
@@ -99,8 +109,17 @@ impl Supervisor {
         self.finish_if_done();
     }
 
+    /// How a rank has ended, if it has. A number without a rank of this node counts as ended.
+    fn slot(&mut self, rank: u32) -> &mut Option<RankExit> {
+        let index = rank as usize;
+        if index >= self.exits.len() {
+            self.exits.resize(index + 1, Some(RankExit::Completed { code: 0 }));
+        }
+        &mut self.exits[index]
+    }
+
     fn ended(&mut self, rank: u32, exit: RankExit) {
-        let slot = &mut self.exits[rank as usize];
+        let slot = self.slot(rank);
         if slot.is_some() {
             return;
         }
@@ -165,6 +184,23 @@ impl Handler<RankExited> for Supervisor {
             self.end(Outcome::RankFailed { rank }, context);
         } else if failed {
             self.first_failed.get_or_insert(rank);
+        }
+        self.finish_if_done();
+    }
+}
+
+impl Handler<Born> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: Born, _: &mut Self::Context) {
+        let is_over = self.outcome.is_some() || self.reported;
+        for rank in message.ranks {
+            *self.slot(rank) = None;
+            self.running += 1;
+            // The job was ended while the program was loaded.
+            if is_over && self.shared.rank(rank).task().is_none_or(|task| task.cancel()) {
+                self.ended(rank, RankExit::Killed);
+            }
         }
         self.finish_if_done();
     }

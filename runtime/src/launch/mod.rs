@@ -6,7 +6,9 @@ mod output;
 mod prepare;
 mod rank_files;
 mod source;
+mod spawn;
 
 pub use output::{Multiplexer, MultiplexerOptions, OutputFailure};
 pub(crate) use prepare::{Launch, check_imports};
 pub use source::{SourceError, SourceFile};
+pub(crate) use spawn::ProgramSpawner;

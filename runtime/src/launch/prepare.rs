@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faasm_mpi_shim::world::Placement;
-use faasm_vm::rewrite::ModuleFacts;
+use faasm_vm::rewrite::{ModuleFacts, THREAD_MODULE};
 use wasmtime::{InstancePre, Linker};
 
 use crate::error::Error;
-use crate::faaslet::FaasletState;
+use crate::faaslet::{FaasletState, ThreadFacts};
 use crate::host::wasi::{OutputSink, Preopen, StdinSource, StdinStream, WasiCtx};
 use crate::job::{AppSpec, JobShared, JobSpec, MAX_RANKS, OutsideWaits, StdinPolicy};
 use crate::module::{Module, missing_imports};
@@ -37,7 +37,9 @@ pub(crate) struct Launch {
 }
 
 struct App {
+    module: Module,
     program: InstancePre<FaasletState>,
+    threads: Option<ThreadFacts>,
     first: u32,
     ranks: u32,
     args: Arc<[String]>,
@@ -59,7 +61,9 @@ impl Launch {
             args.extend(app.args.iter().cloned());
             let preopens = preopens(app.wdir.as_deref(), &spec.preopens)?;
             let (args, env) = (args.into(), app.env.clone());
-            apps.push(App { program, first, ranks: app.ranks, args, env, preopens });
+            let threads = ThreadFacts::of(app.module.facts());
+            let module = app.module.clone();
+            apps.push(App { module, program, threads, first, ranks: app.ranks, args, env, preopens });
             first += app.ranks;
         }
         let input = match (&spec.stdin, spec.input) {
@@ -73,6 +77,16 @@ impl Launch {
         let (stdin, output, timeout) = (spec.stdin, spec.output, spec.timeout);
         let local = placement.map(local_numbers).unwrap_or_default();
         Ok(Self { apps, env: spec.env.into(), stdin, input, output, timeout, ranks, local })
+    }
+
+    /// The programs.
+    pub(crate) fn modules(&self) -> Vec<Module> {
+        self.apps.iter().map(|app| app.module.clone()).collect()
+    }
+
+    /// Environment variables of all ranks.
+    pub(crate) fn env(&self) -> Arc<[(String, String)]> {
+        self.env.clone()
     }
 
     /// For each rank the index of its program.
@@ -94,7 +108,7 @@ impl Launch {
         &mut self,
         rank: u32,
         job: &Arc<JobShared>,
-    ) -> Result<(InstancePre<FaasletState>, WasiCtx), Error> {
+    ) -> Result<(InstancePre<FaasletState>, WasiCtx, Option<ThreadFacts>), Error> {
         let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
         let app = &self.apps[index];
         let reads = match self.stdin {
@@ -116,18 +130,26 @@ impl Launch {
             builder = builder.env(key, value);
         }
         let local = self.local.get(rank as usize).copied().unwrap_or((rank, self.ranks));
-        for (key, number) in [
-            ("OMPI_COMM_WORLD_RANK", rank),
-            ("OMPI_COMM_WORLD_LOCAL_RANK", local.0),
-            ("PMI_RANK", rank),
-            ("OMPI_COMM_WORLD_SIZE", self.ranks),
-            ("OMPI_COMM_WORLD_LOCAL_SIZE", local.1),
-            ("PMI_SIZE", self.ranks),
-        ] {
+        for (key, number) in rank_variables((rank, self.ranks), local) {
             builder = builder.env(key, &number.to_string());
         }
-        Ok((app.program.clone(), builder.build()?))
+        Ok((app.program.clone(), builder.build()?, app.threads))
     }
+}
+
+/// Environment variables that tell a rank its place in its world, and among the ranks of its node.
+pub(super) const fn rank_variables(
+    (rank, ranks): (u32, u32),
+    local: (u32, u32),
+) -> [(&'static str, u32); 6] {
+    [
+        ("OMPI_COMM_WORLD_RANK", rank),
+        ("OMPI_COMM_WORLD_LOCAL_RANK", local.0),
+        ("PMI_RANK", rank),
+        ("OMPI_COMM_WORLD_SIZE", ranks),
+        ("OMPI_COMM_WORLD_LOCAL_SIZE", local.1),
+        ("PMI_SIZE", ranks),
+    ]
 }
 
 fn check_ranks(spec: &JobSpec, placement: Option<&Placement>) -> Result<u32, Error> {
@@ -196,7 +218,7 @@ fn available_kib() -> Option<u64> {
 }
 
 /// Links a program, or names everything it imports that nobody offers.
-fn link(app: &AppSpec) -> Result<InstancePre<FaasletState>, Error> {
+pub(super) fn link(app: &AppSpec) -> Result<InstancePre<FaasletState>, Error> {
     let program = app.module.name().to_owned();
     check_imports(&program, app.module.facts())?;
     let linked = linker(&app.module).and_then(|linker| linker.instantiate_pre(app.module.code()));
@@ -211,6 +233,10 @@ fn linker(module: &Module) -> wasmtime::Result<Linker<FaasletState>> {
     let names: HashSet<_> = of_mpi.map(|import| &*import.name).collect();
     faasm_mpi_shim::add_to_linker(&mut linker, &|name| names.contains(name))?;
     crate::host::wasi::add_to_linker(&mut linker)?;
+    let of_threads = |import: &faasm_vm::rewrite::Import| import.module == THREAD_MODULE;
+    if module.facts().memory.shared || module.facts().imports.iter().any(of_threads) {
+        crate::faaslet::add_threads_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

@@ -41,8 +41,18 @@ impl RankFiles {
         OpenOptions::new()
             .append(true)
             .open(&path)
+            .or_else(|error| match error.kind() {
+                // A rank that was spawned has no files yet.
+                io::ErrorKind::NotFound => self.create_late(&path),
+                _ => Err(error),
+            })
             .and_then(|mut file| file.write_all(bytes))
             .map_err(|error| (path, error))
+    }
+
+    fn create_late(&self, path: &Path) -> io::Result<File> {
+        fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+        OpenOptions::new().append(true).create(true).open(path)
     }
 
     fn path(&self, (rank, stream): Source) -> PathBuf {

@@ -37,7 +37,7 @@ impl Handler<StartRanks> for WorkerActor {
 
     fn handle(&mut self, message: StartRanks, _: &mut Self::Context) {
         debug_assert!(self.index < self.scheduler.regular(), "spares are given no ranks");
-        let tasks = message.job.ranks().iter().filter_map(|rank| rank.task());
+        let tasks = message.job.ranks().filter_map(|(_, rank)| rank.task());
         tasks.filter(|task| task.block() == self.index).for_each(Task::wake);
     }
 }

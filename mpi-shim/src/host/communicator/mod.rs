@@ -480,7 +480,8 @@ async fn comm_free<T: MpiView>(call: &mut Call<'_, T>, comm: GuestAddr) -> Endin
     ending(free(call, comm).await)
 }
 
-async fn free<T: MpiView>(
+/// Frees a communicator, as `MPI_Comm_free` does.
+pub(crate) async fn free<T: MpiView>(
     call: &mut Call<'_, T>,
     comm: GuestAddr,
 ) -> std::result::Result<(), Failure> {

@@ -125,6 +125,28 @@ pub(crate) fn decoded(letter: &[u8]) -> Result<Group> {
     }
 }
 
+/// Checks that all members of `comm` gave the same number as their argument of this name.
+///
+/// # Errors
+/// `MPI_ERR_NOT_SAME`, or the error of a member, at every member.
+pub(crate) async fn agree_on<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    (argument, input): (&'static str, Result<i32>),
+) -> Result<()> {
+    exchange(call, comm, input, |_, given: Vec<i32>| {
+        match given.iter().position(|other| *other != given[0]) {
+            None => Ok(vec![(); given.len()]),
+            Some(rank) => {
+                let (first, other) = (given[0], given[rank]);
+                let detail = format!("rank 0 gave {first} but rank {rank} gave {other}");
+                Err(MpiError::argument(ErrorClass::NotSame, argument, detail))
+            }
+        }
+    })
+    .await
+}
+
 /// The leader's bytes, at every member of `comm`; the leader is the one who brings some.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use crate::host::communicator::{Made, Maker, exchange, gather_context, install, 
 use crate::host::{error, group, info};
 use crate::port::MpiPort;
 use crate::table::host_functions;
-use meeting::{Pair, conclude, introduce};
+use meeting::{Pair, agree_on, conclude, introduce};
 
 host_functions! {
     /// Makes an intercommunicator of two intracommunicators. Section 7.6.2.
@@ -66,16 +66,7 @@ async fn intercomm_create<T: MpiView>(
         (Some(Err(error)), _) => Err(error.clone()),
         (_, leader) => leader.map(|leader| leader as i32),
     };
-    let agreed = exchange(call, local_comm, input, |_, leaders: Vec<i32>| {
-        match leaders.iter().position(|leader| *leader != leaders[0]) {
-            None => Ok(vec![(); leaders.len()]),
-            Some(rank) => {
-                let detail = format!("rank 0 gave {} but rank {rank} another", leaders[0]);
-                Err(MpiError::argument(ErrorClass::NotSame, "local_leader", detail))
-            }
-        }
-    })
-    .await;
+    let agreed = agree_on(call, local_comm, ("local_leader", input)).await;
     // A leader whose group fails still tells the other one, so that nobody waits for it.
     let found = match peer {
         Some(Ok(peer)) => {

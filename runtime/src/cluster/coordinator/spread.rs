@@ -9,6 +9,9 @@ use crate::cluster::message::Totals;
 use crate::faaslet::RankExit;
 use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck};
 
+/// Most ranks that are spawned on a node.
+const SPAWNED_MAX: usize = faasm_mpi_shim::world::Grown::<()>::MAX as usize;
+
 /// A job on its nodes.
 ///
 /// The core asks and changes it; it never speaks to anybody itself.
@@ -112,12 +115,17 @@ impl SpreadJob {
         rank: u32,
         exit: &RankExit,
     ) -> Result<Exited, ForeignRank> {
-        let place = self.placement.get(rank as usize).ok_or(ForeignRank)?;
-        if self.parts[*place as usize].node != node {
+        let place = self.place(rank).ok_or(ForeignRank)?;
+        if self.parts.get(place).is_none_or(|part| part.node != node) {
             return Err(ForeignRank);
         }
+        if rank as usize >= self.exits.len() {
+            // A rank that was spawned; those between tell of themselves.
+            self.exits.resize(rank as usize + 1, Some(RankExit::Completed { code: 0 }));
+        }
+        let is_spawned = rank as usize >= self.placement.len();
         let slot = &mut self.exits[rank as usize];
-        if slot.is_some() {
+        if slot.is_some() && !is_spawned {
             return Ok(Exited::Again);
         }
         *slot = Some(exit.clone());
@@ -128,6 +136,17 @@ impl SpreadJob {
             self.first_failed.get_or_insert(rank);
         }
         Ok(Exited::InOrder)
+    }
+
+    /// Index of the part that a rank is of. Those that were spawned have every n-th number, where n is
+    /// the number of nodes.
+    fn place(&self, rank: u32) -> Option<usize> {
+        if let Some(place) = self.placement.get(rank as usize) {
+            return Some(*place as usize);
+        }
+        let beyond = rank as usize - self.placement.len();
+        let nodes = self.placement.iter().max().map_or(1, |last| *last as usize + 1);
+        (beyond / nodes < SPAWNED_MAX).then_some(beyond % nodes)
     }
 
     /// All ranks of a part have ended.

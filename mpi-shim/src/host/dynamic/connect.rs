@@ -1,0 +1,137 @@
+//! Connecting two groups through a port.
+//!
+//! The root that connects writes to the process that opened the port, under a context that is for
+//! ports alone, and names the context of the new intercommunicator; the root that accepts answers
+//! there. Letters that nobody accepts yet wait with the process.
+
+use faasm_mpi_engine::collective::cluster::{Reader, Writer};
+use faasm_mpi_engine::dynamic::Port;
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::group::Group;
+use faasm_vm::GuestAddr;
+
+use super::is_root;
+use super::port::{ask, read_port};
+use crate::call::{Call, MpiView};
+use crate::host::info;
+use crate::host::intercomm::letter::{self, Address, malformed};
+use crate::host::intercomm::meeting::{Pair, agree_on, conclude, decoded, encoded};
+use crate::port::MpiPort;
+use crate::registry::What;
+
+/// Context of letters to ports; no communicator has it.
+const CONTEXT_PORTS: u32 = u32::MAX;
+
+pub(super) async fn comm_accept<T: MpiView>(
+    call: &mut Call<'_, T>,
+    port_name: GuestAddr,
+    hints: i32,
+    root: i32,
+    comm: i32,
+    newcomm: GuestAddr,
+) -> Result<()> {
+    connect(call, (port_name, hints), (root, comm), newcomm, false).await
+}
+
+pub(super) async fn comm_connect<T: MpiView>(
+    call: &mut Call<'_, T>,
+    port_name: GuestAddr,
+    hints: i32,
+    root: i32,
+    comm: i32,
+    newcomm: GuestAddr,
+) -> Result<()> {
+    connect(call, (port_name, hints), (root, comm), newcomm, true).await
+}
+
+/// Either side; `connects` tells which.
+async fn connect<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (port_name, hints): (GuestAddr, i32),
+    (root, comm): (i32, i32),
+    newcomm: GuestAddr,
+    connects: bool,
+) -> Result<()> {
+    let leads = is_root(call, root, comm);
+    if let Err(error) = &leads
+        && error.class != ErrorClass::Root
+    {
+        return Err(error.clone());
+    }
+    let port = match &leads {
+        Ok(true) => Some(checked_port(call, (port_name, hints), connects).await),
+        _ => None,
+    };
+    call.mpi().error_comm = comm;
+    let input = match (&leads, &port) {
+        (Err(error), _) | (_, Some(Err(error))) => Err(error.clone()),
+        _ => Ok(root),
+    };
+    agree_on(call, comm, ("root", input)).await?;
+    let found = match port {
+        Some(Ok(port)) => {
+            let own = call.mpi().comm(comm)?.group.clone();
+            Some(match connects {
+                true => knock(call, port, own).await,
+                false => answer(call, port, own).await,
+            })
+        }
+        _ => None,
+    };
+    let handle = conclude(call, comm, found).await?;
+    call.write_i32("newcomm", newcomm, handle)
+}
+
+/// The port of the root's arguments, which is open; one's own when accepting.
+async fn checked_port<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (port_name, hints): (GuestAddr, i32),
+    connects: bool,
+) -> Result<Port> {
+    info::hints(call.mpi(), hints)?;
+    let name = read_port(call, port_name)?;
+    let port = Port::parse(&name)?;
+    ask(call, What::Find, "", &name).await?;
+    let own = call.mpi().port.rank();
+    if !connects && port.process != own {
+        let detail = format!(
+            "the port was opened by process {} of the job; only that process accepts at it",
+            port.process
+        );
+        return Err(MpiError::argument(ErrorClass::Port, "port_name", detail));
+    }
+    if !call.mpi().port.world().exists(port.process) {
+        let detail = format!("the port names process {}, which there is not", port.process);
+        return Err(MpiError::argument(ErrorClass::Port, "port_name", detail));
+    }
+    Ok(port)
+}
+
+const fn address(port: Port) -> Address {
+    Address { context: CONTEXT_PORTS, tag: port.number.cast_signed() }
+}
+
+/// Asks the process of the port to accept this group.
+async fn knock<T: MpiView>(call: &mut Call<'_, T>, port: Port, own: Group) -> Result<Pair> {
+    let mpi = call.mpi();
+    let context = mpi.port.world().new_context()?;
+    let mut out = Writer::new();
+    out.u32(context);
+    out.raw(&encoded(&Ok(own.clone())));
+    letter::send(mpi, port.process, address(port), &out.into_bytes());
+    let reply = Address { context, tag: 0 };
+    let (_, answer) = letter::receive(call, Some(port.process), reply).await?;
+    let leader = call.mpi().port.rank();
+    Pair::of(context, (leader, own), (port.process, decoded(&answer)?))
+}
+
+/// Accepts the first group that has asked.
+async fn answer<T: MpiView>(call: &mut Call<'_, T>, port: Port, own: Group) -> Result<Pair> {
+    let (peer, letter) = letter::receive(call, None, address(port)).await?;
+    let mut reader = Reader::new(&letter);
+    let context = reader.u32().ok_or_else(malformed)?;
+    let other = decoded(reader.rest())?;
+    let mpi = call.mpi();
+    letter::send(mpi, peer, Address { context, tag: 0 }, &encoded(&Ok(own.clone())));
+    Pair::of(context, (mpi.port.rank(), own), (peer, other))
+}

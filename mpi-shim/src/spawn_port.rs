@@ -1,0 +1,65 @@
+//! How the shim has processes spawned: what the runtime is told, and how it answers.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use faasm_mpi_engine::error::Result;
+use faasm_mpi_engine::group::Group;
+
+use crate::world::Family;
+
+/// The directories of a process, as the runtime knows them.
+#[derive(Clone, Debug)]
+pub struct Surroundings(pub Arc<dyn Any + Send + Sync>);
+
+/// A program to spawn, and its processes.
+#[derive(Clone, Debug)]
+pub struct SpawnProgram {
+    /// What it is called.
+    pub command: String,
+    /// The WebAssembly file; `None` for a program of the job with that name.
+    pub bytes: Option<Vec<u8>>,
+    /// Its arguments after its name.
+    pub args: Vec<String>,
+    /// Number of processes.
+    pub processes: u32,
+    /// The directories it can use.
+    pub surroundings: Surroundings,
+}
+
+/// Processes to spawn on this node, as one family.
+#[derive(Clone, Debug)]
+pub struct SpawnRequest {
+    /// Its programs, in rank order.
+    pub programs: Vec<SpawnProgram>,
+    /// The processes that spawn it.
+    pub parents: Group,
+}
+
+/// The answer to a [`SpawnRequest`], once it is there.
+#[derive(Debug, Default)]
+pub struct SpawnAnswer {
+    is_there: AtomicBool,
+    answer: Mutex<Option<Result<Arc<Family>>>>,
+}
+
+impl SpawnAnswer {
+    /// Gives the answer; only the first one counts. Who waits is to be woken.
+    pub fn give(&self, answer: Result<Arc<Family>>) {
+        let mut slot = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_there.swap(true, Ordering::SeqCst) {
+            *slot = Some(answer);
+        }
+    }
+
+    /// Whether it is there; sequentially consistent with a waiter's announcement that it suspends.
+    pub fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::SeqCst)
+    }
+
+    /// Takes it.
+    pub fn take(&self) -> Option<Result<Arc<Family>>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,156 @@
+//! Processes that were spawned while the job ran (MPI-5.0 section 11.8).
+//!
+//! Each has a number beyond those of the first processes that tells its node: the node's processes
+//! have every `nodes`-th number. The processes of one call are a family with an `MPI_COMM_WORLD` of
+//! its own.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use faasm_mpi_engine::dynamic::Registry;
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::group::Group;
+
+use super::World;
+use super::grown::Grown;
+use crate::site::Site;
+
+/// The processes that one call spawned.
+#[derive(Debug)]
+pub struct Family {
+    /// Context of their `MPI_COMM_WORLD`.
+    pub context: u32,
+    /// They, in rank order.
+    pub group: Group,
+    /// Where they meet.
+    pub site: Arc<Site>,
+    /// Context of the intercommunicator with the processes that spawned them.
+    pub parent_context: u32,
+    /// Those.
+    pub parents: Group,
+}
+
+/// A spawned process.
+#[derive(Debug)]
+struct Spawned {
+    lane: u32,
+    app_number: u32,
+    family: Arc<Family>,
+}
+
+/// The spawned processes of this node, and what only dynamic processes need.
+#[derive(Debug, Default)]
+pub(super) struct Families {
+    spawned: Grown<Spawned>,
+    registry: Mutex<Registry>,
+    identity: OnceLock<u32>,
+}
+
+impl Families {
+    pub(super) fn lane(&self, index: u32) -> Option<u32> {
+        self.spawned.get(index).map(|one| one.lane)
+    }
+
+    pub(super) fn app_number(&self, index: u32) -> Option<u32> {
+        self.spawned.get(index).map(|one| one.app_number)
+    }
+}
+
+impl World {
+    /// Index of a spawned process among those of its node.
+    pub fn spawned_index(&self, process: u32) -> Option<u32> {
+        Some(process.checked_sub(self.size)? / self.nodes)
+    }
+
+    /// The number of the spawned process with this index on this node.
+    fn spawned_number(&self, index: u32) -> u32 {
+        self.size + index * self.nodes + self.this_node()
+    }
+
+    /// Numbers of the processes that were spawned on this node.
+    pub fn spawned(&self) -> impl Iterator<Item = u32> {
+        self.families.spawned.iter().map(|(index, _)| self.spawned_number(index))
+    }
+
+    /// Whether there is a process with this number; on another node, whether there can be.
+    pub fn exists(&self, process: u32) -> bool {
+        let Some(index) = self.spawned_index(process) else { return true };
+        match self.node(process) == self.this_node() {
+            true => self.families.spawned.get(index).is_some(),
+            false => index < Grown::<Spawned>::MAX,
+        }
+    }
+
+    /// The family of a process that was spawned on this node.
+    pub fn family(&self, process: u32) -> Option<Arc<Family>> {
+        let spawned = self.families.spawned.get(self.spawned_index(process)?)?;
+        Some(spawned.family.clone())
+    }
+
+    /// Adds processes of this node, given by the worker that each is placed on and the number of its
+    /// program, with these parents. They do not run yet.
+    ///
+    /// # Errors
+    /// `MPI_ERR_SPAWN` when there are too many; `MPI_ERR_NO_MEM` when no context is left.
+    pub fn add_family(&self, members: &[(u32, u32)], parents: Group) -> Result<Arc<Family>> {
+        let count = members.len() as u32;
+        let (context, parent_context) = (self.new_context()?, self.new_context()?);
+        let Some(first) = self.families.spawned.reserve(count) else {
+            let detail = format!(
+                "{count} more processes are beyond the {} that can be spawned on a node",
+                Grown::<Spawned>::MAX
+            );
+            return Err(MpiError::argument(ErrorClass::Spawn, "maxprocs", detail));
+        };
+        let numbers = (first..first + count).map(|index| self.spawned_number(index));
+        let group = Group::new(numbers.collect())?;
+        let site = Arc::new(Site::new(members.iter().map(|(lane, _)| *lane), None));
+        let family = Arc::new(Family { context, group, site, parent_context, parents });
+        for (index, (lane, app_number)) in (first..).zip(members) {
+            let family = family.clone();
+            let one = Spawned { lane: *lane, app_number: *app_number, family };
+            self.families.spawned.set(index, one);
+        }
+        Ok(family)
+    }
+
+    /// A number that hardly any other job has, on the node that keeps ports.
+    pub fn identity(&self) -> u32 {
+        let random = || RandomState::new().build_hasher().finish() as u32;
+        *self.families.identity.get_or_init(random)
+    }
+
+    /// Ports and names that this node keeps for the job; only the first node does.
+    pub fn with_registry<R>(&self, run: impl FnOnce(&mut Registry) -> R) -> R {
+        run(&mut self.families.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Placement;
+
+    #[test]
+    fn numbers_of_spawned_processes_tell_their_nodes() {
+        let world = |this_node| {
+            let placement = Placement { nodes: [0, 1, 1].into(), this_node };
+            World::new(vec![0; 3], vec![0; 3], placement)
+        };
+        for node in 0..2 {
+            let world = world(node);
+            let members = [(5, 0), (6, 1)];
+            let family = world.add_family(&members, Group::world(1)).expect("room");
+            assert_eq!(family.group.iter().collect::<Vec<_>>(), [3 + node, 5 + node]);
+            assert_eq!(world.spawned().collect::<Vec<_>>(), [3 + node, 5 + node]);
+            for (process, (lane, app)) in family.group.iter().zip(members) {
+                assert_eq!((world.node(process), world.is_local(process)), (node, true));
+                assert_eq!((world.lane(process), world.app_number(process)), (lane, app));
+                assert!(world.exists(process) && !world.exists(process + 4));
+                assert!(world.family(process).is_some());
+            }
+            assert!(world.exists(4 - node) && world.family(0).is_none());
+            assert!(!world.exists(u32::MAX));
+        }
+    }
+}
