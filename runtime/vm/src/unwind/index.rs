@@ -1,0 +1,164 @@
+//! What a module declares: types of functions, and which of them are imports.
+
+use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
+
+use super::{STACK_MODULE, UnwindError};
+
+/// The function index space of a module and its types.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// Types in order; `None` for those that are not function types.
+    types: Vec<Option<FuncType>>,
+    /// For each type the first one equal to it: an indirect call compares structure, not numbers.
+    same: Vec<u32>,
+    /// Type of each function, imports first.
+    functions: Vec<u32>,
+    /// Which imported functions are switch points.
+    pub(super) switch: Vec<bool>,
+    /// Number of globals, imports first.
+    pub(super) globals: u32,
+    /// Functions whose address is taken outside of code.
+    pub(super) addressed: Vec<u32>,
+}
+
+impl Index {
+    /// Reads everything in front of the code section.
+    pub(super) fn read(
+        bytes: &[u8],
+        is_switch: &(dyn Fn(&str, &str) -> bool + Sync),
+    ) -> Result<Self, UnwindError> {
+        let mut index = Self::default();
+        for payload in Parser::new(0).parse_all(bytes) {
+            index.section(payload?, is_switch)?;
+        }
+        Ok(index)
+    }
+
+    fn section(
+        &mut self,
+        payload: Payload<'_>,
+        is_switch: &(dyn Fn(&str, &str) -> bool + Sync),
+    ) -> Result<(), UnwindError> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    for sub in group?.into_types() {
+                        self.add_type(match sub.composite_type.inner {
+                            CompositeInnerType::Func(ty) => Some(ty),
+                            _ => None,
+                        });
+                    }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let import = import?;
+                    if import.module == STACK_MODULE {
+                        return Err(UnwindError::Twice(STACK_MODULE));
+                    }
+                    match import.ty {
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            self.functions.push(ty);
+                            self.switch.push(is_switch(import.module, import.name));
+                        }
+                        TypeRef::Global(_) => self.globals += 1,
+                        _ => {}
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section {
+                    self.functions.push(ty?);
+                }
+            }
+            Payload::GlobalSection(section) => {
+                self.globals += section.count();
+                for global in section {
+                    self.constant(global?.init_expr)?;
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    if let wasmparser::TableInit::Expr(init) = table?.init {
+                        self.constant(init)?;
+                    }
+                }
+            }
+            Payload::ElementSection(section) => {
+                for element in section {
+                    match element?.items {
+                        wasmparser::ElementItems::Functions(functions) => {
+                            for function in functions {
+                                self.addressed.push(function?);
+                            }
+                        }
+                        wasmparser::ElementItems::Expressions(_, expressions) => {
+                            for expression in expressions {
+                                self.constant(expression?)?;
+                            }
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn constant(&mut self, expression: wasmparser::ConstExpr<'_>) -> Result<(), UnwindError> {
+        for operator in expression.get_operators_reader() {
+            if let wasmparser::Operator::RefFunc { function_index } = operator? {
+                self.addressed.push(function_index);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_type(&mut self, ty: Option<FuncType>) {
+        let own = self.types.len();
+        let first = self.types.iter().position(|other| ty.is_some() && *other == ty);
+        self.same.push(u32::try_from(first.unwrap_or(own)).unwrap_or(u32::MAX));
+        self.types.push(ty);
+    }
+
+    /// Number of types.
+    pub(super) fn types(&self) -> u32 {
+        u32::try_from(self.types.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of imported functions.
+    pub(super) fn imports(&self) -> u32 {
+        u32::try_from(self.switch.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Number of functions, imported and defined.
+    pub(super) fn functions(&self) -> u32 {
+        u32::try_from(self.functions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Function type `ty`.
+    pub(super) fn type_at(&self, ty: u32) -> Result<&FuncType, UnwindError> {
+        self.types
+            .get(ty as usize)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| UnwindError::Malformed(format!("type {ty} is not a function's")))
+    }
+
+    /// Type of function `function`.
+    pub(super) fn type_of(&self, function: u32) -> Result<&FuncType, UnwindError> {
+        self.type_at(self.type_index(function)?)
+    }
+
+    /// Number under which functions of `ty` meet indirect calls.
+    pub(super) fn canonical(&self, ty: u32) -> u32 {
+        self.same.get(ty as usize).copied().unwrap_or(ty)
+    }
+
+    /// Index of function `function`'s type.
+    pub(super) fn type_index(&self, function: u32) -> Result<u32, UnwindError> {
+        self.functions
+            .get(function as usize)
+            .copied()
+            .ok_or_else(|| UnwindError::Malformed(format!("there is no function {function}")))
+    }
+}
