@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use faasm_mpi_shim::MpiExit;
 use wasmtime::{Trap, WasmBacktrace};
 
+use super::thread::ThreadFault;
 use crate::host::wasi::{ProcExit, ProcRaised};
 
 /// How a rank ended.
@@ -120,6 +121,10 @@ impl RankExit {
                 }
             };
         }
+        if let Some(fault) = error.downcast_ref::<ThreadFault>() {
+            let reason = format!("trapped: {fault}{}", backtrace(error));
+            return Self::Trapped { code: signal_code(Trap::StackOverflow), reason };
+        }
         if let Some(raised) = error.downcast_ref::<ProcRaised>() {
             return Self::Raised { reason: format!("{raised}{}", backtrace(error)) };
         }
@@ -128,6 +133,19 @@ impl RankExit {
             return Self::Trapped { code: signal_code(*trap), reason };
         }
         Self::Failed { reason: format!("{}{}", chain(error), backtrace(error)) }
+    }
+
+    /// The same end, as that of thread `thread` of the rank.
+    pub(crate) fn in_thread(mut self, thread: u32) -> Self {
+        if let Self::Aborted { reason, .. }
+        | Self::MpiFailed { reason, .. }
+        | Self::Raised { reason }
+        | Self::Trapped { reason, .. }
+        | Self::Failed { reason } = &mut self
+        {
+            *reason = format!("thread {thread}: {reason}");
+        }
+        self
     }
 
     /// The end of a run that left with `code`.

@@ -5,9 +5,11 @@ mod files;
 mod port;
 mod run;
 mod state;
+mod thread;
 
 pub use exit::RankExit;
 #[cfg(test)]
 pub(crate) use port::RankPort;
 pub(crate) use run::{Start, run};
 pub(crate) use state::FaasletState;
+pub(crate) use thread::{ThreadFacts, Threads, add_to_linker as add_threads_to_linker};

@@ -10,7 +10,8 @@ use wasmtime::{InstancePre, Store};
 use super::exit::RankExit;
 use super::port::RankPort;
 use super::state::FaasletState;
-use crate::host::wasi::{OutputSink, WasiCtx};
+use super::thread::{Parts, Thread, ThreadFacts, Threads};
+use crate::host::wasi::{OutputSink, SharedWasi, WasiCtx};
 use crate::job::{JobShared, RankExited, Supervisor};
 
 /// Everything a rank needs to start.
@@ -24,6 +25,8 @@ pub(crate) struct Start {
     pub(crate) output: Option<Arc<dyn OutputSink>>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) spins: bool,
+    /// What its threads need, if it may have several.
+    pub(crate) threads: Option<ThreadFacts>,
 }
 
 /// Runs a rank from its instance to its end, and tells the supervisor how it went.
@@ -36,14 +39,28 @@ pub(crate) async fn run(start: Start) {
     };
     let shared = start.job.clone();
     shared.rank(start.rank).start();
+    let _threads = EndOfThreads { job: shared.clone(), rank: start.rank };
     farewell.exit = execute(start).await;
     shared.rank(farewell.rank).end();
 }
 
 async fn execute(start: Start) -> RankExit {
-    let Start { rank, program, wasi, job, pool, no_memory, spins, .. } = start;
+    let Start { rank, program, wasi, job, pool, no_memory, spins, threads, supervisor, .. } = start;
     let mpi = MpiCtx::new(RankPort::new(job.clone(), rank, spins));
-    let state = FaasletState { mpi, wasi, memory: no_memory };
+    let (wasi, thread) = match threads {
+        None => (wasi, None),
+        Some(facts) => {
+            let hooks = wasi.hooks.clone();
+            let wasi = SharedWasi::new(wasi);
+            let own = wasi.of_thread(hooks);
+            let program = program.clone();
+            let group = Threads::new(Parts { rank, facts, program, wasi, supervisor, spins }, &job);
+            job.rank(rank).set_threads(group.clone());
+            let main = group.main().clone();
+            (own, Some(Thread::new(group, main)))
+        }
+    };
+    let state = FaasletState { mpi, wasi, memory: no_memory, thread };
     let mut store = Store::new(program.module().engine(), state);
     let result = call_start(&mut store, &program, &pool, &job, rank).await;
     let running = job.rank(rank).is_initialized();
@@ -69,6 +86,9 @@ async fn call_start(
         .and_then(|memory| pool.memory_at(memory.data_ptr(&store)))
         .ok_or_else(|| wasmtime::Error::msg("the module exports no linear memory"))?;
     store.data_mut().memory = memory.clone();
+    if let Some(thread) = &store.data().thread {
+        thread.group.set_memory(memory.clone());
+    }
     store.data_mut().mpi.set_memory(memory.clone());
     job.rank(rank).set_memory(memory);
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
@@ -94,6 +114,20 @@ impl Drop for Farewell {
             exit = RankExit::Failed { reason: reason.to_owned() };
         }
         self.supervisor.do_send(RankExited { rank: self.rank, exit });
+    }
+}
+
+/// Ends the rank's other threads with its main thread.
+struct EndOfThreads {
+    job: Arc<JobShared>,
+    rank: u32,
+}
+
+impl Drop for EndOfThreads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.job.rank(self.rank).threads() {
+            threads.end();
+        }
     }
 }
 

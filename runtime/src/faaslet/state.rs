@@ -5,6 +5,7 @@ use faasm_mpi_shim::{MpiCtx, MpiView};
 use faasm_vm::GuestMemory;
 
 use super::port::RankPort;
+use super::thread::Thread;
 use crate::host::wasi::{WasiCtx, WasiView};
 
 /// The host state of one rank.
@@ -14,6 +15,8 @@ pub(crate) struct FaasletState {
     pub(crate) wasi: WasiCtx,
     /// An empty memory until the instance exists.
     pub(crate) memory: GuestMemory,
+    /// The thread, in a rank that may have several.
+    pub(crate) thread: Option<Thread>,
 }
 
 impl MpiView for FaasletState {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faasm_vm::ContentHash;
-use faasm_vm::rewrite::ModuleFacts;
+use faasm_vm::rewrite::{ImportType, ModuleFacts};
 
 pub use error::ModuleError;
 pub use format::FileFormat;
@@ -98,6 +98,8 @@ pub(crate) fn missing_imports(
 ) -> Vec<(String, String)> {
     let imports = facts.imports.iter();
     let missing: BTreeSet<_> = imports
+        // The memory that threads share is made for them.
+        .filter(|import| !(facts.memory.shared && import.ty == ImportType::Memory))
         .filter(|import| !known(&import.module, &import.name))
         .map(|import| (import.module.clone(), import.name.clone()))
         .collect();

@@ -10,4 +10,5 @@ mod guests;
 mod lab;
 mod launchers;
 mod support;
+mod threads;
 mod wasi;

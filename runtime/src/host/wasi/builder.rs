@@ -110,13 +110,14 @@ impl WasiCtxBuilder {
             output: self.output.unwrap_or_else(|| Arc::new(Discard)),
             rank: self.rank,
             hooks: self.hooks.unwrap_or_else(|| Arc::new(NoHooks)),
+            shared: None,
         })
     }
 }
 
 /// Hooks that do nothing.
 #[derive(Debug)]
-struct NoHooks;
+pub(super) struct NoHooks;
 
 impl WasiHooks for NoHooks {}
 
@@ -130,7 +131,7 @@ impl OutputSink for Discard {
 }
 
 /// Standard streams and preopened directories.
-fn initial_files(preopens: &[Preopen]) -> FileTable {
+pub(super) fn initial_files(preopens: &[Preopen]) -> FileTable {
     // Directories of the command line come on top of what the guest may open itself.
     let mut files = FileTable::new(DESCRIPTORS_MAX + preopens.len());
     let streams = [

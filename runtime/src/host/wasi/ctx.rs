@@ -10,6 +10,7 @@ use cap_std::fs::Dir;
 
 use super::builder::WasiCtxBuilder;
 use super::output::OutputSink;
+use super::shared::SharedWasi;
 use super::stdin::StdinReader;
 use super::table::{FileTable, Place};
 
@@ -110,6 +111,8 @@ pub(crate) struct WasiCtx {
     pub(crate) output: Arc<dyn OutputSink>,
     pub(crate) rank: u32,
     pub(crate) hooks: Arc<dyn WasiHooks>,
+    /// What the rank's threads share, if it has any.
+    pub(crate) shared: Option<SharedWasi>,
 }
 
 impl fmt::Debug for WasiCtx {

@@ -1,8 +1,8 @@
 //! Every function of `wasi_snapshot_preview1`, declared once.
 //!
 //! From the table come the registration in the linker, the list of names and the trace of calls.
-//! `now` functions return at once; `wait` functions may suspend the guest's fiber; `stop` functions
-//! may end the guest. Parameters are those of the standard, a pointer and length by their own names.
+//! `now` functions return at once; `wait` functions may suspend the guest's fiber, `own` ones too, and
+//! use the calling thread's interface even where threads share one; `stop` functions may end the guest. Parameters are those of the standard, a pointer and length by their own names.
 
 use faasm_vm::{GuestAddr, GuestMemory};
 use wasmtime::{Caller, Linker};
@@ -84,11 +84,42 @@ macro_rules! functions {
                 let (ctx, memory) = caller.data_mut().wasi();
                 #[allow(unused_variables, reason = "not every function uses both")]
                 let body = |$ctx: &mut WasiCtx, $memory: &GuestMemory| -> Result<(), Errno> { $body };
-                status(stringify!($name), body(ctx, memory))
+                let result = match ctx.shared.clone() {
+                    None => body(ctx, memory),
+                    Some(shared) => shared.now(|ctx| body(ctx, memory)),
+                };
+                status(stringify!($name), result)
             },
         )?
     };
     (@wait $linker:ident $name:ident($($arg:ident: $ty:ty),*) |$ctx:ident, $memory:ident| $body:expr) => {
+        $linker.func_wrap_async(
+            MODULE,
+            stringify!($name),
+            |mut caller: Caller<'_, T>, ($($arg,)*): ($(<$ty as Parameter>::Wasm,)*)| {
+                Box::new(async move {
+                    let (ctx, $memory) = caller.data_mut().wasi();
+                    let result = match ctx.shared.clone() {
+                        None => {
+                            let $ctx = ctx;
+                            $(let $arg = <$ty as Parameter>::from_wasm($arg);)*
+                            let call = async { let result: Result<(), Errno> = $body; result };
+                            call.await
+                        }
+                        Some(shared) => {
+                            let call = async |$ctx: &mut WasiCtx| -> Result<(), Errno> {
+                                $(let $arg = <$ty as Parameter>::from_wasm($arg);)*
+                                $body
+                            };
+                            shared.wait(ctx, call).await
+                        }
+                    };
+                    status(stringify!($name), result)
+                })
+            },
+        )?
+    };
+    (@own $linker:ident $name:ident($($arg:ident: $ty:ty),*) |$ctx:ident, $memory:ident| $body:expr) => {
         $linker.func_wrap_async(
             MODULE,
             stringify!($name),
@@ -232,7 +263,7 @@ functions! {
     };
     now path_unlink_file(fd: Fd, path: GuestAddr, path_len: u32) => |ctx, memory|
         path::unlink_file(ctx, fd, &text(memory, path, path_len)?);
-    wait poll_oneoff(input: GuestAddr, output: GuestAddr, count: u32, out: GuestAddr) => |ctx, memory| {
+    own poll_oneoff(input: GuestAddr, output: GuestAddr, count: u32, out: GuestAddr) => |ctx, memory| {
         memory.check(out, 4)?;
         let events = poll::poll_oneoff(ctx, memory, input, output, count).await?;
         Ok(memory.write_u32(out, events)?)
@@ -241,7 +272,7 @@ functions! {
         Err::<(), _>(wasmtime::Error::new(ProcExit(code.cast_signed())));
     stop proc_raise(signal: u32) => |ctx, memory|
         process::raise(signal).map(|result| status("proc_raise", result)).map_err(wasmtime::Error::new);
-    wait sched_yield() => |ctx, memory| {
+    own sched_yield() => |ctx, memory| {
         Yield::default().await;
         Ok(())
     };

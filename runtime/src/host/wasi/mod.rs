@@ -30,6 +30,7 @@ mod poll;
 mod process;
 mod ready;
 mod rights;
+mod shared;
 #[cfg_attr(not(test), expect(dead_code, reason = "for checkpoints, which come later"))]
 mod state;
 mod stdin;
@@ -43,6 +44,7 @@ pub use ctx::{Preopen, WasiSetupError};
 pub(crate) use ctx::{WasiCtx, WasiHooks, WasiWait};
 pub(crate) use functions::{FUNCTIONS, MODULE, WasiView, add_to_linker};
 pub use output::{OutputSink, Stream};
-pub(crate) use process::{ProcExit, ProcRaised};
+pub(crate) use process::{ProcExit, ProcRaised, Yield};
+pub(crate) use shared::SharedWasi;
 pub(crate) use stdin::{StdinReader, StdinSource};
 pub use stream::StdinStream;

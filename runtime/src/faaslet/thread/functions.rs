@@ -1,0 +1,220 @@
+//! What guests import as `faasm_thread`, and what the load-time pass makes their code call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faasm_vm::rewrite::THREAD_MODULE;
+use wasmtime::{Caller, Linker};
+
+use super::park::{ThreadShared, WaitsFor, watch};
+use super::run::{Thread, ThreadExit, ThreadFault};
+use super::wait::{Entry, Expected, WordError};
+use crate::faaslet::FaasletState;
+use crate::host::wasi::{ProcExit, Yield};
+use crate::scheduler::LocalQueue;
+
+/// `EAGAIN` of the C library of WASI.
+const EAGAIN: i32 = 6;
+/// `EINVAL` of the C library of WASI.
+const EINVAL: i32 = 28;
+
+/// What a wait gives.
+const WOKEN: i32 = 0;
+const NOT_EQUAL: i32 = 1;
+const TIMED_OUT: i32 = 2;
+
+/// Calls of polling loops between two times that the fiber is left although nothing else waits
+/// for the worker: its timers have to be looked at.
+const POLLS_BETWEEN_YIELDS: u32 = 16;
+
+type Linked = wasmtime::Result<()>;
+
+/// Offers the functions to a program with threads.
+pub(crate) fn add_to_linker(linker: &mut Linker<FaasletState>) -> Linked {
+    add_threads(linker)?;
+    add_memory(linker)?;
+    add_waits(linker)
+}
+
+fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
+    let module = THREAD_MODULE;
+    linker.func_wrap(
+        module,
+        "spawn",
+        |mut caller: Caller<'_, FaasletState>, argument: i32, stack_top: i32, tls: i32| {
+            let group = thread(&mut caller)?.group.clone();
+            let id = group.spawn(argument, stack_top, tls);
+            wasmtime::Result::Ok(id.map_or(-EAGAIN, u32::cast_signed))
+        },
+    )?;
+    linker.func_wrap(module, "self", |mut caller: Caller<'_, FaasletState>| {
+        wasmtime::Result::Ok(thread(&mut caller)?.shared.id().cast_signed())
+    })?;
+    linker.func_wrap(module, "processors", |mut caller: Caller<'_, FaasletState>| {
+        wasmtime::Result::Ok(thread(&mut caller)?.group.scheduler().regular().cast_signed())
+    })?;
+    linker.func_wrap_async(module, "exit", |mut caller: Caller<'_, FaasletState>, (): ()| {
+        Box::new(async move {
+            let thread = thread(&mut caller)?;
+            if thread.shared.id() > 0 {
+                return wasmtime::Result::<()>::Err(ThreadExit.into());
+            }
+            let (group, shared) = (thread.group.clone(), thread.shared.clone());
+            shared.park_until(WaitsFor::Threads, || group.is_alone()).await;
+            Err(ProcExit(0).into())
+        })
+    })?;
+    linker.func_wrap_async(module, "yield", |_: Caller<'_, FaasletState>, (): ()| {
+        Box::new(Yield::default())
+    })?;
+    linker.func_wrap_async(module, "poll", |mut caller: Caller<'_, FaasletState>, (): ()| {
+        Box::new(async move {
+            let thread = thread(&mut caller)?;
+            thread.polls += 1;
+            if thread.polls >= POLLS_BETWEEN_YIELDS || !LocalQueue::is_worker_idle() {
+                thread.polls = 0;
+                Yield::default().await;
+            }
+            wasmtime::Result::Ok(())
+        })
+    })?;
+    Ok(())
+}
+
+fn add_memory(linker: &mut Linker<FaasletState>) -> Linked {
+    let module = THREAD_MODULE;
+    linker.func_wrap(
+        module,
+        "guard",
+        |mut caller: Caller<'_, FaasletState>, addr: i32, len: i32| {
+            let (start, len) = (addr.cast_unsigned(), len.cast_unsigned());
+            let Some(end) = start.checked_add(len) else { return wasmtime::Result::Ok(-EINVAL) };
+            Ok(if thread(&mut caller)?.group.guard(start, end) { 0 } else { -EAGAIN })
+        },
+    )?;
+    linker.func_wrap(module, "memory_size", |mut caller: Caller<'_, FaasletState>| {
+        wasmtime::Result::Ok(thread(&mut caller)?.group.pages().cast_signed())
+    })?;
+    linker.func_wrap(
+        module,
+        "memory_grow",
+        |mut caller: Caller<'_, FaasletState>, pages: i32| {
+            let grown = thread(&mut caller)?.group.grow(pages.cast_unsigned());
+            wasmtime::Result::Ok(grown.map_or(-1, u32::cast_signed))
+        },
+    )?;
+    linker.func_wrap(module, "stack_overflow", |mut caller: Caller<'_, FaasletState>| {
+        let thread = thread(&mut caller)?.shared.id();
+        wasmtime::Result::<()>::Err(ThreadFault::StackOverflow { thread }.into())
+    })?;
+    Ok(())
+}
+
+fn add_waits(linker: &mut Linker<FaasletState>) -> Linked {
+    let module = THREAD_MODULE;
+    linker.func_wrap_async(
+        module,
+        "wait32",
+        |caller, (addr, expected, timeout): (i32, i32, i64)| {
+            Box::new(wait(
+                caller,
+                address(addr, 0),
+                Expected::Word32(expected.cast_unsigned()),
+                timeout,
+            ))
+        },
+    )?;
+    linker.func_wrap_async(
+        module,
+        "wait64",
+        |caller, (addr, expected, timeout): (i32, i64, i64)| {
+            Box::new(wait(
+                caller,
+                address(addr, 0),
+                Expected::Word64(expected.cast_unsigned()),
+                timeout,
+            ))
+        },
+    )?;
+    linker.func_wrap_async(
+        module,
+        "atomic_wait32",
+        |caller, (addr, expected, timeout, offset): (i32, i32, i64, i32)| {
+            let expected = Expected::Word32(expected.cast_unsigned());
+            Box::new(wait(caller, address(addr, offset), expected, timeout))
+        },
+    )?;
+    linker.func_wrap_async(
+        module,
+        "atomic_wait64",
+        |caller, (addr, expected, timeout, offset): (i32, i64, i64, i32)| {
+            let expected = Expected::Word64(expected.cast_unsigned());
+            Box::new(wait(caller, address(addr, offset), expected, timeout))
+        },
+    )?;
+    linker.func_wrap(
+        module,
+        "notify",
+        |caller: Caller<'_, FaasletState>, addr: i32, count: i32| {
+            notify(caller, address(addr, 0), count)
+        },
+    )?;
+    linker.func_wrap(
+        module,
+        "atomic_notify",
+        |caller: Caller<'_, FaasletState>, addr: i32, count: i32, offset: i32| {
+            notify(caller, address(addr, offset), count)
+        },
+    )?;
+    Ok(())
+}
+
+fn thread<'a>(caller: &'a mut Caller<'_, FaasletState>) -> wasmtime::Result<&'a mut Thread> {
+    let thread = caller.data_mut().thread.as_mut();
+    thread.ok_or_else(|| {
+        wasmtime::Error::msg(
+            "the program uses threads but its memory is not shared; compile and link all of it with \
+             faasm-cc -pthread or -fopenmp",
+        )
+    })
+}
+
+/// Where an instruction with this operand and offset reads; it may lie beyond 32 bits.
+fn address(addr: i32, offset: i32) -> u64 {
+    u64::from(addr.cast_unsigned()) + u64::from(offset.cast_unsigned())
+}
+
+fn notify(mut caller: Caller<'_, FaasletState>, addr: u64, count: i32) -> wasmtime::Result<i32> {
+    let group = &thread(&mut caller)?.group;
+    Ok(group.waits.notify(addr, count.cast_unsigned()).cast_signed())
+}
+
+async fn wait(
+    mut caller: Caller<'_, FaasletState>,
+    addr: u64,
+    expected: Expected,
+    timeout_ns: i64,
+) -> wasmtime::Result<i32> {
+    let memory = caller.data().memory.clone();
+    let thread = thread(&mut caller)?;
+    let (group, shared) = (thread.group.clone(), thread.shared.clone());
+    let entered = group.waits.enter(&memory, addr, expected, &shared);
+    let word = |error: WordError| ThreadFault::Word { what: error.to_string() };
+    let Some(entry) = entered.map_err(word)? else { return Ok(NOT_EQUAL) };
+    if watch(group.scheduler(), &mut thread.spin, &|| entry.is_woken()) {
+        return Ok(WOKEN);
+    }
+    match u64::try_from(timeout_ns) {
+        Err(_) => {
+            shared.park_until(WaitsFor::Word { addr }, || entry.is_woken()).await;
+            Ok(WOKEN)
+        }
+        Ok(nanoseconds) => Ok(wait_for(entry, &shared, Duration::from_nanos(nanoseconds)).await),
+    }
+}
+
+async fn wait_for(entry: Entry<'_>, shared: &Arc<ThreadShared>, limit: Duration) -> i32 {
+    let woken = shared.sleep_until(|| entry.is_woken());
+    let ended = tokio::time::timeout(limit, woken).await;
+    if ended.is_ok() || entry.leave() { WOKEN } else { TIMED_OUT }
+}

@@ -1,0 +1,19 @@
+//! The threads of a rank: instances on one memory, each on a fiber of its own.
+//!
+//! A rank whose program was linked for threads has a [`Threads`], which its instances share. A
+//! thread waits by leaving its fiber (`park`): for a word of memory (`wait`), for another thread, for
+//! what the OpenMP engine decides. The rank ends when its main thread does, or when any
+//! thread fails; `functions` is what guests import as `faasm_thread`.
+//!
+//! What must hold: a waker publishes what is waited for before it calls [`ThreadShared::wake`], and
+//! a waiter looks again after it has declared that it waits.
+
+mod functions;
+mod group;
+mod park;
+mod run;
+mod wait;
+
+pub(crate) use functions::add_to_linker;
+pub(crate) use group::{Parts, ThreadFacts, Threads};
+pub(crate) use run::{Thread, ThreadFault};
