@@ -1430,6 +1430,10 @@ MPI_ABI_DECLARE_(int, Win_allocate, (MPI_Aint size, int disp_unit, MPI_Info info
     void *baseptr, MPI_Win *win))
 MPI_ABI_DECLARE_(int, Win_allocate_c, (MPI_Aint size, MPI_Aint disp_unit, MPI_Info info, MPI_Comm comm,
     void *baseptr, MPI_Win *win))
+MPI_ABI_DECLARE_(int, Win_allocate_shared, (MPI_Aint size, int disp_unit, MPI_Info info, MPI_Comm comm,
+    void *baseptr, MPI_Win *win))
+MPI_ABI_DECLARE_(int, Win_allocate_shared_c, (MPI_Aint size, MPI_Aint disp_unit, MPI_Info info,
+    MPI_Comm comm, void *baseptr, MPI_Win *win))
 MPI_ABI_DECLARE_(int, Win_attach, (MPI_Win win, void *base, MPI_Aint size))
 MPI_ABI_DECLARE_(int, Win_call_errhandler, (MPI_Win win, int errorcode))
 MPI_ABI_DECLARE_(int, Win_complete, (MPI_Win win))
@@ -1463,6 +1467,10 @@ MPI_ABI_DECLARE_(int, Win_set_attr, (MPI_Win win, int win_keyval, void *attribut
 MPI_ABI_DECLARE_(int, Win_set_errhandler, (MPI_Win win, MPI_Errhandler errhandler))
 MPI_ABI_DECLARE_(int, Win_set_info, (MPI_Win win, MPI_Info info))
 MPI_ABI_DECLARE_(int, Win_set_name, (MPI_Win win, const char *win_name))
+MPI_ABI_DECLARE_(int, Win_shared_query, (MPI_Win win, int rank, MPI_Aint *size, int *disp_unit,
+    void *baseptr))
+MPI_ABI_DECLARE_(int, Win_shared_query_c, (MPI_Win win, int rank, MPI_Aint *size, MPI_Aint *disp_unit,
+    void *baseptr))
 MPI_ABI_DECLARE_(int, Win_start, (MPI_Group group, int assert, MPI_Win win))
 MPI_ABI_DECLARE_(int, Win_sync, (MPI_Win win))
 MPI_ABI_DECLARE_(int, Win_test, (MPI_Win win, int *flag))

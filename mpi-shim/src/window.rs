@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use faasm_mpi_engine::attribute::Attributes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
-use faasm_mpi_engine::rma::{LockKind, LockTable};
+use faasm_mpi_engine::rma::{Layout, LockKind, LockTable};
 
 /// Most regions that a rank may have attached to one dynamic window.
 pub(crate) const REGIONS_MAX: usize = 65_536;
@@ -21,6 +21,15 @@ pub struct Part {
     pub size: u32,
     /// Bytes that a displacement of 1 stands for.
     pub unit: u32,
+}
+
+/// The shared memory of all members in the memory of one.
+#[derive(Clone, Debug)]
+pub struct Segments {
+    /// Where it begins.
+    pub start: u32,
+    /// Where in it the members' segments lie.
+    pub layout: Arc<Layout>,
 }
 
 /// How often members told this one something, by their rank.
@@ -169,8 +178,10 @@ pub struct Window {
     pub rank: u32,
     /// One of `MPI_WIN_FLAVOR_*`.
     pub flavor: i32,
-    /// Block of `MPI_Win_allocate`, to be freed with the window.
+    /// Block of the program's heap with the window's memory, to be freed with the window.
     pub allocated: Option<u32>,
+    /// The members' segments, in a window of shared memory.
+    pub segments: Option<Segments>,
     /// Block with the values of the predefined attributes, once the program asked for one.
     pub values: Option<u32>,
     /// Epoch of fences.

@@ -1,4 +1,5 @@
-//! Locks of a window (MPI-5.0 section 12.5.3): who holds what, and who comes next.
+//! Locks of a window (MPI-5.0 section 12.5.3): who holds what, and who comes next. And where members'
+//! segments of shared memory lie (section 12.2.3).
 //!
 //! What must always hold: an exclusive lock of a target excludes every other lock of it, and a lock of
 //! all targets is a shared one of each. Who waits is served in the order of arrival as far as requests
@@ -8,6 +9,38 @@
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// Where the members' segments lie in memory that they share.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Layout {
+    offsets: Vec<u32>,
+    bytes: u32,
+}
+
+impl Layout {
+    /// Segments of these sizes in the order of the ranks, each beginning at a multiple of `alignment`;
+    /// `None` when they do not fit a memory of 32-bit addresses.
+    pub fn new(sizes: impl Iterator<Item = u32>, alignment: u32) -> Option<Self> {
+        let mut end = 0_u32;
+        let place = |size: u32| {
+            let offset = end.checked_next_multiple_of(alignment)?;
+            end = offset.checked_add(size)?;
+            Some(offset)
+        };
+        let offsets = sizes.map(place).collect::<Option<Vec<u32>>>()?;
+        Some(Self { offsets, bytes: end })
+    }
+
+    /// Where the segment of `rank` begins.
+    pub fn offset(&self, rank: u32) -> u32 {
+        self.offsets[rank as usize]
+    }
+
+    /// Bytes from the first segment's begin to the last one's end.
+    pub const fn bytes(&self) -> u32 {
+        self.bytes
+    }
+}
 
 /// How a target is locked.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -153,6 +186,20 @@ mod tests {
 
     const fn exclusive(target: u32) -> Wanted {
         Wanted::One(target, LockKind::Exclusive)
+    }
+
+    #[test]
+    fn segments_follow_each_other_at_once_or_on_their_own_pages() {
+        let layout = |sizes: &[u32], alignment| Layout::new(sizes.iter().copied(), alignment);
+        let near = layout(&[10, 0, 7], 1).expect("they fit");
+        assert_eq!(([0, 1, 2].map(|rank| near.offset(rank)), near.bytes()), ([0, 10, 10], 17));
+        let apart = layout(&[10, 0, 7], 4096).expect("they fit");
+        assert_eq!(
+            ([0, 1, 2].map(|rank| apart.offset(rank)), apart.bytes()),
+            ([0, 4096, 4096], 4103)
+        );
+        assert_eq!(layout(&[u32::MAX, 1], 1), None);
+        assert_eq!(layout(&[u32::MAX, 0], 4096), None);
     }
 
     #[test]

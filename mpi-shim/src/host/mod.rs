@@ -66,6 +66,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     window::accumulate::FUNCTIONS,
     window::cache::FUNCTIONS,
     window::passive::FUNCTIONS,
+    window::shared::FUNCTIONS,
     window::synchronize::FUNCTIONS,
     window::transfer::FUNCTIONS,
 ];
@@ -107,6 +108,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     window::accumulate::add_to_linker(linker)?;
     window::cache::add_to_linker(linker)?;
     window::passive::add_to_linker(linker)?;
+    window::shared::add_to_linker(linker)?;
     window::synchronize::add_to_linker(linker)?;
     window::transfer::add_to_linker(linker)?;
     Ok(())

@@ -8,13 +8,14 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::info::Info;
 use faasm_vm::GuestAddr;
 
+use super::shared;
 use crate::abi;
 use crate::call::{Call, Failure, MpiView};
 use crate::ctx::{MpiCtx, OtherEntry};
 use crate::host::communicator::{Made, Maker, exchange, install};
 use crate::host::info;
 use crate::port::MpiPort;
-use crate::window::{Fence, Part, Shared, Window};
+use crate::window::{Fence, Part, Segments, Shared, Window};
 
 /// Where a member's memory comes from, as the program says.
 #[derive(Copy, Clone, Debug)]
@@ -23,15 +24,18 @@ pub(super) enum Flavor {
     Create { base: GuestAddr, size: i32, unit: i32 },
     /// From the program's heap.
     Allocate { size: i32, unit: i32, baseptr: GuestAddr },
+    /// From the program's heap, on pages that all members share.
+    Shared { size: i32, unit: i32, baseptr: GuestAddr },
     /// Attached later.
     Dynamic,
 }
 
 /// A member's memory and hints, once they are known to be right.
-struct Prepared {
-    part: Part,
-    allocated: Option<u32>,
-    hints: Info,
+pub(super) struct Prepared {
+    pub(super) part: Part,
+    pub(super) allocated: Option<u32>,
+    pub(super) segments: Option<Segments>,
+    pub(super) hints: Info,
 }
 
 pub(super) fn checked_size(size: i32) -> Result<u32> {
@@ -41,7 +45,7 @@ pub(super) fn checked_size(size: i32) -> Result<u32> {
     })
 }
 
-fn checked_unit(unit: i32) -> Result<u32> {
+pub(super) fn checked_unit(unit: i32) -> Result<u32> {
     u32::try_from(unit).ok().filter(|unit| *unit > 0).ok_or_else(|| {
         let detail = format!("{unit} is not a number of bytes greater than 0");
         MpiError::argument(ErrorClass::Disp, "disp_unit", detail)
@@ -74,11 +78,11 @@ async fn prepare<T: MpiView>(
                 check_memory(call.mpi(), base, size)?;
                 Part { base: base.get() as u32, size, unit }
             }
-            Flavor::Allocate { size, unit, .. } => {
+            Flavor::Allocate { size, unit, .. } | Flavor::Shared { size, unit, .. } => {
                 Part { base: 0, size: checked_size(size)?, unit: checked_unit(unit)? }
             }
         };
-        Ok(Prepared { part, allocated: None, hints })
+        Ok(Prepared { part, allocated: None, segments: None, hints })
     });
     let mut prepared = match checked {
         Ok(prepared) => prepared,
@@ -106,7 +110,8 @@ pub(super) async fn create<T: MpiView>(
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
     let communicator = call.mpi().intracomm(comm)?;
-    if communicator.site.elsewhere().is_some() {
+    let is_shared = matches!(flavor, Flavor::Shared { .. });
+    if !is_shared && communicator.site.elsewhere().is_some() {
         let detail = "the communicator's members run on several nodes, and the memory of another node \
                       cannot be reached yet; make windows on the communicators that \
                       MPI_Comm_split_type with MPI_COMM_TYPE_SHARED gives, or run the job on one node";
@@ -115,7 +120,12 @@ pub(super) async fn create<T: MpiView>(
     }
     let group = communicator.group.clone();
     // A member whose arguments are wrong still meets the others, so that the call fails everywhere.
-    let prepared = prepare(call, flavor, hints).await?;
+    let prepared = match flavor {
+        Flavor::Shared { size, unit, .. } => {
+            shared::prepare(call, (size, unit), hints, comm).await??
+        }
+        _ => prepare(call, flavor, hints).await?,
+    };
     call.mpi().error_comm = comm;
     let own = |part: Part| [part.base, part.size, part.unit];
     let input = prepared.as_ref().map(|prepared| own(prepared.part)).map_err(Clone::clone);
@@ -130,13 +140,14 @@ pub(super) async fn create<T: MpiView>(
     let prepared = prepared?;
     match made.and_then(|(made, shared)| enter(call, (comm, made), shared, &prepared, flavor)) {
         Ok(handle) => {
-            if let Flavor::Allocate { baseptr, .. } = flavor {
+            if let Flavor::Allocate { baseptr, .. } | Flavor::Shared { baseptr, .. } = flavor {
                 call.write_i32("baseptr", baseptr, prepared.part.base.cast_signed())?;
             }
             call.write_i32("win", win, handle)?;
             Ok(())
         }
         Err(error) => {
+            shared::withdraw(call, prepared.segments.as_ref())?;
             if let Some(block) = prepared.allocated {
                 call.free(block).await?;
             }
@@ -166,9 +177,11 @@ fn enter<T: MpiView>(
         flavor: match flavor {
             Flavor::Create { .. } => abi::MPI_WIN_FLAVOR_CREATE,
             Flavor::Allocate { .. } => abi::MPI_WIN_FLAVOR_ALLOCATE,
+            Flavor::Shared { .. } => abi::MPI_WIN_FLAVOR_SHARED,
             Flavor::Dynamic => abi::MPI_WIN_FLAVOR_DYNAMIC,
         },
         allocated: prepared.allocated,
+        segments: prepared.segments.clone(),
         values: None,
         fence: Fence::Closed,
         started: None,

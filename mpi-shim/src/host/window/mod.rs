@@ -7,13 +7,13 @@
 //!
 //! # Unfinished features
 //! Windows on communicators that are spread over several nodes fail with
-//! `MPI_ERR_UNSUPPORTED_OPERATION`. `MPI_Win_allocate_shared` and `MPI_Win_shared_query` do not exist:
-//! the ranks' linear memories share no pages, and a program that uses them is refused before it starts.
+//! `MPI_ERR_UNSUPPORTED_OPERATION`.
 
 pub(super) mod accumulate;
 pub(super) mod cache;
 mod construct;
 pub(super) mod passive;
+pub(super) mod shared;
 pub(super) mod synchronize;
 pub(super) mod transfer;
 
@@ -198,6 +198,7 @@ async fn free<T: MpiView>(
     if let Some(comm) = mpi.comms.remove(own.comm) {
         error::detach(mpi, comm.errhandler);
     }
+    shared::withdraw(call, own.segments.as_ref())?;
     for block in [own.allocated, own.values].into_iter().flatten() {
         call.free(block).await?;
     }
