@@ -1,0 +1,11 @@
+//! What an OpenMP program cannot decide inside its own memory: no I/O, no clock, no WebAssembly, no `std`.
+//!
+//! Teams, loops, barriers, tasks and locks live in the guest, in atomics of the memory that its threads
+//! share, because a host call would cost more than most of them. Left are `construct` (what a thread
+//! waits in, for reports) and `team` (how many threads a region gets from a machine that others use, too).
+#![no_std]
+
+pub mod construct;
+pub mod team;
+
+pub use construct::Construct;

@@ -1,0 +1,16 @@
+//! What an OpenMP program imports of the host, as module `omp`.
+//!
+//! The OpenMP library itself is part of the guest (`omp-shim/guest`, which `faasm-cc -fopenmp` links): teams,
+//! loops, barriers, tasks and locks are atomics in the memory that the threads share, and a thread that
+//! has to wait parks its fiber. The host adds what a guest cannot know: how many workers are free, what a
+//! thread waits in when the whole program stands still, and a way to end with a report.
+//! Modules, lower ones first: `port` (what the shim needs of its surroundings), `host` (the functions),
+//! `table` (declarations and registration).
+
+pub mod host;
+pub mod port;
+pub mod table;
+
+pub use host::OmpFault;
+pub use port::{OmpPort, OmpView};
+pub use table::{FUNCTIONS, FunctionInfo, MODULE, add_to_linker, is_offered};
