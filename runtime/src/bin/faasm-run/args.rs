@@ -62,6 +62,10 @@ pub(crate) struct Invocation {
     pub(crate) dirs: Vec<Dir>,
     /// Number of worker threads; one for each core when absent.
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Whether programs run in the variant whose call stack can be taken.
+    pub(crate) migratable: bool,
+    /// Each rank's stack is rebuilt at each so many-th call that may wait.
+    pub(crate) rebuild_stack: Option<NonZeroU32>,
     /// How much is logged: the number of times `-v` was given.
     pub(crate) verbosity: u8,
     /// Whether notes about accepted options are left out.

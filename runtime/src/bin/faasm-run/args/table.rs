@@ -312,11 +312,34 @@ pub(super) static FLAGS: &[Flag] = &[
         "End with a summary: ranks, nodes, wall time, start-up, messages, bytes.",
     ),
     set(
+        Section::Environment,
+        &["omp-threads"],
+        &["N"],
+        values::omp_threads,
+        "Number of OpenMP threads of each rank: sets OMP_NUM_THREADS. Other OMP_ variables of our \
+         environment are passed on.",
+    ),
+    set(
         Section::Job,
         &["workers"],
         &["N"],
         values::workers,
         "Number of worker threads. Default: one a core.",
+    ),
+    set(
+        Section::Job,
+        &["migratable"],
+        &[],
+        values::migratable,
+        "Run the variant of the program whose call stack can be taken at MPI calls that may wait.",
+    ),
+    set(
+        Section::Job,
+        &["rebuild-stack"],
+        &["N"],
+        values::rebuild_stack,
+        "Take each rank's call stack down and build it up again at every N-th such call: shows \
+         that the program can be moved. Includes `--migratable`.",
     ),
     set(
         Section::Job,

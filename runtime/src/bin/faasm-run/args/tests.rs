@@ -124,7 +124,14 @@ static CASES: &[(&str, &str, Check)] = &[
     }),
     ("timeout", "--timeout 1.5 p", |job| job.timeout == Some(Duration::from_millis(1500))),
     ("report", "--report p", |job| job.report),
+    ("omp-threads", "--omp-threads 3 p", |job| {
+        job.env == [EnvRule::Set("OMP_NUM_THREADS".into(), "3".into())]
+    }),
     ("workers", "--workers 3 p", |job| job.workers == NonZeroUsize::new(3)),
+    ("migratable", "--migratable p", |job| job.migratable && job.rebuild_stack.is_none()),
+    ("rebuild-stack", "--rebuild-stack 3 p", |job| {
+        job.migratable && job.rebuild_stack == NonZeroU32::new(3)
+    }),
     ("v", "-v --verbose p", |job| job.verbosity == 2),
     ("q", "-q p", |job| job.quiet),
 ];
@@ -212,6 +219,7 @@ static ERRORS: &[(&str, &[&str])] = &[
     ("-n", &["-n", "ends before", "<N>"]),
     ("-n4 p", &["-n4", "`-n 4`"]),
     ("--timeuot 3 p", &["--timeuot", "`--timeout`"]),
+    ("--rebuild-stack 0 p", &["\"0\"", "--rebuild-stack 10"]),
     ("--timeout 0 p", &["--timeout 0", "seconds"]),
     ("--timeout inf p", &["\"inf\""]),
     ("--timeout nan p", &["\"nan\""]),
@@ -219,6 +227,7 @@ static ERRORS: &[(&str, &[&str])] = &[
     ("--report=yes p", &["--report=yes", "no value"]),
     ("--stdin some p", &["\"some\"", "`none`"]),
     ("-n 2 --stdin 2 p", &["--stdin 2", "no rank 2"]),
+    ("--omp-threads 0 p", &["--omp-threads 0", "from 1"]),
     ("--workers 0 p", &["--workers 0", "from 1"]),
     ("-x =v p", &["-x =v", "environment variable"]),
     ("--genvlist A,,B p", &["environment variable"]),

@@ -143,8 +143,41 @@ pub(super) fn report(draft: &mut Draft, _: &[&str]) -> Outcome {
     Ok(())
 }
 
+pub(super) fn migratable(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.migratable = true;
+    Ok(())
+}
+
+pub(super) fn rebuild_stack(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let every = values[0].parse().map_err(|_| {
+        Problem::new(
+            format!("\"{}\" is not a number of calls.", values[0]),
+            "Write, for example, `--rebuild-stack 10`.",
+        )
+    })?;
+    draft.job.migratable = true;
+    draft.job.rebuild_stack = Some(every);
+    Ok(())
+}
+
 pub(super) fn workers(draft: &mut Draft, values: &[&str]) -> Outcome {
     draft.job.workers = Some(worker_count(values[0])?);
+    Ok(())
+}
+
+/// Most OpenMP threads that may be asked for: a rank has no more threads.
+const OMP_THREADS_MAX: u32 = 4_096;
+
+pub(super) fn omp_threads(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let threads = values[0].parse().ok().filter(|n: &u32| (1..=OMP_THREADS_MAX).contains(n));
+    let threads = threads.ok_or_else(|| {
+        Problem::new(
+            format!("\"{}\" is not a number of OpenMP threads.", values[0]),
+            format!("Give a whole number from 1 to {OMP_THREADS_MAX}; the default is one a core."),
+        )
+    })?;
+    let (key, value) = ("OMP_NUM_THREADS".to_owned(), threads.to_string());
+    draft.job.env.push(EnvRule::Set(key, value));
     Ok(())
 }
 

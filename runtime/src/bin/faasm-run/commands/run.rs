@@ -54,6 +54,10 @@ fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i
             let _leader = step.as_ref().map(lead).transpose()?;
             run_job(job, ranks, begun)
         }
+        Where::Nodes(_) | Where::Cluster(_) if job.migratable => anyhow::bail!(
+            "--migratable and --rebuild-stack serve jobs on one node, and this one is given several; \
+             leave them out, or the options that name nodes"
+        ),
         Where::Nodes(plan) => {
             let _leader = plan.step.as_ref().map(lead).transpose()?;
             spread::run_job(job, &plan, begun)
@@ -97,7 +101,7 @@ fn be_node_of(step: &Step, job: &Invocation) -> anyhow::Result<()> {
 fn run_job(job: &Invocation, ranks: Option<u32>, begun: Instant) -> anyhow::Result<i32> {
     let (events, received) = flume::unbounded();
     let signals = Signals::watch(events.clone())?;
-    let mut builder = Runtime::builder().progress(progress(job));
+    let mut builder = Runtime::builder().progress(progress(job)).migratable(job.migratable);
     if let Some(workers) = job.workers {
         builder = builder.workers(u32::try_from(workers.get())?);
     }
@@ -223,6 +227,9 @@ fn builder_of(
         builder = builder.preopen(Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only)?);
     }
     builder = builder.stdin(stdin_policy(job.stdin));
+    if let Some(every) = job.rebuild_stack {
+        builder = builder.rebuild_stacks(every);
+    }
     Ok(match job.timeout {
         Some(timeout) => builder.timeout(timeout),
         None => builder,
