@@ -63,7 +63,7 @@ impl World {
     }
 
     /// The number of the spawned process with this index on this node.
-    fn spawned_number(&self, index: u32) -> u32 {
+    pub fn spawned_number(&self, index: u32) -> u32 {
         self.size + index * self.nodes + self.this_node()
     }
 

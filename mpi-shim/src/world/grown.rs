@@ -36,8 +36,12 @@ impl<T> Grown<T> {
         self.reserved.load(Ordering::Acquire)
     }
 
-    /// Sets an entry once.
+    /// Sets an entry once. It counts as reserved from then on.
     pub fn set(&self, index: u32, value: T) {
+        if index >= Self::MAX {
+            return;
+        }
+        self.reserved.fetch_max(index + 1, Ordering::AcqRel);
         let index = index as usize;
         let Some(chunk) = self.chunks.get(index / CHUNK) else { return };
         let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| OnceLock::new()).collect());
@@ -73,6 +77,8 @@ mod tests {
         assert_eq!(list.reserve(Grown::<char>::MAX), None);
         assert_eq!(list.reserved(), 203);
         list.set(Grown::<char>::MAX, 'c');
-        assert_eq!(list.get(u32::MAX), None);
+        assert_eq!((list.get(u32::MAX), list.reserved()), (None, 203));
+        list.set(500, 'd');
+        assert_eq!(list.iter().last(), Some((500, &'d')));
     }
 }

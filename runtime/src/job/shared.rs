@@ -109,7 +109,9 @@ impl RankShared {
     /// Makes the rank runnable.
     #[inline]
     pub(crate) fn wake(&self) {
-        if let Some(task) = self.task.get() {
+        if let Some(threads) = self.threads.get() {
+            threads.seat.wake_sleepers();
+        } else if let Some(task) = self.task.get() {
             task.wake();
         }
     }
@@ -247,7 +249,7 @@ impl JobShared {
     /// The ranks of this node.
     pub(crate) fn local_ranks(&self) -> impl Iterator<Item = u32> {
         let first = (0..self.world.size()).filter(|rank| self.world.is_local(*rank));
-        first.chain(self.spawned.iter().zip(self.world.spawned()).map(|(_, number)| number))
+        first.chain(self.spawned.iter().map(|(index, _)| self.world.spawned_number(index)))
     }
 
     /// Makes it possible to spawn processes; once.
@@ -319,7 +321,8 @@ impl JobShared {
 
     /// All ranks with their numbers, those of other nodes only as far as they were there at the start.
     pub(crate) fn ranks(&self) -> impl Iterator<Item = (u32, &RankShared)> {
-        let spawned = self.world.spawned().zip(self.spawned.iter().map(|(_, rank)| rank));
+        let spawned = self.spawned.iter();
+        let spawned = spawned.map(|(index, rank)| (self.world.spawned_number(index), rank));
         (0..).zip(self.ranks.iter()).chain(spawned)
     }
 
