@@ -23,6 +23,55 @@ pub trait MpiView: Send + 'static {
 
     /// The files that the rank can reach.
     fn files(&self) -> &dyn Files;
+
+    /// Whether other threads of the rank may call MPI too.
+    #[inline]
+    fn is_threaded(&self) -> bool {
+        false
+    }
+
+    /// Whether the caller is the rank's first thread.
+    fn is_main_thread(&self) -> bool {
+        true
+    }
+
+    /// Ready when the calling thread has the rank's MPI state, which [`MpiView::mpi`] gives from then
+    /// on. Otherwise the fiber is woken when it may be there.
+    fn poll_enter(&mut self) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Gives the state back at the end of a call.
+    #[inline]
+    fn leave(&mut self) {}
+
+    /// From now on everything that comes for the rank wakes the calling thread. Returns whether
+    /// something has come already.
+    fn prepare_to_sleep(&mut self) -> bool {
+        true
+    }
+
+    /// Gives the state up until something comes for the rank. The thread has to enter again.
+    fn poll_sleep(&mut self, pending: &Pending) -> Poll<()> {
+        let _ = pending;
+        Poll::Ready(())
+    }
+
+    /// Called at a switch point before anything is done: `true` when the rank's stack is taken here, and the
+    /// host function returns at once, to be called again with the same arguments when the stack is back.
+    #[inline]
+    fn leaves(caller: &mut Caller<'_, Self>) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = caller;
+        false
+    }
+}
+
+/// Waits for the rank's MPI state, where several threads may have it.
+pub(crate) async fn enter<T: MpiView>(caller: &mut Caller<'_, T>) {
+    poll_fn(|_| caller.data_mut().poll_enter()).await;
 }
 
 /// Why MPI ends the program.
@@ -297,6 +346,11 @@ impl<'a, T: MpiView> Call<'a, T> {
             if let Some(result) = ready(mpi) {
                 return result;
             }
+            if self.is_threaded() {
+                Box::pin(self.sleep(pending, is_done)).await;
+                continue;
+            }
+            let mpi = self.mpi();
             if mpi.underway.is_empty() {
                 if mpi.port.watch(&|| is_done()) {
                     continue;
@@ -306,6 +360,32 @@ impl<'a, T: MpiView> Call<'a, T> {
                 mpi.pause(pending, is_done).await;
             }
         }
+    }
+
+    /// Whether other threads of the rank may call MPI too.
+    #[inline]
+    pub fn is_threaded(&self) -> bool {
+        self.caller.data().is_threaded()
+    }
+
+    /// Whether the caller is the rank's first thread.
+    pub fn is_main_thread(&self) -> bool {
+        self.caller.data().is_main_thread()
+    }
+
+    /// Lets the rank's other threads call MPI until something has come for the rank.
+    async fn sleep(&mut self, pending: &Pending, is_done: &(dyn Fn() -> bool + Send + Sync)) {
+        let mpi = self.mpi();
+        let error_comm = mpi.error_comm;
+        if mpi.watch(is_done) {
+            return;
+        }
+        if self.caller.data_mut().prepare_to_sleep() || self.mpi().has_news(is_done) {
+            return;
+        }
+        poll_fn(|_| self.caller.data_mut().poll_sleep(pending)).await;
+        enter(&mut self.caller).await;
+        self.mpi().error_comm = error_comm;
     }
 
     /// As [`Call::wait`] for something that handles all arrived messages by itself.
@@ -355,10 +435,12 @@ impl<'a, T: MpiView> Call<'a, T> {
         let params: Vec<_> = args.iter().map(|arg| wasmtime::Val::I32(*arg)).collect();
         let mut result = [wasmtime::Val::I32(0)];
         let function_name = self.function;
-        function
+        self.mpi().callbacks += 1;
+        let called = function
             .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
-            .await
-            .map_err(|error| error.context(format!("in a callback of {function_name}")))?;
+            .await;
+        self.mpi().callbacks -= 1;
+        called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;
         Ok((results > 0).then(|| result[0].unwrap_i32()))
     }
 

@@ -102,6 +102,8 @@ pub struct MpiCtx<P> {
     /// The way to the other ranks.
     pub port: P,
     pub(crate) memory: Option<GuestMemory>,
+    /// Functions of the program that MPI has called and that have not returned.
+    pub callbacks: u32,
     /// Between `MPI_Init` and `MPI_Finalize`?
     pub phase: Phase,
     /// Thread level that `MPI_Init_thread` provided.
@@ -216,6 +218,7 @@ impl<P: MpiPort> MpiCtx<P> {
             matching: Matching::default(),
             heap: GuestHeap::default(),
             attached: None,
+            callbacks: 0,
             error_comm: abi::MPI_COMM_SELF,
             sent_messages: 0,
             sent_bytes: 0,

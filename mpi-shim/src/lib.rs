@@ -25,6 +25,7 @@ mod progress;
 mod request;
 pub mod site;
 pub mod spawn_port;
+pub mod switch;
 pub mod table;
 mod tool;
 mod window;

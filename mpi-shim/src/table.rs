@@ -224,17 +224,26 @@ macro_rules! host_function {
     ($linker:ident, waiting, $width:ident, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
         #[allow(non_snake_case, reason = "the host function has the name of the C function")]
         fn $name<'a, T: $crate::call::MpiView>(
-            caller: wasmtime::Caller<'a, T>,
+            mut caller: wasmtime::Caller<'a, T>,
             ($($arg,)*): (
                 $(<$ty as $crate::table::Argument<$crate::table::$width>>::Wasm,)*
             ),
         ) -> Box<dyn Future<Output = wasmtime::Result<i32>> + Send + 'a> {
+            const SWITCH_POINT: bool = $crate::switch::is_switch_point(stringify!($name));
+            if SWITCH_POINT && T::leaves(&mut caller) {
+                return Box::new(std::future::ready(Ok($crate::abi::MPI_SUCCESS)));
+            }
             Box::new(async move {
+                if caller.data().is_threaded() {
+                    $crate::call::enter(&mut caller).await;
+                }
                 let large = <$crate::table::$width as $crate::table::Width>::LARGE;
                 let mut call = $crate::call::Call::new(caller, stringify!($name), large);
                 let $call = &mut call;
                 let result = $body;
-                call.finish(result).await
+                let finished = call.finish(result).await;
+                call.caller.data_mut().leave();
+                finished
             })
         }
         $linker.func_wrap_async("mpi", stringify!($name), $name::<T>)?;

@@ -47,6 +47,7 @@ pub struct RuntimeBuilder {
     cache: ArtifactConfig,
     no_cache: bool,
     progress: Progress,
+    migratable: bool,
     engine: EngineConfig,
 }
 
@@ -69,6 +70,13 @@ impl RuntimeBuilder {
     #[must_use]
     pub const fn no_cache(mut self) -> Self {
         self.no_cache = true;
+        self
+    }
+
+    /// Makes the variant of each program whose call stack can be taken and built up again. Default: no.
+    #[must_use]
+    pub const fn migratable(mut self, migratable: bool) -> Self {
+        self.migratable = migratable;
         self
     }
 
@@ -104,7 +112,9 @@ impl RuntimeBuilder {
         let programs = ProgramStore::new(kept.as_deref());
         let cache =
             if self.no_cache { ArtifactCache::disabled() } else { ArtifactCache::new(self.cache) };
-        let loader = ModuleLoader::new(engine.clone(), cache).with_progress(self.progress);
+        let loader = ModuleLoader::new(engine.clone(), cache)
+            .with_progress(self.progress)
+            .with_migratable(self.migratable);
         let inner = Inner {
             loader,
             programs,
@@ -171,6 +181,7 @@ impl Runtime {
     ) -> Result<PreparedJob, Error> {
         let inner = &self.inner;
         let placement = spread.as_ref().map(|(placement, _)| placement);
+        let rebuild_every = spec.rebuild_stacks;
         let mut launch = Launch::prepare(spec, placement)?;
         let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
         let (events, received) = flume::unbounded();
@@ -184,6 +195,7 @@ impl Runtime {
             no_memory: inner.no_memory.clone(),
             scheduler: inner.scheduler.clone(),
             spins: inner.spins,
+            rebuild_every,
             supervisor: supervisor.downgrade(),
             env: launch.env(),
             output: launch.output(),
@@ -203,6 +215,7 @@ impl Runtime {
                 supervisor: supervisor.clone(),
                 spins: inner.spins,
                 threads,
+                rebuild_every,
             };
             let home = shared.home(rank);
             shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));

@@ -4,6 +4,7 @@ mod exit;
 mod files;
 mod port;
 mod run;
+mod stack;
 mod state;
 mod thread;
 
@@ -11,5 +12,6 @@ pub use exit::RankExit;
 #[cfg(test)]
 pub(crate) use port::RankPort;
 pub(crate) use run::{Start, run};
+pub(crate) use stack::add_to_linker as add_stack_to_linker;
 pub(crate) use state::FaasletState;
 pub(crate) use thread::{ThreadFacts, Threads, add_to_linker as add_threads_to_linker};

@@ -1,5 +1,6 @@
 //! What to run: programs, ranks, arguments and surroundings.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub struct JobSpec {
     pub output: Option<Arc<dyn OutputSink>>,
     /// The job is ended after this time.
     pub timeout: Option<Duration>,
+    /// Each rank's call stack is taken down and built up again at each so many-th call that may wait.
+    pub rebuild_stacks: Option<NonZeroU32>,
 }
 
 impl std::fmt::Debug for JobSpec {
@@ -89,6 +92,7 @@ impl JobBuilder {
             input: None,
             output: None,
             timeout: None,
+            rebuild_stacks: None,
         };
         Self { runtime, spec }
     }
@@ -160,6 +164,13 @@ impl JobBuilder {
     /// Ends the job after this time.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.spec.timeout = Some(timeout);
+        self
+    }
+
+    /// Takes each rank's call stack down and builds it up again at each so many-th MPI call that may wait, which shows
+    /// that the program can be moved. The runtime must have been built with `migratable`.
+    pub const fn rebuild_stacks(mut self, every: NonZeroU32) -> Self {
+        self.spec.rebuild_stacks = Some(every);
         self
     }
 

@@ -3,6 +3,7 @@
 //! A spawned process has the job's environment and output and its parent's directories, and reads no
 //! input. It is supervised as every other rank.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use actix::WeakAddr;
@@ -26,6 +27,7 @@ pub(crate) struct ProgramSpawner {
     pub(crate) no_memory: GuestMemory,
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) spins: bool,
+    pub(crate) rebuild_every: Option<NonZeroU32>,
     /// The supervisor holds the job, which holds this.
     pub(crate) supervisor: WeakAddr<Supervisor>,
     pub(crate) env: Arc<[(String, String)]>,
@@ -78,6 +80,7 @@ impl Spawner for ProgramSpawner {
                 output: self.output.clone(),
                 supervisor: supervisor.clone(),
                 spins: self.spins,
+                rebuild_every: self.rebuild_every,
             };
             job.rank(number).set_task(Task::new(&self.scheduler, home, Box::pin(run(start))));
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use faasm_vm::rewrite::RewriteError;
+use faasm_vm::unwind::UnwindError;
 
 use super::FileFormat;
 
@@ -83,6 +84,23 @@ pub enum ModuleError {
         name: String,
         /// What the compiler said.
         cause: wasmtime::Error,
+    },
+    /// It cannot be made migratable.
+    #[error("{name} cannot be made migratable: {cause}")]
+    NotMigratable {
+        /// The program.
+        name: String,
+        /// Why not.
+        cause: UnwindError,
+    },
+    /// It has threads.
+    #[error(
+        "{name} cannot be made migratable: it is compiled for threads, and only the stacks of programs \
+         without are taken; compile it without -fopenmp and -pthread, or run it without --migratable"
+    )]
+    ThreadsNotMigratable {
+        /// The program.
+        name: String,
     },
     /// There is nothing to start in it.
     #[error(

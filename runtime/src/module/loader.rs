@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faasm_vm::rewrite::{self, ModuleFacts, RewriteError};
+use faasm_vm::unwind::{self, UNWIND_VERSION};
 use faasm_vm::{ArtifactCache, CacheTrouble, ContentHash, VmEngine};
 
 use super::progress::Subject;
@@ -18,18 +19,25 @@ pub(crate) struct ModuleLoader {
     engine: VmEngine,
     cache: ArtifactCache,
     progress: Progress,
+    migratable: bool,
 }
 
 impl ModuleLoader {
     /// A loader that is silent while it compiles.
     pub(crate) fn new(engine: VmEngine, cache: ArtifactCache) -> Self {
-        Self { engine, cache, progress: Progress::default() }
+        Self { engine, cache, progress: Progress::default(), migratable: false }
     }
 
     /// The same loader, with compilation announced as `progress` says.
     #[must_use]
     pub(crate) fn with_progress(self, progress: Progress) -> Self {
         Self { progress, ..self }
+    }
+
+    /// The same loader; with `migratable` it makes the variant of each program whose stack can be taken.
+    #[must_use]
+    pub(crate) fn with_migratable(self, migratable: bool) -> Self {
+        Self { migratable, ..self }
     }
 
     /// Loads the program in the file `path`.
@@ -48,19 +56,27 @@ impl ModuleLoader {
     /// When the bytes are no program that can be run.
     pub(crate) fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Module, ModuleError> {
         let facts = inspect(name, bytes)?;
+        if self.migratable && facts.memory.shared {
+            return Err(ModuleError::ThreadsNotMigratable { name: name.to_owned() });
+        }
         let content = ContentHash::of(bytes);
-        let found = self.cache.lookup(self.engine.engine(), &content);
+        let kept_as = match self.migratable {
+            true => content.variant("migratable", UNWIND_VERSION),
+            false => content,
+        };
+        let found = self.cache.lookup(self.engine.engine(), &kept_as);
         warn(found.trouble);
         let (code, compile_time) = match found.module {
             Some(code) => (code, None),
             None => {
                 let (code, took) = self.compile(name, bytes, &facts)?;
-                warn(self.cache.store(self.engine.engine(), &content, &code));
+                warn(self.cache.store(self.engine.engine(), &kept_as, &code));
                 (code, Some(took))
             }
         };
-        let name = name.to_owned();
-        Ok(Module { inner: Arc::new(Inner { name, content, code, facts, compile_time }) })
+        let (name, migratable) = (name.to_owned(), self.migratable);
+        let inner = Inner { name, content, code, facts, compile_time, migratable };
+        Ok(Module { inner: Arc::new(inner) })
     }
 
     fn compile(
@@ -70,8 +86,14 @@ impl ModuleLoader {
         facts: &ModuleFacts,
     ) -> Result<(wasmtime::Module, Duration), ModuleError> {
         let start = Instant::now();
-        let rewritten = rewrite::rewrite(bytes)
+        let mut rewritten = rewrite::rewrite(bytes)
             .map_err(|cause| ModuleError::Refused { name: name.to_owned(), cause })?;
+        if self.migratable {
+            let made = unwind::make_migratable(&rewritten.bytes, &is_switch_point)
+                .map_err(|cause| ModuleError::NotMigratable { name: name.to_owned(), cause })?;
+            tracing::info!(program = name, report = ?made.report, "made migratable");
+            rewritten.bytes = made.bytes;
+        }
         let subject = Subject { name, bytes: bytes.len(), functions: facts.functions };
         let compile = || wasmtime::Module::new(self.engine.engine(), &rewritten.bytes);
         let code = self
@@ -80,6 +102,11 @@ impl ModuleLoader {
             .map_err(|cause| ModuleError::Compile { name: name.to_owned(), cause })?;
         Ok((code, start.elapsed()))
     }
+}
+
+/// Where a program's stack may be taken.
+fn is_switch_point(module: &str, name: &str) -> bool {
+    module == crate::host::MPI && faasm_mpi_shim::switch::is_switch_point(name)
 }
 
 pub(super) fn read(path: &Path, name: &str) -> Result<Vec<u8>, ModuleError> {

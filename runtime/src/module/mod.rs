@@ -38,6 +38,7 @@ struct Inner {
     code: wasmtime::Module,
     facts: ModuleFacts,
     compile_time: Option<Duration>,
+    migratable: bool,
 }
 
 impl Module {
@@ -73,15 +74,20 @@ impl Module {
         Err(ModuleError::NotAProgram { name: self.name().to_owned(), library })
     }
 
+    /// Whether this is the variant whose call stack can be taken.
+    pub fn is_migratable(&self) -> bool {
+        self.inner.migratable
+    }
+
     /// The same program, called `name`.
     pub(crate) fn named(&self, name: &str) -> Self {
         if name == self.name() {
             return self.clone();
         }
-        let Inner { content, code, facts, compile_time, .. } = &*self.inner;
+        let Inner { content, code, facts, compile_time, migratable, .. } = &*self.inner;
         let (content, code, facts) = (*content, code.clone(), facts.clone());
-        let name = name.to_owned();
-        let inner = Inner { name, content, code, facts, compile_time: *compile_time };
+        let (name, migratable) = (name.to_owned(), *migratable);
+        let inner = Inner { name, content, code, facts, compile_time: *compile_time, migratable };
         Self { inner: Arc::new(inner) }
     }
 

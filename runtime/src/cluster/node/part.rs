@@ -78,6 +78,7 @@ pub(super) fn prepare(
         input: input.clone(),
         output: Some(output.clone()),
         timeout: None,
+        rebuild_stacks: None,
     };
     let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
     let ways = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);

@@ -17,6 +17,14 @@ impl ContentHash {
         Self(blake3::hash(bytes))
     }
 
+    /// The hash that stands for what the pass `name` makes of the module.
+    #[must_use]
+    pub fn variant(&self, name: &str, version: u32) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("faasm-vm variant of a module");
+        hasher.update(self.as_bytes()).update(&version.to_le_bytes()).update(name.as_bytes());
+        Self(hasher.finalize())
+    }
+
     /// The hash itself.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()

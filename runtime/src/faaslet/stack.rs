@@ -1,0 +1,166 @@
+//! A rank's call stack as a value: frames that have left the guest, and when they leave it.
+//!
+//! The program is in its migratable variant (`faasm_vm::unwind`). At a switch point the rank decides to
+//! leave: the guest's functions hand their frames over and return, innermost first, until the entry function has
+//! returned. When that is called again they take them back, and the switch point's function, called anew with the
+//! same arguments, does what it was called for.
+
+use std::num::NonZeroU32;
+
+use faasm_vm::unwind::{
+    HELD_EXPORT, STACK_MODULE, STATE_EXPORT, STATE_REWINDING, STATE_RUNNING, STATE_UNWINDING,
+};
+use wasmtime::{AsContextMut, Caller, Extern, Instance, Linker, Store, V128, Val};
+
+use super::FaasletState;
+
+/// The call stack of a rank whose program is migratable.
+#[derive(Debug)]
+pub(crate) struct StackState {
+    /// Leave at each so many-th switch point.
+    every: NonZeroU32,
+    passed: u32,
+    phase: Phase,
+    frames: Vec<Value>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Running,
+    /// Frames leave the guest, or all have left it.
+    Leaving,
+    /// Frames go back.
+    Arriving,
+}
+
+/// One value of a frame.
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Bits32(i32),
+    Bits64(i64),
+    Bits128(u128),
+}
+
+/// Most values that a stack may have: machine stacks end before.
+const VALUES_MAX: usize = 64 << 20;
+
+impl StackState {
+    /// A stack that is taken at each so many-th switch point.
+    pub(crate) fn new(every: NonZeroU32) -> Self {
+        Self { every, passed: 0, phase: Phase::Running, frames: Vec::new() }
+    }
+
+    fn push(&mut self, value: Value) -> wasmtime::Result<()> {
+        if self.phase != Phase::Leaving || self.frames.len() == VALUES_MAX {
+            return Err(wasmtime::Error::msg("a frame was handed over that nobody asked for"));
+        }
+        self.frames.push(value);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Value> {
+        if self.phase == Phase::Arriving { self.frames.pop() } else { None }
+    }
+}
+
+/// At a switch point: whether the rank leaves here.
+pub(super) fn leaves(caller: &mut Caller<'_, FaasletState>) -> bool {
+    let callbacks = caller.data().mpi.callbacks;
+    let Some(stack) = &mut caller.data_mut().stack else { return false };
+    match stack.phase {
+        Phase::Arriving => {
+            stack.phase = Phase::Running;
+            set(caller, STATE_RUNNING);
+            false
+        }
+        Phase::Running => {
+            stack.passed = stack.passed.wrapping_add(1);
+            let due = stack.passed.is_multiple_of(stack.every.get());
+            // Frames of the host between those of the guest cannot be taken.
+            if !due || callbacks > 0 || held(caller) {
+                return false;
+            }
+            if let Some(stack) = &mut caller.data_mut().stack {
+                stack.phase = Phase::Leaving;
+            }
+            set(caller, STATE_UNWINDING);
+            true
+        }
+        Phase::Leaving => false,
+    }
+}
+
+fn held(caller: &mut Caller<'_, FaasletState>) -> bool {
+    let Some(Extern::Global(global)) = caller.get_export(HELD_EXPORT) else { return true };
+    global.get(caller).i32() != Some(0)
+}
+
+fn set(caller: &mut Caller<'_, FaasletState>, state: i32) {
+    if let Some(Extern::Global(global)) = caller.get_export(STATE_EXPORT) {
+        // The pass made it, as an `i32`.
+        let _ = global.set(caller.as_context_mut(), Val::I32(state));
+    }
+}
+
+/// After the entry function has returned: whether it did so because the stack was taken. Everything is then ready
+/// for calling it again.
+pub(super) fn goes_on(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+) -> wasmtime::Result<bool> {
+    let Some(stack) = &mut store.data_mut().stack else { return Ok(false) };
+    if stack.phase != Phase::Leaving {
+        return Ok(false);
+    }
+    stack.phase = Phase::Arriving;
+    let state = instance
+        .get_global(&mut *store, STATE_EXPORT)
+        .ok_or_else(|| wasmtime::Error::msg("a migratable program without its state"))?;
+    state.set(store, Val::I32(STATE_REWINDING))?;
+    Ok(true)
+}
+
+/// Offers what a migratable program hands its frames over through.
+pub(crate) fn add_to_linker(linker: &mut Linker<FaasletState>) -> wasmtime::Result<()> {
+    linker.func_wrap(STACK_MODULE, "push32", |mut caller: Caller<'_, _>, value: i32| {
+        push(&mut caller, Value::Bits32(value))
+    })?;
+    linker.func_wrap(STACK_MODULE, "push64", |mut caller: Caller<'_, _>, value: i64| {
+        push(&mut caller, Value::Bits64(value))
+    })?;
+    linker.func_wrap(STACK_MODULE, "push128", |mut caller: Caller<'_, _>, value: V128| {
+        push(&mut caller, Value::Bits128(value.as_u128()))
+    })?;
+    linker.func_wrap(STACK_MODULE, "pop32", |mut caller: Caller<'_, _>| {
+        match pop(&mut caller) {
+            Some(Value::Bits32(value)) => Ok(value),
+            other => Err(mismatch(other, 32)),
+        }
+    })?;
+    linker.func_wrap(STACK_MODULE, "pop64", |mut caller: Caller<'_, _>| {
+        match pop(&mut caller) {
+            Some(Value::Bits64(value)) => Ok(value),
+            other => Err(mismatch(other, 64)),
+        }
+    })?;
+    linker.func_wrap(STACK_MODULE, "pop128", |mut caller: Caller<'_, _>| {
+        match pop(&mut caller) {
+            Some(Value::Bits128(value)) => Ok(V128::from(value)),
+            other => Err(mismatch(other, 128)),
+        }
+    })?;
+    Ok(())
+}
+
+fn push(caller: &mut Caller<'_, FaasletState>, value: Value) -> wasmtime::Result<()> {
+    let no_stack = || wasmtime::Error::msg("a frame of a program that is not migratable");
+    caller.data_mut().stack.as_mut().ok_or_else(no_stack)?.push(value)
+}
+
+fn pop(caller: &mut Caller<'_, FaasletState>) -> Option<Value> {
+    caller.data_mut().stack.as_mut()?.pop()
+}
+
+fn mismatch(found: Option<Value>, bits: u32) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the stack holds {found:?} where {bits} bits are to come back"))
+}
