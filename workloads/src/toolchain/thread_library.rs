@@ -315,8 +315,22 @@ const INSIDERS: &[(&str, &str)] = &[
 ];
 
 /// OpenMP inside the guest.
-const OPENMP: &[(&str, &str)] =
-    &[("faasm_thread.h", include_str!("../../libc/threads/faasm_thread.h"))];
+const OPENMP: &[(&str, &str)] = &[
+    ("faasm_thread.h", include_str!("../../libc/threads/faasm_thread.h")),
+    ("runtime.h", include_str!("../../../omp-shim/guest/runtime.h")),
+    ("atomic.c", include_str!("../../../omp-shim/guest/atomic.c")),
+    ("call.c", include_str!("../../../omp-shim/guest/call.c")),
+    ("depend.c", include_str!("../../../omp-shim/guest/depend.c")),
+    ("group.c", include_str!("../../../omp-shim/guest/group.c")),
+    ("icv.c", include_str!("../../../omp-shim/guest/icv.c")),
+    ("lock.c", include_str!("../../../omp-shim/guest/lock.c")),
+    ("loop.c", include_str!("../../../omp-shim/guest/loop.c")),
+    ("memory.c", include_str!("../../../omp-shim/guest/memory.c")),
+    ("sync.c", include_str!("../../../omp-shim/guest/sync.c")),
+    ("task.c", include_str!("../../../omp-shim/guest/task.c")),
+    ("team.c", include_str!("../../../omp-shim/guest/team.c")),
+    ("wait.c", include_str!("../../../omp-shim/guest/wait.c")),
+];
 
 #[cfg(test)]
 mod tests {

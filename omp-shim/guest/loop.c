@@ -1,0 +1,374 @@
+/* Loops. Iterations are numbered from 0; what a thread gets is a range of numbers, turned into the loop's own
+   values at the end, so that one piece of code serves all four types. */
+#include "runtime.h"
+
+enum {
+    STATIC_CHUNKED = 33,
+    STATIC = 34,
+    DYNAMIC = 35,
+    GUIDED = 36,
+    RUNTIME = 37,
+    AUTO = 38,
+    TRAPEZOIDAL = 39,
+    STATIC_BALANCED_CHUNKED = 45,
+    GUIDED_SIMD = 46,
+    RUNTIME_SIMD = 47,
+    DISTRIBUTE_CHUNKED = 91,
+    DISTRIBUTE = 92,
+    MODIFIERS = 3 << 29,
+};
+
+/* Thread `number` of `size` gets the iterations from *first on; the numbers differ by one at most. */
+static u64 share(u64 count, u64 size, u64 number, u64 *first) {
+    u64 small = count / size, extra = count % size;
+    *first = number * small + (number < extra ? number : extra);
+    return small + (number < extra);
+}
+
+#define STATIC_INIT(name, type, unsigned_type, step_type)                                                       \
+    void name(ident_t *place, i32 global, i32 schedule, i32 *last, type *lower, type *upper, step_type *stride, \
+              step_type step, step_type chunk) {                                                                \
+        (void)place, (void)global;                                                                              \
+        struct thread *self = self_thread();                                                                    \
+        struct team *team = self->team;                                                                         \
+        u64 size = (u64)team->size, number = (u64)self->number;                                                 \
+        schedule &= ~MODIFIERS;                                                                                 \
+        if (schedule == DISTRIBUTE || schedule == DISTRIBUTE_CHUNKED) {                                         \
+            size = team->teams ? (u64)team->teams : 1;                                                          \
+            number = (u64)team->team_number;                                                                    \
+        }                                                                                                       \
+        if (step > 0 ? *upper < *lower : *upper > *lower) {                                                     \
+            if (last) *last = 0;                                                                                \
+            *stride = step;                                                                                     \
+            return;                                                                                             \
+        }                                                                                                       \
+        u64 span = step > 0 ? (u64)((unsigned_type)*upper - (unsigned_type)*lower)                              \
+                            : (u64)((unsigned_type)*lower - (unsigned_type)*upper);                             \
+        u64 stride_size = step > 0 ? (u64)step : (u64)0 - (u64)(i64)step;                                       \
+        u64 count = span / stride_size + 1, first, mine;                                                        \
+        if (schedule == STATIC_CHUNKED || schedule == DISTRIBUTE_CHUNKED) {                                     \
+            u64 length = chunk < 1 ? 1 : (u64)chunk;                                                            \
+            first = number * length;                                                                            \
+            if (last) *last = (count - 1) / length % size == number;                                            \
+            *stride = (step_type)((u64)step * length * size);                                                   \
+            *upper = (type)((u64)*lower + (first + length - 1) * (u64)step);                                    \
+            *lower = (type)((u64)*lower + first * (u64)step);                                                   \
+            return;                                                                                             \
+        }                                                                                                       \
+        *stride = (step_type)(count * (u64)step);                                                               \
+        if (schedule == STATIC_BALANCED_CHUNKED) {                                                              \
+            /* Equal parts, rounded up to whole chunks. */                                                      \
+            u64 length = chunk < 1 ? 1 : (u64)chunk;                                                            \
+            u64 part = ((count + size - 1) / size + length - 1) / length * length;                              \
+            first = number * part;                                                                              \
+            mine = first >= count ? 0 : count - first < part ? count - first : part;                            \
+        } else {                                                                                                \
+            mine = share(count, size, number, &first);                                                          \
+        }                                                                                                       \
+        if (last) *last = mine && first + mine == count;                                                        \
+        if (!mine) {                                                                                            \
+            /* An empty range that does not wrap around. */                                                     \
+            type end = *upper;                                                                                  \
+            *lower = step > 0 ? end : *lower;                                                                   \
+            if (step > 0) {                                                                                     \
+                *upper = (type)(end - (type)1);                                                                 \
+                if (*upper > *lower) *upper = 0, *lower = 1;                                      \
+            } else {                                                                                            \
+                *lower = 0;                                                                                     \
+                *upper = 1;                                                                                     \
+            }                                                                                                   \
+            return;                                                                                             \
+        }                                                                                                       \
+        *upper = (type)((u64)*lower + (first + mine - 1) * (u64)step);                                          \
+        *lower = (type)((u64)*lower + first * (u64)step);                                                       \
+    }
+
+STATIC_INIT(__kmpc_for_static_init_4, i32, u32, i32)
+STATIC_INIT(__kmpc_for_static_init_4u, u32, u32, i32)
+STATIC_INIT(__kmpc_for_static_init_8, i64, u64, i64)
+STATIC_INIT(__kmpc_for_static_init_8u, u64, u64, i64)
+STATIC_INIT(__kmpc_distribute_static_init_4, i32, u32, i32)
+STATIC_INIT(__kmpc_distribute_static_init_4u, u32, u32, i32)
+STATIC_INIT(__kmpc_distribute_static_init_8, i64, u64, i64)
+STATIC_INIT(__kmpc_distribute_static_init_8u, u64, u64, i64)
+
+void __kmpc_for_static_fini(ident_t *place, i32 global) { (void)place, (void)global; }
+void __kmpc_distribute_static_fini(ident_t *place, i32 global) { (void)place, (void)global; }
+
+struct turn {
+    volatile u32 *word;
+    u32 wanted;
+};
+
+static int turn_come(void *argument) {
+    struct turn *turn = argument;
+    return __atomic_load_n(turn->word, __ATOMIC_ACQUIRE) == turn->wanted;
+}
+
+/* A thread may be up to LOOPS loops ahead of the slowest one. */
+static void await(struct team *team, volatile u32 *word, u32 wanted) {
+    struct turn turn = {word, wanted};
+    if (!turn_come(&turn)) omp_wait(team, turn_come, &turn, 0);
+}
+
+/* Whether the schedule is that of an ordered loop; `schedule` becomes a plain one. */
+static void plain_schedule(struct thread *self, i32 *schedule, u64 *chunk) {
+    *schedule &= ~MODIFIERS;
+    if (*schedule >= 160) *schedule -= 128;
+    if (*schedule >= 64 && *schedule <= 72) *schedule -= 32;
+    if (*schedule == RUNTIME || *schedule == RUNTIME_SIMD) {
+        struct icv *icv = &self->task->icv;
+        static const i32 kinds[] = {STATIC, STATIC, DYNAMIC, GUIDED, STATIC};
+        *schedule = kinds[icv->schedule & 7];
+        *chunk = (u64)icv->chunk;
+        if (*schedule == STATIC && icv->chunk) *schedule = STATIC_CHUNKED;
+    } else if (*schedule == AUTO || *schedule == STATIC_BALANCED_CHUNKED) {
+        *schedule = STATIC;
+    } else if (*schedule == GUIDED_SIMD || *schedule == TRAPEZOIDAL) {
+        *schedule = GUIDED;
+    } else if (*schedule >= 40 && *schedule < 45) {
+        *schedule = STATIC;
+    }
+    if (*chunk < 1) *chunk = 1;
+}
+
+static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chunk) {
+    struct thread *self = self_thread();
+    struct team *team = self->team;
+    u32 number = self->loops++;
+    struct loop *loop = &team->loops[number % LOOPS];
+    await(team, &loop->number, number);
+    if (!__atomic_load_n(&loop->ready, __ATOMIC_ACQUIRE)) {
+        lock_word(&loop->lock);
+        if (!loop->ready) {
+            plain_schedule(self, &schedule, &chunk);
+            loop->schedule = schedule;
+            loop->first = first;
+            loop->step = step;
+            loop->count = count;
+            loop->chunk = chunk;
+            loop->next = 0;
+            loop->ordered = 0;
+            __atomic_store_n(&loop->ready, 1, __ATOMIC_RELEASE);
+        }
+        unlock_word(&loop->lock);
+    }
+    self->loop = loop;
+    self->loop_open = 1;
+    self->ordered_seen = 0;
+    self->chunk_first = 0;
+    self->static_next = (u64)self->number;
+}
+
+static void dispatch_end(struct thread *self) {
+    if (!self->loop_open) return;
+    self->loop_open = 0;
+    struct loop *loop = self->loop;
+    struct team *team = self->team;
+    if (__atomic_add_fetch(&loop->left, 1, __ATOMIC_ACQ_REL) < team->size) return;
+    loop->left = 0;
+    loop->ready = 0;
+    __atomic_store_n(&loop->number, loop->number + LOOPS, __ATOMIC_SEQ_CST);
+    omp_wake(team);
+}
+
+/* The next range of iterations, or 0. */
+static u64 dispatch_range(struct thread *self, u64 *first) {
+    struct loop *loop = self->loop;
+    u64 count = loop->count, size = (u64)self->team->size, chunk = loop->chunk;
+    switch (loop->schedule) {
+    case STATIC:
+        if (self->static_next >= size) return 0;
+        self->static_next = size;
+        return share(count, size, (u64)self->number, first);
+    case STATIC_CHUNKED:
+        if (self->static_next > count / chunk) return 0;
+        *first = self->static_next * chunk;
+        self->static_next += size;
+        break;
+    case GUIDED: {
+        u64 seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED), part;
+        do {
+            if (seen >= count) return 0;
+            part = (count - seen) / (2 * size);
+            if (part < chunk) part = chunk;
+        } while (!__atomic_compare_exchange_n(&loop->next, &seen, seen + part, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+        *first = seen;
+        chunk = part;
+        break;
+    }
+    default:
+        if (__atomic_load_n(&loop->next, __ATOMIC_RELAXED) >= count) return 0;
+        *first = __atomic_fetch_add(&loop->next, chunk, __ATOMIC_ACQ_REL);
+    }
+    if (*first >= count) return 0;
+    return count - *first < chunk ? count - *first : chunk;
+}
+
+#define DISPATCH(suffix, type, unsigned_type, step_type)                                                          \
+    void __kmpc_dispatch_init_##suffix(ident_t *place, i32 global, i32 schedule, type lower, type upper,          \
+                                       step_type step, step_type chunk) {                                         \
+        (void)place, (void)global;                                                                                \
+        u64 span = step > 0 ? (u64)((unsigned_type)upper - (unsigned_type)lower)                                  \
+                            : (u64)((unsigned_type)lower - (unsigned_type)upper);                                 \
+        u64 size = step > 0 ? (u64)step : (u64)0 - (u64)(i64)step;                                                \
+        int empty = step > 0 ? upper < lower : upper > lower;                                                     \
+        dispatch_begin(schedule, (i64)lower, (i64)step, empty ? 0 : span / size + 1, chunk < 1 ? 1 : (u64)chunk); \
+    }                                                                                                             \
+    i32 __kmpc_dispatch_next_##suffix(ident_t *place, i32 global, i32 *last, type *lower, type *upper,            \
+                                      step_type *stride) {                                                        \
+        (void)place, (void)global;                                                                                \
+        struct thread *self = self_thread();                                                                      \
+        if (!self->loop_open) return 0;                                                                           \
+        struct loop *loop = self->loop;                                                                           \
+        u64 first, mine = dispatch_range(self, &first);                                                           \
+        if (!mine) {                                                                                              \
+            dispatch_end(self);                                                                                   \
+            return 0;                                                                                             \
+        }                                                                                                         \
+        self->chunk_first = first;                                                                                \
+        *lower = (type)((u64)loop->first + first * (u64)loop->step);                                              \
+        *upper = (type)((u64)loop->first + (first + mine - 1) * (u64)loop->step);                                 \
+        if (stride) *stride = (step_type)loop->step;                                                              \
+        if (last) *last = first + mine == loop->count;                                                            \
+        return 1;                                                                                                 \
+    }                                                                                                             \
+    void __kmpc_dispatch_fini_##suffix(ident_t *place, i32 global) {                                              \
+        (void)place, (void)global;                                                                                \
+        end_iteration(self_thread());                                                                             \
+    }
+
+static int ordered_turn(void *argument) {
+    struct thread *self = argument;
+    return __atomic_load_n(&self->loop->ordered, __ATOMIC_ACQUIRE) >= self->chunk_first;
+}
+
+static void ordered_wait(struct thread *self) {
+    if (!ordered_turn(self)) omp_wait(self->team, ordered_turn, self, 0);
+}
+
+static void ordered_pass(struct thread *self) {
+    __atomic_fetch_add(&self->loop->ordered, 1, __ATOMIC_SEQ_CST);
+    omp_wake(self->team);
+}
+
+/* An iteration that did not come to its ordered region passes the turn on, too. */
+static void end_iteration(struct thread *self) {
+    if (!self->loop_open) return;
+    if (self->ordered_seen) {
+        self->ordered_seen = 0;
+        return;
+    }
+    ordered_wait(self);
+    ordered_pass(self);
+}
+
+void __kmpc_ordered(ident_t *place, i32 global) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    if (self->loop_open) ordered_wait(self);
+}
+
+void __kmpc_end_ordered(ident_t *place, i32 global) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    if (!self->loop_open) return;
+    self->ordered_seen = 1;
+    ordered_pass(self);
+}
+
+DISPATCH(4, i32, u32, i32)
+DISPATCH(4u, u32, u32, i32)
+DISPATCH(8, i64, u64, i64)
+DISPATCH(8u, u64, u64, i64)
+
+void __kmpc_dispatch_deinit(ident_t *place, i32 global) {
+    (void)place, (void)global;
+    dispatch_end(self_thread());
+}
+
+/* Doacross loops: a flag for each iteration of the whole nest. */
+struct dimension {
+    i64 lower, upper, step;
+};
+
+static u64 extent(const struct dimension *d) {
+    if (d->step > 0) return d->upper < d->lower ? 0 : (u64)(d->upper - d->lower) / (u64)d->step + 1;
+    return d->upper > d->lower ? 0 : (u64)(d->lower - d->upper) / (u64)-d->step + 1;
+}
+
+void __kmpc_doacross_init(ident_t *place, i32 global, i32 count, const struct dimension *dimensions) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    struct team *team = self->team;
+    u32 number = self->doacrosses++;
+    self->across = NULL;
+    if (team->size == 1) return;
+    struct doacross *across = &team->doacross[number % LOOPS];
+    await(team, &across->number, number);
+    if (!__atomic_load_n(&across->ready, __ATOMIC_ACQUIRE)) {
+        lock_word(&across->lock);
+        if (!across->ready) {
+            u64 iterations = 1;
+            for (int i = 0; i < count; i++) iterations *= extent(&dimensions[i]);
+            across->done = iterations < (1u << 31) ? calloc((size_t)iterations + 1, 1) : NULL;
+            if (!across->done) omp_fatal("there is no memory for a doacross loop's flags", "make the loop smaller");
+            __atomic_store_n(&across->ready, 1, __ATOMIC_RELEASE);
+        }
+        unlock_word(&across->lock);
+    }
+    self->dimensions = malloc((size_t)count * sizeof *dimensions);
+    if (!self->dimensions) omp_fatal("there is no memory for a doacross loop", "give the program more memory");
+    memcpy(self->dimensions, dimensions, (size_t)count * sizeof *dimensions);
+    self->dimension_count = count;
+    self->across = across;
+}
+
+/* The flag of an iteration; none where it lies outside of the loop. */
+static volatile unsigned char *flag_of(struct thread *self, const i64 *vector) {
+    u64 at = 0;
+    for (int i = 0; i < self->dimension_count; i++) {
+        const struct dimension *d = &self->dimensions[i];
+        i64 distance = d->step > 0 ? vector[i] - d->lower : d->lower - vector[i];
+        u64 step = d->step > 0 ? (u64)d->step : (u64)-d->step;
+        if (distance < 0 || (u64)distance / step >= extent(d)) return NULL;
+        at = at * extent(d) + (u64)distance / step;
+    }
+    return self->across->done + at;
+}
+
+static int flag_set(void *argument) { return __atomic_load_n((volatile unsigned char *)argument, __ATOMIC_ACQUIRE); }
+
+void __kmpc_doacross_wait(ident_t *place, i32 global, const i64 *vector) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    volatile unsigned char *flag = self->across ? flag_of(self, vector) : NULL;
+    if (flag && !*flag) omp_wait(self->team, flag_set, (void *)flag, 0);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+}
+
+void __kmpc_doacross_post(ident_t *place, i32 global, const i64 *vector) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    volatile unsigned char *flag = self->across ? flag_of(self, vector) : NULL;
+    if (!flag) return;
+    __atomic_store_n(flag, 1, __ATOMIC_SEQ_CST);
+    omp_wake(self->team);
+}
+
+void __kmpc_doacross_fini(ident_t *place, i32 global) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    struct doacross *across = self->across;
+    if (!across) return;
+    self->across = NULL;
+    free(self->dimensions);
+    self->dimensions = NULL;
+    if (__atomic_add_fetch(&across->left, 1, __ATOMIC_ACQ_REL) < self->team->size) return;
+    free((void *)across->done);
+    across->done = NULL;
+    across->left = 0;
+    across->ready = 0;
+    __atomic_store_n(&across->number, across->number + LOOPS, __ATOMIC_SEQ_CST);
+    omp_wake(self->team);
+}

@@ -1,0 +1,241 @@
+/* OpenMP inside the guest: what its parts share.
+
+   A thread of OpenMP has a `struct thread`, found through a thread-local pointer. It works for a team and runs a
+   task; both point to what encloses them. State that several threads change is changed with atomic operations.
+   Who has to wait looks at its condition for a moment, and then sleeps on its team's `event`; who makes a
+   condition true wakes the sleepers, if there are any (see wait.c for why no wake-up is lost). */
+#ifndef FAASM_OMP_RUNTIME_H
+#define FAASM_OMP_RUNTIME_H
+
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "faasm_thread.h"
+
+#define HIDDEN __attribute__((visibility("hidden")))
+
+typedef int32_t i32;
+typedef uint32_t u32;
+typedef int64_t i64;
+typedef uint64_t u64;
+
+/* The compiler's record of a source position. */
+typedef struct ident {
+    i32 reserved_1, flags, reserved_2, reserved_3;
+    const char *source;
+} ident_t;
+
+typedef void (*microtask_t)(i32 *, i32 *, ...);
+
+enum {
+    ARGUMENTS_MAX = 128,
+    LEVELS_MAX = 64,
+    THREADS_MAX = 65536,
+    LOOPS = 8,
+    PARALLEL_CANCEL = 1,
+    LOOP_CANCEL = 2,
+    SECTIONS_CANCEL = 3,
+    TASKGROUP_CANCEL = 4,
+};
+
+/* The variables that a task inherits from the one that made it. */
+struct icv {
+    int threads, dynamic, max_active_levels, thread_limit, bind, device;
+    omp_sched_t schedule;
+    int chunk;
+    omp_allocator_handle_t allocator;
+};
+
+struct depend_table;
+struct depend_node;
+
+struct taskgroup {
+    struct taskgroup *outer;
+    volatile int tasks;
+    volatile int cancelled;
+    struct reduction *reductions;
+    int reduction_count;
+};
+
+/* A task. What the compiler knows of it follows this header. */
+struct task {
+    struct task *parent, *next, *previous;
+    struct team *team;
+    struct taskgroup *group;
+    struct depend_table *depends;
+    struct depend_node *node;
+    struct icv icv;
+    volatile int children;
+    /* The task itself, its children's links, and whoever else holds it. */
+    volatile int references;
+    volatile int parts;
+    volatile int event;
+    int depth;
+    unsigned flags;
+    size_t size, shareds_size;
+    char implicit, started, final, undeferred;
+};
+
+enum {
+    TASK_TIED = 1,
+    TASK_FINAL = 2,
+    TASK_DESTRUCTORS = 8,
+    TASK_DETACHABLE = 0x40,
+};
+
+struct compiler_task {
+    void *shareds;
+    i32 (*routine)(i32, struct compiler_task *);
+    i32 part;
+    union {
+        i32 priority;
+        i32 (*destructors)(i32, struct compiler_task *);
+    } first, second;
+};
+
+/* A loop whose iterations are handed out one chunk after the other. */
+struct loop {
+    /* Which of its team's loops this is now, and which it is ready for. */
+    volatile u32 number;
+    volatile int ready, lock, left;
+    int schedule;
+    i64 first, step;
+    u64 count, chunk;
+    volatile u64 next __attribute__((aligned(64)));
+    volatile u64 ordered;
+};
+
+struct doacross {
+    volatile u32 number;
+    volatile int ready, lock, left;
+    volatile unsigned char *done;
+};
+
+/* A member's tasks, and how many it has made and completed: the sums over all members say whether any is left. */
+struct queue {
+    volatile int lock, count;
+    struct task *newest, *oldest;
+    volatile unsigned created, completed;
+} __attribute__((aligned(64)));
+
+struct team {
+    struct team *outer;
+    struct thread *master;
+    int master_number, size, level, active_level;
+    microtask_t work;
+    int argument_count;
+    void **arguments;
+    struct task *forker;
+    /* Counts regions; a worker that finds it changed has work. */
+    volatile int region __attribute__((aligned(64)));
+    volatile int event __attribute__((aligned(64)));
+    volatile int sleepers;
+    volatile int arrived __attribute__((aligned(64)));
+    volatile int barrier __attribute__((aligned(64)));
+    volatile int single __attribute__((aligned(64)));
+    /* Whether this region has had tasks. */
+    volatile int tasking;
+    volatile int cancel;
+    void *copied;
+    struct reduction *shared_reduction[2];
+    volatile int shared_reduction_lock, shared_reduction_left[2];
+    int teams, team_number;
+    /* What the master goes back to. */
+    struct team *saved_team;
+    struct task *saved_task;
+    int saved_number;
+    u32 saved_loops, saved_singles, saved_doacrosses;
+    struct loop *saved_loop;
+    int saved_loop_open, saved_ordered_seen;
+    struct doacross *saved_across;
+    struct dimension *saved_dimensions;
+    int used;
+    struct loop loops[LOOPS];
+    struct doacross doacross[LOOPS];
+    int capacity;
+    struct thread **members;
+    struct task **tasks_of_members;
+    struct queue *queues;
+};
+
+struct thread {
+    struct team *team;
+    struct task *task;
+    int number, global;
+    int wanted_threads, wanted_bind, wanted_teams, wanted_limit;
+    u32 loops, singles, doacrosses;
+    /* The loop this thread is in. */
+    struct loop *loop;
+    u64 chunk_first, static_next;
+    int ordered_seen, loop_open;
+    struct doacross *across;
+    struct dimension *dimensions;
+    int dimension_count;
+    /* Teams that this thread leads, by how deep they are; kept between regions. */
+    struct team *hot[LEVELS_MAX];
+    int depth;
+    unsigned random;
+    /* For a worker: the team it belongs to and the last region it knows of. */
+    struct team *home;
+    int seen;
+    int home_number;
+};
+
+extern HIDDEN _Thread_local struct thread *omp_self;
+HIDDEN struct thread *omp_make_root(void);
+
+static inline struct thread *self_thread(void) {
+    struct thread *self = omp_self;
+    return self ? self : omp_make_root();
+}
+
+/* icv.c */
+HIDDEN extern int omp_cancellation, omp_spins, omp_list_count, omp_list[LEVELS_MAX];
+HIDDEN extern size_t omp_stack_size;
+HIDDEN void omp_initial_icv(struct icv *);
+HIDDEN int omp_processors(void);
+
+/* wait.c */
+HIDDEN void omp_wake(struct team *);
+typedef int condition_t(void *);
+HIDDEN void omp_wait(struct team *, condition_t *, void *, int with_tasks);
+HIDDEN void omp_lock_slow(volatile int *);
+
+static inline void lock_word(volatile int *lock) {
+    int seen = 0;
+    if (!__atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) omp_lock_slow(lock);
+}
+
+static inline void unlock_word(volatile int *lock) {
+    if (__atomic_exchange_n(lock, 0, __ATOMIC_RELEASE) == 2) __builtin_wasm_memory_atomic_notify((int *)lock, 1);
+}
+
+/* team.c */
+HIDDEN void omp_barrier(struct thread *);
+HIDDEN void omp_call(microtask_t, i32 *, i32 *, int, void **);
+
+/* task.c */
+HIDDEN int omp_run_one(struct thread *, struct task *within, int thoroughly);
+HIDDEN void omp_enqueue(struct thread *, struct task *);
+HIDDEN void omp_release(struct task *);
+HIDDEN int omp_no_tasks(struct team *);
+HIDDEN struct task *omp_task_of(struct compiler_task *);
+HIDDEN struct compiler_task *omp_body_of(struct task *);
+HIDDEN void omp_count(struct thread *, struct task *);
+HIDDEN void omp_execute(struct thread *, struct task *);
+HIDDEN void omp_start(struct thread *, struct task *);
+HIDDEN struct task *omp_make_task(struct thread *, unsigned, size_t, size_t);
+HIDDEN i32 omp_push_task(struct thread *, struct task *);
+
+/* depend.c */
+HIDDEN void omp_depends_finished(struct thread *, struct task *);
+HIDDEN void omp_depends_free(struct task *);
+
+/* group.c */
+HIDDEN void omp_combine_reductions(struct thread *, struct taskgroup *);
+
+HIDDEN _Noreturn void omp_fatal(const char *what, const char *remedy);
+
+#endif

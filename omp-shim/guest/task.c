@@ -1,0 +1,271 @@
+/* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
+#include "runtime.h"
+
+enum { QUEUE_MAX = 1024, HEADER = (sizeof(struct task) + 15) & ~15u };
+
+struct task *omp_task_of(struct compiler_task *body) { return (struct task *)((char *)body - HEADER); }
+struct compiler_task *omp_body_of(struct task *task) { return (struct compiler_task *)((char *)task + HEADER); }
+
+struct task *omp_make_task(struct thread *self, unsigned flags, size_t size, size_t shareds_size) {
+    size_t body = (size + 15) & ~(size_t)15;
+    struct task *task = malloc(HEADER + body + shareds_size);
+    if (!task) omp_fatal("there is no memory for a task", "make fewer tasks, or wait for them more often");
+    struct task *parent = self->task;
+    *task = (struct task){
+        .parent = parent,
+        .team = self->team,
+        .group = parent->group,
+        .icv = parent->icv,
+        .references = 1,
+        .depth = parent->depth + 1,
+        .flags = flags,
+        .size = size,
+        .shareds_size = shareds_size,
+        .final = parent->final || (flags & TASK_FINAL),
+    };
+    struct compiler_task *made = omp_body_of(task);
+    made->shareds = shareds_size ? (char *)made + body : NULL;
+    made->part = 0;
+    return task;
+}
+
+struct compiler_task *__kmpc_omp_task_alloc(ident_t *place, i32 global, i32 flags, size_t size, size_t shareds_size,
+                                            i32 (*routine)(i32, struct compiler_task *)) {
+    (void)place, (void)global;
+    struct task *task = omp_make_task(self_thread(), (unsigned)flags, size, shareds_size);
+    omp_body_of(task)->routine = routine;
+    return omp_body_of(task);
+}
+
+struct compiler_task *__kmpc_omp_target_task_alloc(ident_t *place, i32 global, i32 flags, size_t size,
+                                                   size_t shareds_size,
+                                                   i32 (*routine)(i32, struct compiler_task *), i64 device) {
+    (void)device;
+    return __kmpc_omp_task_alloc(place, global, flags, size, shareds_size, routine);
+}
+
+static struct queue *my_queue(struct thread *self, struct team *team) {
+    return &team->queues[self->team == team ? self->number : 0];
+}
+
+/* From now on others wait for this task. */
+void omp_count(struct thread *self, struct task *task) {
+    struct team *team = task->team;
+    if (!team->tasking) team->tasking = 1;
+    __atomic_fetch_add(&task->parent->children, 1, __ATOMIC_RELAXED);
+    if (!task->parent->implicit) __atomic_fetch_add(&task->parent->references, 1, __ATOMIC_RELAXED);
+    if (task->group) __atomic_fetch_add(&task->group->tasks, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&my_queue(self, team)->created, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Completions are summed before creations: equal sums mean that nothing was left in between. */
+int omp_no_tasks(struct team *team) {
+    if (!team->tasking) return 1;
+    int members = team->capacity;
+    unsigned completed = 0, created = 0;
+    for (int i = 0; i < members; i++) completed += __atomic_load_n(&team->queues[i].completed, __ATOMIC_SEQ_CST);
+    for (int i = 0; i < members; i++) created += __atomic_load_n(&team->queues[i].created, __ATOMIC_SEQ_CST);
+    return completed == created;
+}
+
+void omp_enqueue(struct thread *self, struct task *task) {
+    struct team *team = task->team;
+    struct queue *queue = my_queue(self, team);
+    task->next = NULL;
+    lock_word(&queue->lock);
+    task->previous = queue->newest;
+    if (queue->newest) queue->newest->next = task;
+    else queue->oldest = task;
+    queue->newest = task;
+    queue->count++;
+    unlock_word(&queue->lock);
+    omp_wake(team);
+}
+
+static void unlink(struct queue *queue, struct task *task) {
+    if (task->previous) task->previous->next = task->next;
+    else queue->oldest = task->next;
+    if (task->next) task->next->previous = task->previous;
+    else queue->newest = task->previous;
+    queue->count--;
+}
+
+/* A thread inside a task may begin only descendants of it, or two tied tasks could wait for each other. */
+static int allowed(const struct task *task, const struct task *within) {
+    if (!within) return 1;
+    while (task->depth > within->depth) task = task->parent;
+    return task == within;
+}
+
+static struct task *take_from(struct thread *self, int member, struct task *within, int newest) {
+    struct team *team = self->team;
+    struct queue *queue = &team->queues[member];
+    if (!__atomic_load_n(&queue->count, __ATOMIC_RELAXED)) return NULL;
+    lock_word(&queue->lock);
+    struct task *task = newest ? queue->newest : queue->oldest;
+    /* Who has no part in this region has no part in its tasks. */
+    if (task && self->number < team->size && allowed(task, within)) unlink(queue, task);
+    else task = NULL;
+    unlock_word(&queue->lock);
+    return task;
+}
+
+/* Runs a task if it finds one; looking thoroughly means at every member's queue. */
+int omp_run_one(struct thread *self, struct task *within, int thoroughly) {
+    struct team *team = self->team;
+    int size = team->size;
+    if (self->number >= size) return 0;
+    struct task *task = take_from(self, self->number, within, 1);
+    if (!task && size > 1) {
+        self->random = self->random * 1664525u + 1013904223u;
+        int victim = (int)((self->random >> 8) % (unsigned)size);
+        int tries = thoroughly || size < 4 ? size : 3;
+        for (int i = 0; i < tries && !task; i++, victim = victim + 1 < size ? victim + 1 : 0)
+            if (victim != self->number) task = take_from(self, victim, within, 0);
+    }
+    if (!task) return 0;
+    omp_execute(self, task);
+    return 1;
+}
+
+void omp_release(struct task *task) {
+    while (!task->implicit && __atomic_sub_fetch(&task->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        struct task *parent = task->parent;
+        free(task);
+        task = parent;
+    }
+}
+
+static void complete(struct thread *self, struct task *task) {
+    struct team *team = task->team;
+    struct task *parent = task->parent;
+    if (task->node) omp_depends_finished(self, task);
+    if (task->depends) omp_depends_free(task);
+    int wake = 0;
+    if (task->group) wake |= __atomic_sub_fetch(&task->group->tasks, 1, __ATOMIC_SEQ_CST) == 0;
+    wake |= __atomic_sub_fetch(&parent->children, 1, __ATOMIC_SEQ_CST) == 0;
+    /* The parent may be gone with the next line: it is this task's reference that keeps it. */
+    omp_release(task);
+    struct queue *queue = my_queue(self, team);
+    int empty = queue->count == 0;
+    __atomic_fetch_add(&queue->completed, 1, __ATOMIC_SEQ_CST);
+    /* After the region's last task the team may be gone for a task of another team's; waking reads it only. */
+    if (wake || empty) omp_wake(team);
+}
+
+enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
+
+static void body_done(struct thread *self, struct task *task) {
+    if (!(task->flags & TASK_TIED) && __atomic_sub_fetch(&task->parts, 1, __ATOMIC_ACQ_REL) > 0) return;
+    struct compiler_task *body = omp_body_of(task);
+    if (task->flags & TASK_DESTRUCTORS) body->first.destructors(self->global, body);
+    int open = EVENT_OPEN;
+    if (task->event && __atomic_compare_exchange_n(&task->event, &open, EVENT_AWAITED, 0, __ATOMIC_ACQ_REL,
+                                                   __ATOMIC_ACQUIRE))
+        return;
+    complete(self, task);
+}
+
+void omp_execute(struct thread *self, struct task *task) {
+    struct task *before = self->task;
+    struct compiler_task *body = omp_body_of(task);
+    self->task = task;
+    int cancelled = task->group && task->group->cancelled && !task->started;
+    task->started = 1;
+    if (!cancelled) body->routine(self->global, body);
+    self->task = before;
+    body_done(self, task);
+}
+
+/* A task that is ready: queued, or run at once where queueing is of no use. */
+void omp_start(struct thread *self, struct task *task) {
+    struct team *team = task->team;
+    int alone = team->size == 1 || task->final;
+    if (alone || my_queue(self, team)->count > QUEUE_MAX) omp_execute(self, task);
+    else omp_enqueue(self, task);
+}
+
+i32 omp_push_task(struct thread *self, struct task *task) {
+    int untied = !(task->flags & TASK_TIED);
+    if (untied) __atomic_fetch_add(&task->parts, 1, __ATOMIC_ACQ_REL);
+    /* A part of an untied task puts the next part back into the queue. */
+    if (untied && task->started) {
+        omp_enqueue(self, task);
+        return 0;
+    }
+    omp_count(self, task);
+    omp_start(self, task);
+    return 0;
+}
+
+i32 __kmpc_omp_task(ident_t *place, i32 global, struct compiler_task *body) {
+    (void)place, (void)global;
+    return omp_push_task(self_thread(), omp_task_of(body));
+}
+
+i32 __kmpc_omp_task_parts(ident_t *place, i32 global, struct compiler_task *body) {
+    return __kmpc_omp_task(place, global, body);
+}
+
+void __kmpc_omp_task_begin_if0(ident_t *place, i32 global, struct compiler_task *body) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    struct task *task = omp_task_of(body);
+    omp_count(self, task);
+    if (!(task->flags & TASK_TIED)) task->parts = 1;
+    task->started = 1;
+    task->undeferred = 1;
+    self->task = task;
+}
+
+void __kmpc_omp_task_complete_if0(ident_t *place, i32 global, struct compiler_task *body) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    struct task *task = omp_task_of(body);
+    self->task = task->parent;
+    body_done(self, task);
+}
+
+static int no_children(void *argument) {
+    return __atomic_load_n(&((struct task *)argument)->children, __ATOMIC_ACQUIRE) == 0;
+}
+
+i32 __kmpc_omp_taskwait(ident_t *place, i32 global) {
+    (void)place, (void)global;
+    struct thread *self = self_thread();
+    if (!no_children(self->task)) omp_wait(self->team, no_children, self->task, 2);
+    return 0;
+}
+
+i32 __kmpc_omp_taskyield(ident_t *place, i32 global, i32 end) {
+    (void)place, (void)global, (void)end;
+    struct thread *self = self_thread();
+    if (!self->team->tasking || !omp_run_one(self, self->task, 0)) __faasm_host_yield();
+    return 0;
+}
+
+i32 __kmpc_omp_reg_task_with_affinity(ident_t *place, i32 global, struct compiler_task *body, i32 count, void *list) {
+    (void)place, (void)global, (void)body, (void)count, (void)list;
+    return 0;
+}
+
+/* A detachable task is complete when its body has ended and its event is fulfilled. */
+void *__kmpc_task_allow_completion_event(ident_t *place, i32 global, struct compiler_task *body) {
+    (void)place, (void)global;
+    struct task *task = omp_task_of(body);
+    task->event = EVENT_OPEN;
+    return task;
+}
+
+void omp_fulfill_event(omp_event_handle_t event) {
+    struct task *task = (struct task *)(uintptr_t)event;
+    int open = EVENT_OPEN;
+    if (!task || __atomic_compare_exchange_n(&task->event, &open, EVENT_FULFILLED, 0, __ATOMIC_ACQ_REL,
+                                             __ATOMIC_ACQUIRE))
+        return;
+    if (open == EVENT_AWAITED) complete(self_thread(), task);
+}
+
+void __kmpc_proxy_task_completed_ooo(struct compiler_task *body) {
+    omp_fulfill_event((omp_event_handle_t)(uintptr_t)omp_task_of(body));
+}
