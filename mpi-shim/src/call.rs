@@ -171,6 +171,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     pub fn require_running(&mut self) -> Result<()> {
         let reason = match self.mpi().phase {
             Phase::Running => return Ok(()),
+            _ if self.mpi().sessions > 0 => return Ok(()),
             Phase::Before => "MPI_Init has not been called yet",
             Phase::After => "MPI_Finalize has been called already",
         };
@@ -410,13 +411,22 @@ impl<'a, T: MpiView> Call<'a, T> {
 
     /// Lets other ranks of this worker run.
     pub async fn yield_now(&mut self) {
-        yield_now().await;
+        if self.is_threaded() {
+            // Those may be the rank's own threads, which want to call MPI.
+            let error_comm = self.mpi().error_comm;
+            self.caller.data_mut().leave();
+            yield_now().await;
+            enter(&mut self.caller).await;
+            self.mpi().error_comm = error_comm;
+        } else {
+            yield_now().await;
+        }
     }
 
     /// Lets other ranks of this worker run when a polling call has failed a few times in a row.
     pub async fn yield_if_due(&mut self) {
         if self.mpi().port.is_yield_due() {
-            yield_now().await;
+            self.yield_now().await;
         }
     }
 
@@ -523,7 +533,8 @@ impl<'a, T: MpiView> Call<'a, T> {
         let entry = self.mpi().others.get(errhandler);
         if let Some(OtherEntry::Errhandler { function, .. }) = entry {
             let function = *function;
-            self.call_errhandler(function, handle, code).await?;
+            let told = if handle == errhandler { abi::MPI_COMM_NULL } else { handle };
+            self.call_errhandler(function, told, code).await?;
             return Ok(code);
         }
         Err(MpiExit::Fatal { function: self.function, object, error }.into())

@@ -73,7 +73,7 @@ async fn init_thread<T: MpiView>(
         let detail = format!("{required} is not a thread level");
         return Ok(Err(MpiError::argument(ErrorClass::Arg, "required", detail)));
     }
-    // A guest's calls are serialised by its fiber, so the level asked for always holds.
+    // Threads of a rank pass its state on from call to call, so the level asked for always holds.
     Ok(begin(call.mpi(), required).and_then(|()| call.write_i32("provided", provided, required)))
 }
 
@@ -97,7 +97,8 @@ async fn query_thread<T: MpiView>(call: &mut Call<'_, T>, provided: GuestAddr) -
 }
 
 async fn is_thread_main<T: MpiView>(call: &mut Call<'_, T>, flag: GuestAddr) -> Result<()> {
-    call.write_i32("flag", flag, 1)
+    let is_main = call.is_main_thread();
+    call.write_i32("flag", flag, i32::from(is_main))
 }
 
 async fn initialized<T: MpiView>(call: &mut Call<'_, T>, flag: GuestAddr) -> Ending {

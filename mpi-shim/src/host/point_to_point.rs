@@ -152,8 +152,13 @@ async fn recv<T: MpiView>(
     status: GuestAddr,
 ) -> Result<()> {
     let request = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
-    if peer == abi::MPI_PROC_NULL || call.mpi().matching.posted_len() > 0 {
+    let is_posted = call.is_threaded() || call.mpi().matching.posted_len() > 0;
+    if peer == abi::MPI_PROC_NULL || is_posted {
         // Boxed, to keep the future of the common case small.
+        return Box::pin(receive_posted(call, request, status)).await;
+    }
+    // A partitioned receive waits for messages without having posted a receive.
+    if !call.mpi().partitioned.is_empty() {
         return Box::pin(receive_posted(call, request, status)).await;
     }
     let pattern = pattern(request.context, peer, tag);
@@ -416,6 +421,11 @@ fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<bool> {
     if matches!(request.operation, Operation::Collective(_)) {
         return Ok(false);
     }
+    if matches!(request.operation, Operation::Partitioned(_)) {
+        request.state = State::Active;
+        mpi.start_partitioned(handle);
+        return Ok(true);
+    }
     if let Operation::Send { mode: SendMode::Buffered, dest } = request.operation
         && dest != abi::MPI_PROC_NULL
     {
@@ -528,7 +538,7 @@ fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     let Some(request) = mpi.requests.get(handle) else { return Ok(()) };
     match request.operation {
         Operation::Receive { .. } => mpi.start_receive(handle),
-        Operation::Collective(_) => {}
+        Operation::Collective(_) | Operation::Generalized(_) | Operation::Partitioned(_) => {}
         Operation::Send { .. } => {
             let request = request.clone();
             let eager_bytes_max = mpi.eager_bytes_max(request.peer);

@@ -42,6 +42,24 @@ impl<P: MpiPort> MpiCtx<P> {
         poll_fn(|cx| port.poll_suspend(cx, &is_due, pending)).await;
     }
 
+    /// Whether `is_done`, or there are news of a collective under way.
+    pub(crate) fn has_news(&self, is_done: &(dyn Fn() -> bool + Send + Sync)) -> bool {
+        is_done() || has_news(&self.underway, self.port.world(), self.port.rank())
+    }
+
+    /// Watches for a message, `is_done`, or news of a collective under way without leaving the fiber.
+    pub(crate) fn watch(&mut self, is_done: &(dyn Fn() -> bool + Send + Sync)) -> bool {
+        let Self { port, underway, .. } = self;
+        let (world, rank) = (port.world().clone(), port.rank());
+        let underway = &*underway;
+        port.watch(&|| is_done() || has_news(underway, &world, rank))
+    }
+
+    /// Collectives that were started and not waited for.
+    pub fn underway_len(&self) -> usize {
+        self.underway.len()
+    }
+
     /// This rank waits for the request `handle`: it is the one to wake for what comes from other nodes.
     pub(crate) fn attend(&self, handle: i32) {
         let Some(request) = self.requests.get(handle) else { return };

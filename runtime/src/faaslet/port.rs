@@ -41,6 +41,8 @@ pub(crate) struct RankPort {
     /// What was last told to others about a wait.
     pending: Option<Pending>,
     fruitless: u32,
+    /// Messages taken so far.
+    received: u64,
 }
 
 impl RankPort {
@@ -56,11 +58,25 @@ impl RankPort {
             suspended: false,
             pending: None,
             fruitless: 0,
+            received: 0,
         }
     }
 
     fn wake_if_waiting(&self, rank: u32) {
         self.job.rank(rank).wake_if_waiting();
+    }
+
+    /// Messages taken so far.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Asks to be woken for the next message; returns whether one is there already. A rank with
+    /// threads never takes this back: being woken once too often does no harm.
+    pub(crate) fn announce_wait(&self) -> bool {
+        let mailbox = self.job.rank(self.rank).mailbox();
+        mailbox.set_waiting();
+        self.reader.is_ready(mailbox)
     }
 
     fn is_worker_idle(&self) -> bool {
@@ -130,13 +146,19 @@ impl MpiPort for RankPort {
         self.job.ask(self.rank, node, question)
     }
 
+    fn ask_object(&mut self, peer: u32, context: u32, question: &[u8]) -> u32 {
+        self.job.ask_object(self.rank, peer, context, question)
+    }
+
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer> {
         self.job.spawn(self.rank, request)
     }
 
     #[inline]
     fn receive(&mut self) -> Option<Message> {
-        self.reader.pop(self.job.rank(self.rank).mailbox())
+        let message = self.reader.pop(self.job.rank(self.rank).mailbox());
+        self.received += u64::from(message.is_some());
+        message
     }
 
     fn watch(&mut self, is_done: &dyn Fn() -> bool) -> bool {

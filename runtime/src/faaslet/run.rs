@@ -1,5 +1,6 @@
 //! The life of a Faaslet: instance, `_start`, end.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -9,6 +10,7 @@ use wasmtime::{InstancePre, Store};
 
 use super::exit::RankExit;
 use super::port::RankPort;
+use super::stack::{self, StackState};
 use super::state::FaasletState;
 use super::thread::{Parts, Thread, ThreadFacts, Threads};
 use crate::host::wasi::{OutputSink, SharedWasi, WasiCtx};
@@ -27,6 +29,8 @@ pub(crate) struct Start {
     pub(crate) spins: bool,
     /// What its threads need, if it may have several.
     pub(crate) threads: Option<ThreadFacts>,
+    /// How often its call stack is taken down, if it is migratable.
+    pub(crate) rebuild_every: Option<NonZeroU32>,
 }
 
 /// Runs a rank from its instance to its end, and tells the supervisor how it went.
@@ -47,25 +51,33 @@ pub(crate) async fn run(start: Start) {
 async fn execute(start: Start) -> RankExit {
     let Start { rank, program, wasi, job, pool, no_memory, spins, threads, supervisor, .. } = start;
     let mpi = MpiCtx::new(RankPort::new(job.clone(), rank, spins));
-    let (wasi, thread) = match threads {
-        None => (wasi, None),
+    let stack = start.rebuild_every.map(StackState::new);
+    let (mpi, wasi, thread) = match threads {
+        None => (mpi, wasi, None),
         Some(facts) => {
             let hooks = wasi.hooks.clone();
             let wasi = SharedWasi::new(wasi);
             let own = wasi.of_thread(hooks);
             let program = program.clone();
-            let group = Threads::new(Parts { rank, facts, program, wasi, supervisor, spins }, &job);
+            let parts = Parts { rank, facts, program, wasi, supervisor, spins, mpi };
+            let group = Threads::new(parts, &job);
             job.rank(rank).set_threads(group.clone());
             let main = group.main().clone();
-            (own, Some(Thread::new(group, main)))
+            let stand_in = MpiCtx::new(RankPort::new(job.clone(), rank, spins));
+            (stand_in, own, Some(Thread::new(group, main)))
         }
     };
-    let state = FaasletState { mpi, wasi, memory: no_memory, thread };
+    let state = FaasletState { mpi, wasi, memory: no_memory, thread, stack };
     let mut store = Store::new(program.module().engine(), state);
     let result = call_start(&mut store, &program, &pool, &job, rank).await;
     let running = job.rank(rank).is_initialized();
-    let mpi = &store.data().mpi;
-    job.rank(rank).set_traffic(mpi.sent_messages, mpi.sent_bytes);
+    let traffic = |mpi: &MpiCtx<RankPort>| (mpi.sent_messages, mpi.sent_bytes);
+    let state = store.data();
+    let (messages, bytes) = match &state.thread {
+        None => traffic(&state.mpi),
+        Some(thread) => thread.group.seat.with(|mpi| traffic(mpi)),
+    };
+    job.rank(rank).set_traffic(messages, bytes);
     match result {
         Ok(()) => RankExit::exited(0, running),
         Err(error) => RankExit::from_error(&error, running),
@@ -88,11 +100,16 @@ async fn call_start(
     store.data_mut().memory = memory.clone();
     if let Some(thread) = &store.data().thread {
         thread.group.set_memory(memory.clone());
+        thread.group.seat.with(|mpi| mpi.set_memory(memory.clone()));
     }
     store.data_mut().mpi.set_memory(memory.clone());
     job.rank(rank).set_memory(memory);
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-    start.call_async(store, ()).await
+    start.call_async(&mut *store, ()).await?;
+    while stack::goes_on(store, &instance)? {
+        start.call_async(&mut *store, ()).await?;
+    }
+    Ok(())
 }
 
 /// Tells the supervisor about the end of a rank, also when its fiber is dropped where it stands.

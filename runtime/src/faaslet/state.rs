@@ -1,10 +1,15 @@
 //! What a rank's store carries.
 
+use std::task::Poll;
+
 use faasm_mpi_shim::file_port::Files;
+use faasm_mpi_shim::port::Pending;
 use faasm_mpi_shim::{MpiCtx, MpiView};
 use faasm_vm::GuestMemory;
+use wasmtime::Caller;
 
 use super::port::RankPort;
+use super::stack::{self, StackState};
 use super::thread::Thread;
 use crate::host::wasi::{WasiCtx, WasiView};
 
@@ -17,6 +22,8 @@ pub(crate) struct FaasletState {
     pub(crate) memory: GuestMemory,
     /// The thread, in a rank that may have several.
     pub(crate) thread: Option<Thread>,
+    /// The call stack, in a rank whose program is migratable.
+    pub(crate) stack: Option<StackState>,
 }
 
 impl MpiView for FaasletState {
@@ -29,6 +36,41 @@ impl MpiView for FaasletState {
 
     fn files(&self) -> &dyn Files {
         &self.wasi
+    }
+
+    #[inline]
+    fn is_threaded(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    fn is_main_thread(&self) -> bool {
+        self.thread.as_ref().is_none_or(|thread| thread.shared.id() == 0)
+    }
+
+    fn poll_enter(&mut self) -> Poll<()> {
+        let Some(thread) = &mut self.thread else { return Poll::Ready(()) };
+        thread.poll_enter(&mut self.mpi)
+    }
+
+    #[inline]
+    fn leave(&mut self) {
+        if let Some(thread) = &mut self.thread {
+            thread.leave(&mut self.mpi);
+        }
+    }
+
+    fn prepare_to_sleep(&mut self) -> bool {
+        self.thread.as_mut().is_some_and(|thread| thread.prepare_to_sleep(&self.mpi))
+    }
+
+    fn poll_sleep(&mut self, pending: &Pending) -> Poll<()> {
+        let Some(thread) = &mut self.thread else { return Poll::Ready(()) };
+        thread.poll_sleep(&mut self.mpi, pending)
+    }
+
+    #[inline]
+    fn leaves(caller: &mut Caller<'_, Self>) -> bool {
+        caller.data().stack.is_some() && stack::leaves(caller)
     }
 }
 

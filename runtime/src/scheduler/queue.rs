@@ -82,6 +82,8 @@ pub(crate) struct WorkerQueue {
     waker: Mutex<Option<Waker>>,
     /// Counts beginnings and ends of polls: odd while a fiber runs.
     polls: AtomicU64,
+    /// Whose fiber was polled last.
+    owner: AtomicU64,
     /// Somebody has seen one poll last so long that the queue is given away.
     held_up: AtomicBool,
 }
@@ -100,6 +102,7 @@ impl WorkerQueue {
             parked: AtomicBool::new(false),
             waker: Mutex::new(None),
             polls: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
             held_up: AtomicBool::new(false),
         }
     }
@@ -166,6 +169,8 @@ pub(crate) struct Scheduler {
     /// It sleeps, or is about to.
     monitor_sleeps: AtomicBool,
     links: Links,
+    /// Numbers that were given to programs.
+    owners: AtomicU64,
 }
 
 impl Scheduler {
@@ -179,8 +184,9 @@ impl Scheduler {
             .collect();
         let (awake, monitor) = (CachePadded::new(AtomicU32::new(0)), OnceLock::new());
         let monitor_sleeps = AtomicBool::new(false);
-        let links = Links::default();
-        (Arc::new(Self { workers, regular, awake, monitor, monitor_sleeps, links }), deques)
+        let (links, owners) = (Links::default(), AtomicU64::new(0));
+        let scheduler = Self { workers, regular, awake, monitor, monitor_sleeps, links, owners };
+        (Arc::new(scheduler), deques)
     }
 
     /// From now on idle workers drive `endpoint`, until [`Scheduler::forget_links`].
@@ -321,6 +327,7 @@ impl Scheduler {
     pub(crate) fn poll(&self, index: u32, task: &Arc<Task>) {
         let worker = self.worker(index);
         let polls = worker.polls.load(Ordering::Relaxed);
+        worker.owner.store(task.owner(), Ordering::Relaxed);
         worker.polls.store(polls + 1, Ordering::Relaxed);
         task.run();
         worker.polls.store(polls + 2, Ordering::Relaxed);
@@ -343,6 +350,24 @@ impl Scheduler {
     pub(crate) fn has_backlog(&self, index: u32) -> bool {
         let queue = self.worker(index);
         !queue.stealer.is_empty() || !queue.inbox.is_empty()
+    }
+
+    /// A number for a program that will ask what others leave it.
+    pub(crate) fn new_owner(&self) -> u64 {
+        self.owners.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Regular workers, besides the one whose thread this is, that run another program than `owner`'s or
+    /// have something queued.
+    pub(crate) fn taken_from(&self, owner: u64) -> u32 {
+        let here = LOCAL.with_borrow(|local| local.as_ref().map(|local| local.worker));
+        let is_taken = |index: &u32| {
+            let worker = self.worker(*index);
+            let polls = !worker.polls.load(Ordering::Relaxed).is_multiple_of(2);
+            polls && worker.owner.load(Ordering::Relaxed) != owner || self.has_backlog(*index)
+        };
+        let taken = (0..self.regular).filter(|index| Some(*index) != here).filter(is_taken);
+        u32::try_from(taken.count()).expect("there are few workers")
     }
 
     /// Forgets the tasks that other threads have queued and nobody will poll: their fibers hold

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Context;
 
 use futures_util::task::{ArcWake, waker_ref};
@@ -31,6 +31,8 @@ pub(crate) struct Task {
     block: u32,
     /// Worker on whose thread this task's wake-ups are cheap.
     home: AtomicU32,
+    /// Number of the program whose fiber this is, 0 for one that nobody asks about.
+    owner: AtomicU64,
     /// The fiber is to be dropped when its current poll ends.
     cancelled: AtomicBool,
     scheduler: Arc<Scheduler>,
@@ -46,6 +48,7 @@ impl Task {
             state: AtomicU8::new(WAITING),
             block: home,
             home: AtomicU32::new(home),
+            owner: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             scheduler: scheduler.clone(),
             fiber: Mutex::new(Some(fiber)),
@@ -65,6 +68,17 @@ impl Task {
     /// The worker the task was placed on.
     pub(crate) const fn block(&self) -> u32 {
         self.block
+    }
+
+    /// Says whose fiber this is, see [`Scheduler::new_owner`].
+    pub(crate) fn set_owner(&self, owner: u64) {
+        self.owner.store(owner, Ordering::Relaxed);
+    }
+
+    /// Whose fiber this is.
+    #[inline]
+    pub(super) fn owner(&self) -> u64 {
+        self.owner.load(Ordering::Relaxed)
     }
 
     /// Another worker took the task over.

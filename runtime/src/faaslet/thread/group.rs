@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use actix::Addr;
+use faasm_mpi_shim::MpiCtx;
 use faasm_vm::GuestMemory;
 use faasm_vm::rewrite::{ModuleFacts, SHARED_PAGES_MAX};
 use parking_lot::Mutex;
 use wasmtime::InstancePre;
 
+use super::mpi::Seat;
 use super::park::ThreadShared;
 use super::run::{self, NewThread};
 use super::wait::WaitTable;
+use crate::faaslet::port::RankPort;
 use crate::faaslet::{FaasletState, RankExit};
 use crate::host::wasi::SharedWasi;
 use crate::job::{JobShared, RankExited, Supervisor};
@@ -58,7 +61,11 @@ pub(crate) struct Threads {
     pub(super) wasi: SharedWasi,
     pub(super) waits: WaitTable,
     pub(super) spins: bool,
+    /// The rank's MPI state.
+    pub(crate) seat: Seat,
     scheduler: Arc<Scheduler>,
+    /// By which the scheduler knows the threads as those of one program.
+    pub(super) owner: u64,
     supervisor: Addr<Supervisor>,
     /// Worker of the main thread.
     home: u32,
@@ -89,14 +96,17 @@ pub(crate) struct Parts {
     pub(crate) wasi: SharedWasi,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) spins: bool,
+    pub(crate) mpi: MpiCtx<RankPort>,
 }
 
 impl Threads {
     /// The threads of a rank that has only its main thread yet.
     pub(crate) fn new(parts: Parts, job: &Arc<JobShared>) -> Arc<Self> {
-        let Parts { rank, facts, program, wasi, supervisor, spins } = parts;
+        let Parts { rank, facts, program, wasi, supervisor, spins, mpi } = parts;
         let main = ThreadShared::new(0);
+        let owner = job.scheduler().new_owner();
         if let Some(task) = job.rank(rank).task() {
+            task.set_owner(owner);
             main.set_task(task.clone());
         }
         main.set_running();
@@ -108,7 +118,9 @@ impl Threads {
             wasi,
             waits: WaitTable::default(),
             spins,
+            seat: Seat::new(mpi),
             scheduler: job.scheduler().clone(),
+            owner,
             supervisor,
             home: job.home(rank),
             memory: OnceLock::new(),
@@ -188,7 +200,9 @@ impl Threads {
         // A team's threads are spread over the workers, beginning behind the main thread's.
         let workers = u64::from(self.scheduler.regular());
         let home = ((u64::from(self.home) + 1 + number) % workers) as u32;
-        shared.set_task(Task::new(&self.scheduler, home, Box::pin(run::run(thread, job))));
+        let task = Task::new(&self.scheduler, home, Box::pin(run::run(thread, job)));
+        task.set_owner(self.owner);
+        shared.set_task(task);
         shared.start();
         Some(id)
     }
@@ -210,14 +224,6 @@ impl Threads {
     /// Whether no thread but the main one is alive.
     pub(super) fn is_alone(&self) -> bool {
         self.others.lock().alive.is_empty()
-    }
-
-    /// Thread `id`, if it is alive.
-    pub(crate) fn thread(&self, id: u32) -> Option<Arc<ThreadShared>> {
-        if id == 0 {
-            return Some(self.main.clone());
-        }
-        self.others.lock().alive.get(&id).cloned()
     }
 
     /// A thread other than the main one has ended the rank.

@@ -10,6 +10,7 @@
 
 mod functions;
 mod group;
+mod mpi;
 mod park;
 mod run;
 mod wait;

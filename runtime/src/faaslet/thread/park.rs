@@ -34,7 +34,7 @@ pub(crate) enum WaitsFor {
     },
     /// The end of the rank's other threads.
     Threads,
-    /// A construct of OpenMP, by its name.
+    /// A call, by its name.
     Construct(&'static str),
 }
 
@@ -142,7 +142,8 @@ impl ThreadShared {
         if is_done() {
             return;
         }
-        let _waiting = Waits::begin(self, doing);
+        self.set_doing(doing);
+        let _waiting = Waits(self);
         poll_fn(|_| {
             loop {
                 if is_done() {
@@ -156,8 +157,20 @@ impl ThreadShared {
         .await;
     }
 
+    /// From now on the thread counts as waiting.
+    pub(super) fn begin_wait(&self, what: WaitsFor) {
+        self.set_doing(Doing::Waiting(what));
+    }
+
+    /// The wait is over.
+    pub(super) fn end_wait(&self) {
+        // A wake-up that comes now is for this wait; the next one looks by itself.
+        self.token.store(EMPTY, Ordering::Release);
+        self.set_running();
+    }
+
     /// Ready when the thread was woken since it last looked, else it counts as parked.
-    fn poll_park(&self) -> Poll<()> {
+    pub(super) fn poll_park(&self) -> Poll<()> {
         match self.token.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) | Err(PARKED) => Poll::Pending,
             Err(_) => {
@@ -180,11 +193,6 @@ impl ThreadShared {
             _ => None,
         }
     }
-
-    /// Whether it has ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        *self.doing.lock() == Doing::Ended
-    }
 }
 
 impl fmt::Display for ThreadShared {
@@ -203,18 +211,9 @@ impl fmt::Display for ThreadShared {
 /// A wait in progress; it is over when this is dropped.
 struct Waits<'a>(&'a ThreadShared);
 
-impl<'a> Waits<'a> {
-    fn begin(thread: &'a ThreadShared, doing: Doing) -> Self {
-        thread.set_doing(doing);
-        Self(thread)
-    }
-}
-
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        // A wake-up that comes now is for a wait that is over; the next one looks by itself.
-        self.0.token.store(EMPTY, Ordering::Release);
-        self.0.set_running();
+        self.0.end_wait();
     }
 }
 

@@ -8,6 +8,7 @@ use faasm_vm::rewrite::{STACK_LIMIT_EXPORT, global_export};
 use wasmtime::{Instance, Store, Val};
 
 use super::group::Threads;
+use super::mpi::InMpi;
 use super::park::ThreadShared;
 use crate::faaslet::port::RankPort;
 use crate::faaslet::{FaasletState, RankExit};
@@ -27,12 +28,13 @@ pub(crate) struct Thread {
     pub(crate) spin: Spin,
     /// Calls of polling loops since the fiber was last left.
     pub(super) polls: u32,
+    pub(super) in_mpi: InMpi,
 }
 
 impl Thread {
     pub(crate) fn new(group: Arc<Threads>, shared: Arc<ThreadShared>) -> Self {
         let spin = Spin::new(group.spins);
-        Self { group, shared, spin, polls: 0 }
+        Self { group, shared, spin, polls: 0, in_mpi: InMpi::default() }
     }
 }
 
@@ -99,6 +101,7 @@ async fn execute(thread: NewThread, job: Arc<JobShared>) -> wasmtime::Result<()>
         wasi,
         memory: memory.clone(),
         thread: Some(Thread::new(group.clone(), shared)),
+        stack: None,
     };
     let mut store = Store::new(group.program.module().engine(), state);
     store.data_mut().mpi.set_memory(memory.clone());
