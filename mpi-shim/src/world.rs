@@ -5,6 +5,7 @@ mod family;
 mod grown;
 mod parts;
 mod placement;
+mod served;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +19,13 @@ use crate::site::{Elsewhere, Site};
 use family::Families;
 use parts::Parts;
 use placement::Contexts;
+use served::Objects;
 
 pub use family::Family;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
 pub use placement::Placement;
+pub use served::{Effect, Question, Served};
 
 /// Context of `MPI_COMM_SELF`; the same number in every rank, for it never leaves one.
 pub const CONTEXT_SELF: u32 = 0;
@@ -42,6 +45,7 @@ pub struct World {
     nodes: u32,
     contexts: Contexts,
     parts: Parts,
+    objects: Objects,
     world_site: Arc<Site>,
     families: Families,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
@@ -80,6 +84,7 @@ impl World {
             nodes,
             contexts: Contexts::new(nodes, placement.this_node, CONTEXT_WORLD + 1),
             parts: Parts::default(),
+            objects: Objects::default(),
             world_site: site(
                 0..size,
                 &placement,
@@ -208,6 +213,21 @@ impl World {
         self.parts.has_room(context, 0..self.nodes, rank)
     }
 
+    /// Lets the ranks of other nodes ask about `object`, whose communicator has this context.
+    pub fn publish(&self, context: u32, object: Arc<dyn Served>) {
+        self.objects.publish(context, object);
+    }
+
+    /// Ends what [`World::publish`] began.
+    pub fn withdraw(&self, context: u32) {
+        self.objects.withdraw(context);
+    }
+
+    /// The object with this context that ranks of other nodes may ask about.
+    pub fn object(&self, context: u32) -> Option<Arc<dyn Served>> {
+        self.objects.find(context)
+    }
+
     /// The node that gathers a group with these members.
     pub fn gathering_node(&self, members: &[u32]) -> u32 {
         members.first().map_or(self.this_node(), |first| self.node(*first))
@@ -250,6 +270,15 @@ impl World {
             }
         }
         Ok(made)
+    }
+
+    /// Leaves a site for the `takers` local members of the communicator with this context who ask for
+    /// it with [`World::gather_site`]; others have it already.
+    fn offer_site(&self, context: u32, site: Arc<Site>, takers: usize) {
+        if takers > 0 {
+            let mut sites = self.gathered_sites.lock().unwrap_or_else(PoisonError::into_inner);
+            sites.insert(context, GatheredSite { site, missing: takers });
+        }
     }
 
     /// The site for the local ones of `members`, who each call this once, of a communicator that was

@@ -28,6 +28,15 @@ pub struct Family {
     pub parent_context: u32,
     /// Those.
     pub parents: Group,
+    /// Where those of both groups meet that run on this node.
+    both: OnceLock<Arc<Site>>,
+}
+
+impl Family {
+    /// Where the spawned processes meet those that spawned them and run on this node.
+    pub(crate) fn both(&self) -> Option<&Arc<Site>> {
+        self.both.get()
+    }
 }
 
 /// A spawned process.
@@ -105,12 +114,19 @@ impl World {
         let numbers = (first..first + count).map(|index| self.spawned_number(index));
         let group = Group::new(numbers.collect())?;
         let site = Arc::new(Site::new(members.iter().map(|(lane, _)| *lane), None));
-        let family = Arc::new(Family { context, group, site, parent_context, parents });
+        let both = OnceLock::new();
+        let family = Arc::new(Family { context, group, site, parent_context, parents, both });
         for (index, (lane, app_number)) in (first..).zip(members) {
             let family = family.clone();
             let one = Spawned { lane: *lane, app_number: *app_number, family };
             self.families.spawned.set(index, one);
         }
+        // A site has to know where its members are placed.
+        let all = family.parents.union(&family.group);
+        let both = self.new_site(all.iter());
+        let parents = family.parents.iter().filter(|parent| self.is_local(*parent)).count();
+        self.offer_site(parent_context, both.clone(), parents);
+        let _ = family.both.set(both);
         Ok(family)
     }
 
