@@ -8,7 +8,7 @@ RELEASE := target/release
 DEMO := target/demo
 RANKS ?= 64
 
-.PHONY: help build demo test check bench bench-cluster fmt clippy doc deny
+.PHONY: help build demo test check bench bench-omp bench-cluster fmt clippy doc deny
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -37,6 +37,11 @@ bench: build ## measure beside Open MPI and MPICH; BENCH="--quick --only ring" p
 	@bench/rivals.sh
 	@cargo build --release --package faasm-bench
 	@$(RELEASE)/faasm-bench $(BENCH)
+
+bench-omp: build ## measure OpenMP beside gcc's and clang's libraries; BENCH="--np 2" passes options on
+	@bench/rivals.sh omp
+	@cargo build --release --package faasm-bench
+	@$(RELEASE)/faasm-bench --omp $(BENCH)
 
 bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH="--parres DIR --hpcg DIR" as well
 	@.ci/setup network

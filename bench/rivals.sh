@@ -4,7 +4,18 @@
 # the distribution makes the default `mpirun`.
 set -eu
 
-tools="mpicc.openmpi mpicxx.openmpi mpirun.openmpi mpicc.mpich mpicxx.mpich mpirun.mpich gcc g++ make"
+# With the argument `omp` instead: gcc and clang with their OpenMP libraries.
+if [ "${1:-}" = omp ]; then
+    what="gcc's and clang's OpenMP"
+    packages="gcc make libc6-dev clang libomp-dev"
+    tools="gcc clang make"
+    leave_out="faasm-bench --omp --rivals libgomp"
+else
+    what="Open MPI and MPICH"
+    packages="gcc g++ make libc6-dev openmpi-bin libopenmpi-dev mpich libmpich-dev"
+    leave_out="faasm-bench --rivals openmpi | --rivals mpich"
+    tools="mpicc.openmpi mpicxx.openmpi mpirun.openmpi mpicc.mpich mpicxx.mpich mpirun.mpich gcc g++ make"
+fi
 
 missing() {
     for tool in $tools; do
@@ -18,13 +29,13 @@ fail() {
 }
 
 if [ -z "$(missing)" ]; then
-    echo "Open MPI and MPICH are installed."
+    echo "$what are installed."
     exit 0
 fi
 
 command -v apt-get >/dev/null 2>&1 ||
-    fail "missing:$(missing); this script knows Debian and Ubuntu only. Install Open MPI and MPICH so that these names
-exist, or measure what there is with: faasm-bench --rivals openmpi | --rivals mpich | --without-rivals"
+    fail "missing:$(missing); this script knows Debian and Ubuntu only. Install $what so that these names
+exist, or measure what there is with: $leave_out | --without-rivals"
 
 as_root=""
 if [ "$(id -u)" -ne 0 ]; then
@@ -38,8 +49,8 @@ $as_root apt-get $wait_for_lock update -qq ||
     echo "rivals.sh: the package lists could not be refreshed, going on with those there are" >&2
 # shellcheck disable=SC2086
 $as_root env DEBIAN_FRONTEND=noninteractive apt-get $wait_for_lock install -y --no-install-recommends \
-    gcc g++ make libc6-dev openmpi-bin libopenmpi-dev mpich libmpich-dev >/dev/null ||
-    fail "apt-get could not install openmpi-bin libopenmpi-dev mpich libmpich-dev; its message is above"
+    $packages >/dev/null ||
+    fail "apt-get could not install $packages; its message is above"
 
 [ -z "$(missing)" ] || fail "installed, but still missing:$(missing)"
-echo "Open MPI and MPICH are installed."
+echo "$what are installed."

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 
 /// Measures faasm-run beside the MPI libraries of this machine, in alternating runs.
@@ -12,6 +13,7 @@ use clap::{Parser, ValueEnum};
 ///   faasm-bench --np 64 --html report.html       one number of ranks, with plots
 ///   faasm-bench --parres ~/Kernels --lulesh ~/LULESH
 ///   faasm-bench --cluster --only cluster-latency two hosts, against TCP
+///   faasm-bench --omp --np 2                     OpenMP with two threads
 #[derive(Clone, Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 pub struct Args {
@@ -23,7 +25,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub only: Vec<String>,
 
-    /// Only these numbers of ranks
+    /// Only these numbers of ranks (of threads with --omp)
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
     pub np: Vec<u32>,
 
@@ -39,8 +41,8 @@ pub struct Args {
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 
-    /// Native MPI libraries to compare with
-    #[arg(long, value_delimiter = ',', default_value = "openmpi,mpich", value_name = "NAMES")]
+    /// Native libraries to compare with [default: openmpi,mpich; with --omp libgomp,libomp]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub rivals: Vec<Rival>,
 
     /// Measure the native libraries only
@@ -50,6 +52,10 @@ pub struct Args {
     /// Measure faasm-run only
     #[arg(long, conflicts_with = "without_ours")]
     pub without_rivals: bool,
+
+    /// Measure OpenMP with threads instead of MPI with ranks, beside gcc's and clang's libraries
+    #[arg(long, conflicts_with = "cluster")]
+    pub omp: bool,
 
     /// Measure two hosts in network namespaces instead of one machine; needs root
     #[arg(long)]
@@ -112,7 +118,7 @@ pub struct Args {
     pub strict: bool,
 }
 
-/// A native MPI library.
+/// A native library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Rival {
     /// Open MPI.
@@ -121,6 +127,12 @@ pub enum Rival {
     /// MPICH.
     #[value(name = "mpich")]
     Mpich,
+    /// OpenMP of gcc.
+    #[value(name = "libgomp")]
+    Libgomp,
+    /// OpenMP of clang.
+    #[value(name = "libomp")]
+    Libomp,
 }
 
 /// Size of the PolyBench problems.
@@ -146,6 +158,29 @@ impl DataSet {
 }
 
 impl Args {
+    /// Whom to compare with.
+    ///
+    /// # Errors
+    /// If a library of the wrong kind was named.
+    pub(crate) fn rivals(&self) -> Result<Vec<Rival>> {
+        let fitting: &[Rival] = if self.omp {
+            &[Rival::Libgomp, Rival::Libomp]
+        } else {
+            &[Rival::OpenMpi, Rival::Mpich]
+        };
+        if self.rivals.is_empty() {
+            return Ok(fitting.to_vec());
+        }
+        let wrong = self.rivals.iter().find(|rival| !fitting.contains(rival));
+        if let Some(wrong) = wrong.and_then(Rival::to_possible_value) {
+            bail!(
+                "--rivals {}: libgomp and libomp go with --omp, openmpi and mpich without it",
+                wrong.get_name()
+            );
+        }
+        Ok(self.rivals.clone())
+    }
+
     /// Seconds a guest repeats each operation, shorter with `--quick`.
     pub(crate) fn seconds_each(&self) -> f64 {
         if self.quick { self.seconds.min(0.05) } else { self.seconds }
@@ -182,6 +217,19 @@ mod tests {
         let args = Args::parse_from(["faasm-bench", "--only", "ring,parres"]);
         assert!(args.selects("ring") && args.selects("parres-dgemm"));
         assert!(!args.selects("rate") && !args.selects("ringing"));
+    }
+
+    #[test]
+    fn rivals_are_of_the_kind_that_is_measured() {
+        let rivals = |words: &[&str]| {
+            Args::parse_from([&["faasm-bench"], words].concat()).rivals().map_err(|e| e.to_string())
+        };
+        assert_eq!(rivals(&[]), Ok(vec![Rival::OpenMpi, Rival::Mpich]));
+        assert_eq!(rivals(&["--omp"]), Ok(vec![Rival::Libgomp, Rival::Libomp]));
+        assert_eq!(rivals(&["--omp", "--rivals", "libomp"]), Ok(vec![Rival::Libomp]));
+        let error = rivals(&["--rivals", "libgomp"]).expect_err("no MPI library");
+        assert!(error.contains("--omp"), "{error}");
+        assert!(rivals(&["--omp", "--rivals", "mpich"]).is_err());
     }
 
     #[test]

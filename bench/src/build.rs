@@ -77,10 +77,11 @@ impl<'a> Workshop<'a> {
         Ok(folder)
     }
 
-    /// Compiles one of our guests.
-    pub(crate) fn guest(&self, runner: Runner, name: &str) -> Result<PathBuf> {
+    /// Compiles one of our guests, with OpenMP if it has `threads`.
+    pub(crate) fn guest(&self, runner: Runner, name: &str, threads: bool) -> Result<PathBuf> {
         let output = self.folder(runner, "guests")?.join(name);
         let mut command = Command::new(self.tools.compiler(runner, Language::C));
+        command.args(threads.then_some("-fopenmp"));
         command.args(["-O3", "-o"]).arg(&output).arg(self.guests.join(name).with_extension("c"));
         self.once(&output, command)?;
         Ok(output)

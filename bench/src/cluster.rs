@@ -31,7 +31,7 @@ pub(crate) fn launch(
             command.args(["mpirun.mpich", "-iface", INTERFACE]);
             command.args(["-launcher", "ssh", "-launcher-exec", agent, "-hosts", &hosts]);
         }
-        Runner::Serial => {}
+        Runner::Serial | Runner::Libgomp | Runner::Libomp => {}
     }
     command.args(variant.arguments);
     if runner != Runner::Serial {
@@ -47,7 +47,7 @@ pub(crate) fn variants(runner: Runner, np: u32, cores: u32) -> Vec<&'static Vari
         Runner::OpenMpi => OPEN_MPI,
         Runner::Mpich => MPICH,
         Runner::Faasm => FAASM,
-        Runner::Serial => DEFAULTS,
+        Runner::Serial | Runner::Libgomp | Runner::Libomp => DEFAULTS,
     };
     all.iter().filter(|variant| variant.suits(np, cores)).collect()
 }

@@ -60,6 +60,7 @@ use rivals::{Runner, Toolbox};
 pub fn run(args: &Args) -> Result<bool> {
     let mut scenarios = scenario::load(&args.root.join("bench/scenarios"))?;
     scenarios.retain(|scenario| scenario.network.is_some() == args.cluster);
+    scenarios.retain(|scenario| scenario.threads == args.omp);
     let mut claims = claims::load(&args.root.join("bench/claims.toml"))?;
     claims.retain(|claim| scenarios.iter().any(|scenario| scenario.name == claim.scenario));
     check_names(args, &scenarios)?;

@@ -71,7 +71,10 @@ impl Unit<'_> {
     pub(crate) fn title(&self) -> String {
         match &self.kernel {
             Some(kernel) => format!("{} {}", self.scenario.name, kernel.name),
-            None => format!("{}, {} ranks", self.scenario.name, self.np),
+            None => {
+                let what = if self.scenario.threads { "threads" } else { "ranks" };
+                format!("{}, {} {what}", self.scenario.name, self.np)
+            }
         }
     }
 }
@@ -82,7 +85,9 @@ impl Bench<'_> {
         match (&unit.kernel, &unit.scenario.program) {
             (Some(kernel), _) => self.workshop.kernel(runner, kernel),
             (None, Some(program)) => self.workshop.program(runner, program),
-            (None, None) => self.workshop.guest(runner, &unit.scenario.guest),
+            (None, None) => {
+                self.workshop.guest(runner, &unit.scenario.guest, unit.scenario.threads)
+            }
         }
     }
 
@@ -103,6 +108,9 @@ impl Bench<'_> {
         let lab = network.map(|network| self.labs.with(network)).transpose()?;
         let mut command = match &lab {
             Some(lab) => cluster::launch(self.tools, lab, runner, variant, unit.np, &binary),
+            None if unit.scenario.threads => {
+                self.tools.launch_threads(runner, variant, unit.np, &binary)
+            }
             None => self.tools.launch(runner, variant, unit.np, &binary),
         };
         command.current_dir(&folder).args(&unit.scenario.args).args(&unit.case.args);

@@ -1,4 +1,5 @@
-//! Who runs: faasm-run, Open MPI, MPICH, or a plain process; with which compilers, launchers and settings.
+//! Who runs: faasm-run, Open MPI, MPICH, a native OpenMP library, or a plain process; with which compilers,
+//! launchers and settings.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,6 +21,10 @@ pub(crate) enum Runner {
     OpenMpi,
     /// MPICH of the distribution.
     Mpich,
+    /// OpenMP, built by gcc.
+    Libgomp,
+    /// OpenMP, built by clang.
+    Libomp,
     /// A native program without MPI, built by gcc.
     Serial,
 }
@@ -31,6 +36,8 @@ impl Runner {
             Self::Faasm => "faasm-run",
             Self::OpenMpi => "Open MPI",
             Self::Mpich => "MPICH",
+            Self::Libgomp => "gcc libgomp",
+            Self::Libomp => "clang libomp",
             Self::Serial => "gcc",
         }
     }
@@ -41,6 +48,8 @@ impl Runner {
             Self::Faasm => "faasm",
             Self::OpenMpi => "openmpi",
             Self::Mpich => "mpich",
+            Self::Libgomp => "libgomp",
+            Self::Libomp => "libomp",
             Self::Serial => "gcc",
         }
     }
@@ -50,6 +59,7 @@ impl Runner {
         let all: &'static [Variant] = match self {
             Self::OpenMpi => OPEN_MPI,
             Self::Mpich => MPICH,
+            Self::Libgomp | Self::Libomp => OPENMP,
             Self::Faasm | Self::Serial => DEFAULTS,
         };
         all.iter().filter(|variant| variant.suits(np, cores)).collect()
@@ -128,6 +138,22 @@ const MPICH: &[Variant] = &[
     },
 ];
 
+const OPENMP: &[Variant] = &[
+    DEFAULT,
+    Variant {
+        name: "OMP_WAIT_POLICY=passive",
+        arguments: &[],
+        environment: &[("OMP_WAIT_POLICY", "passive")],
+        when: When::Oversubscribed,
+    },
+    Variant {
+        name: "OMP_WAIT_POLICY=active OMP_PROC_BIND=true",
+        arguments: &[],
+        environment: &[("OMP_WAIT_POLICY", "active"), ("OMP_PROC_BIND", "true")],
+        when: When::Fits,
+    },
+];
+
 /// A source language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -159,9 +185,11 @@ impl Toolbox {
             runners.push(Runner::Faasm);
         }
         if !args.without_rivals {
-            runners.extend(args.rivals.iter().map(|rival| match rival {
+            runners.extend(args.rivals()?.iter().map(|rival| match rival {
                 Rival::OpenMpi => Runner::OpenMpi,
                 Rival::Mpich => Runner::Mpich,
+                Rival::Libgomp => Runner::Libgomp,
+                Rival::Libomp => Runner::Libomp,
             }));
         }
         ensure!(
@@ -191,8 +219,10 @@ impl Toolbox {
             (Runner::OpenMpi, Language::Cxx) => OsStr::new("mpicxx.openmpi"),
             (Runner::Mpich, Language::C) => OsStr::new("mpicc.mpich"),
             (Runner::Mpich, Language::Cxx) => OsStr::new("mpicxx.mpich"),
-            (Runner::Serial, Language::C) => OsStr::new("gcc"),
-            (Runner::Serial, Language::Cxx) => OsStr::new("g++"),
+            (Runner::Libomp, Language::C) => OsStr::new("clang"),
+            (Runner::Libomp, Language::Cxx) => OsStr::new("clang++"),
+            (Runner::Serial | Runner::Libgomp, Language::C) => OsStr::new("gcc"),
+            (Runner::Serial | Runner::Libgomp, Language::Cxx) => OsStr::new("g++"),
         }
     }
 
@@ -206,7 +236,7 @@ impl Toolbox {
     ) -> Command {
         let np = np.to_string();
         let mut command = match runner {
-            Runner::Serial => return Command::new(program),
+            Runner::Serial | Runner::Libgomp | Runner::Libomp => return Command::new(program),
             Runner::Faasm => Command::new(&self.faasm_run),
             Runner::Mpich => Command::new("mpirun.mpich"),
             Runner::OpenMpi => {
@@ -220,6 +250,20 @@ impl Toolbox {
         command
     }
 
+    /// The command that runs `program` as one process with `threads` threads.
+    pub(crate) fn launch_threads(
+        &self,
+        runner: Runner,
+        variant: &Variant,
+        threads: u32,
+        program: &Path,
+    ) -> Command {
+        let mut command = self.launch(runner, variant, 1, program);
+        command.envs(variant.environment.iter().copied());
+        command.env("OMP_NUM_THREADS", threads.to_string());
+        command
+    }
+
     /// What each runner says its version is.
     pub(crate) fn versions(&self) -> BTreeMap<&'static str, String> {
         let version = |runner: &Runner| {
@@ -227,7 +271,8 @@ impl Toolbox {
                 Runner::Faasm => self.faasm_run.as_os_str(),
                 Runner::OpenMpi => OsStr::new("mpirun.openmpi"),
                 Runner::Mpich => OsStr::new("mpirun.mpich"),
-                Runner::Serial => OsStr::new("gcc"),
+                Runner::Libomp => OsStr::new("clang"),
+                Runner::Serial | Runner::Libgomp => OsStr::new("gcc"),
             };
             (runner.title(), version_of(program))
         };
@@ -249,6 +294,9 @@ impl Toolbox {
                 }
                 Runner::OpenMpi => check_rival("mpirun.openmpi", "openmpi")?,
                 Runner::Mpich => check_rival("mpirun.mpich", "mpich")?,
+                Runner::Libgomp | Runner::Libomp => {
+                    check_compiler(self.compiler(*runner, Language::C))?
+                }
                 Runner::Serial => {}
             }
         }
@@ -261,6 +309,15 @@ fn check_rival(launcher: &str, name: &str) -> Result<()> {
     ensure!(
         in_path(launcher) && in_path(&launcher.replace("mpirun", "mpicc")),
         "{launcher} is not installed: run bench/rivals.sh, or leave it out with --rivals {other} or --without-rivals"
+    );
+    Ok(())
+}
+
+fn check_compiler(compiler: &OsStr) -> Result<()> {
+    let name = compiler.to_string_lossy();
+    ensure!(
+        in_path(&name),
+        "{name} is not installed: run bench/rivals.sh omp, or leave it out with --rivals or --without-rivals"
     );
     Ok(())
 }
@@ -328,6 +385,15 @@ mod tests {
         };
         assert_eq!(line(Runner::Faasm, &DEFAULT), "/x/faasm-run -n 4 /p");
         assert_eq!(line(Runner::Serial, &DEFAULT), "/p");
+        let threads = |runner| toolbox().launch_threads(runner, &OPENMP[1], 4, Path::new("/p"));
+        assert_eq!(words(&threads(Runner::Libomp)).join(" "), "/p");
+        assert_eq!(words(&threads(Runner::Faasm)).join(" "), "/x/faasm-run -n 1 /p");
+        let set: Vec<_> = threads(Runner::Libgomp)
+            .get_envs()
+            .map(|(k, v)| (k.to_owned(), v.map(OsStr::to_owned)))
+            .collect();
+        let has = |key: &str, value: &str| set.contains(&(key.into(), Some(value.into())));
+        assert!(has("OMP_NUM_THREADS", "4") && has("OMP_WAIT_POLICY", "passive"), "{set:?}");
         assert_eq!(
             line(Runner::OpenMpi, &OPEN_MPI[1]),
             "mpirun.openmpi --allow-run-as-root --oversubscribe --mca mpi_yield_when_idle 1 -n 4 /p"

@@ -32,6 +32,9 @@ pub(crate) struct Scenario {
     pub(crate) timeout_s: Option<u64>,
     /// Number of runs, where more than this would tell nothing new.
     pub(crate) runs: Option<u32>,
+    /// It is one process with OpenMP, and `np` are its threads; only with `--omp`.
+    #[serde(default)]
+    pub(crate) threads: bool,
     /// The hosts it runs on, where they are several; only with `--cluster`.
     pub(crate) network: Option<Network>,
     /// Numbers of ranks, and what differs between them.
@@ -210,6 +213,7 @@ fn check(scenario: &Scenario) -> Result<()> {
     let real = matches!(scenario.kind, Kind::Program | Kind::Polybench);
     ensure!(real == scenario.program.is_some(), "a [program] belongs to real programs only");
     ensure!(real == scenario.guest.is_empty(), "either a guest or a [program], not both");
+    ensure!(!scenario.threads || scenario.kind == Kind::Guest, "threads belong to kind guest");
     let hosts = scenario.network.as_ref().map_or(1, |network| network.hosts);
     ensure!(hosts >= 1, "a network has hosts");
     for case in &scenario.cases {

@@ -108,7 +108,14 @@ fn drawn(
     long_enough.then(|| plots::lines(frame, &lines)).transpose()
 }
 
-const ALL: [Runner; 4] = [Runner::Faasm, Runner::OpenMpi, Runner::Mpich, Runner::Serial];
+const ALL: [Runner; 6] = [
+    Runner::Faasm,
+    Runner::OpenMpi,
+    Runner::Mpich,
+    Runner::Libgomp,
+    Runner::Libomp,
+    Runner::Serial,
+];
 
 /// Latencies over their rank in the distribution, at the largest number of ranks with a native rival.
 fn distribution(points: &[&Point]) -> Result<Option<String>> {

@@ -137,6 +137,8 @@ fn color(runner: Runner) -> RGBColor {
         Runner::Faasm => RGBColor(200, 40, 40),
         Runner::OpenMpi => RGBColor(30, 90, 180),
         Runner::Mpich => RGBColor(40, 140, 70),
+        Runner::Libgomp => RGBColor(30, 90, 180),
+        Runner::Libomp => RGBColor(40, 140, 70),
         Runner::Serial => RGBColor(90, 90, 90),
     }
 }
