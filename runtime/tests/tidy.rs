@@ -7,18 +7,33 @@ use std::{
 };
 
 /// The crates with the crates of ours that each may depend on (tests may use more).
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("runtime/vm", &[]),
     ("mpi-shim/engine", &[]),
     ("mpi-shim", &["faasm-mpi-engine", "faasm-vm"]),
+    ("omp-shim/engine", &[]),
+    ("omp-shim", &["faasm-omp-engine", "faasm-vm"]),
     ("transport", &[]),
-    ("runtime", &["faasm-mpi-engine", "faasm-mpi-shim", "faasm-transport", "faasm-vm"]),
+    (
+        "runtime",
+        &[
+            "faasm-mpi-engine",
+            "faasm-mpi-shim",
+            "faasm-omp-engine",
+            "faasm-omp-shim",
+            "faasm-transport",
+            "faasm-vm",
+        ],
+    ),
     ("workloads", &[]),
     ("bench", &["faasm-runtime", "faasm-workloads"]),
 ];
 /// The modules of the crates in layers: each may import only those before it.
-const LAYERS: [(&str, &[&str]); 4] = [
-    ("runtime/vm", &["sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "artifact"]),
+const LAYERS: [(&str, &[&str]); 6] = [
+    (
+        "runtime/vm",
+        &["sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "artifact"],
+    ),
     (
         "transport",
         &[
@@ -47,6 +62,8 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "appointment",
             "site",
             "world",
+            "spawn_port",
+            "registry",
             "file_port",
             "file",
             "port",
@@ -62,6 +79,8 @@ const LAYERS: [(&str, &[&str]); 4] = [
             "host",
         ],
     ),
+    ("omp-shim/engine", &["construct", "team"]),
+    ("omp-shim", &["port", "host", "table"]),
     (
         "runtime",
         &[
@@ -205,8 +224,11 @@ fn is_library_code(path: &str) -> bool {
 
 #[test]
 fn engines_need_no_standard_library() {
-    let engine = fs::read_to_string(root().join("mpi-shim/engine/src/lib.rs")).expect("the engine");
-    assert!(engine.contains("no_std"));
+    for shim in ["mpi-shim", "omp-shim"] {
+        let path = root().join(shim).join("engine/src/lib.rs");
+        let engine = fs::read_to_string(path).expect("the engine");
+        assert!(engine.contains("no_std"), "{shim}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(crate) fn is_offered(module: &str, name: &str) -> bool {
         wasi::MODULE => wasi::FUNCTIONS.contains(&name),
         THREAD => THREAD_FUNCTIONS.contains(&name),
         MPI => faasm_mpi_shim::is_offered(name),
+        faasm_omp_shim::MODULE => faasm_omp_shim::is_offered(name),
         _ => false,
     }
 }

@@ -233,9 +233,15 @@ fn linker(module: &Module) -> wasmtime::Result<Linker<FaasletState>> {
     let names: HashSet<_> = of_mpi.map(|import| &*import.name).collect();
     faasm_mpi_shim::add_to_linker(&mut linker, &|name| names.contains(name))?;
     crate::host::wasi::add_to_linker(&mut linker)?;
+    if module.is_migratable() {
+        crate::faaslet::add_stack_to_linker(&mut linker)?;
+    }
     let of_threads = |import: &faasm_vm::rewrite::Import| import.module == THREAD_MODULE;
     if module.facts().memory.shared || module.facts().imports.iter().any(of_threads) {
         crate::faaslet::add_threads_to_linker(&mut linker)?;
+    }
+    if module.facts().imports.iter().any(|import| import.module == faasm_omp_shim::MODULE) {
+        faasm_omp_shim::add_to_linker(&mut linker)?;
     }
     Ok(linker)
 }

@@ -9,6 +9,7 @@ mod cluster_nodes;
 mod guests;
 mod lab;
 mod launchers;
+mod omp;
 mod support;
 mod threads;
 mod wasi;

@@ -11,6 +11,7 @@
 mod functions;
 mod group;
 mod mpi;
+mod omp;
 mod park;
 mod run;
 mod wait;
