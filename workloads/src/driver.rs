@@ -112,7 +112,8 @@ impl<'p> Invocation<'p> {
                 link_after.insert(0, threads.openmp.display().to_string());
             }
         }
-        if exceptions && links {
+        // The sysroot's own libc++ is compiled for one thread.
+        if (exceptions || (plan.cxx && mode.threads)) && links {
             let runtime = CxxRuntime::locate(&toolchain, &guest, mode.threads)?;
             link_before.push(format!("-L{}", runtime.directory.display()));
             link_after.push("-lunwind".to_owned());

@@ -59,14 +59,9 @@ int main(int argc, char **argv)
     MPI_Status status;
     MPI_Request request;
     MPI_Offset at, offset;
-    MPI_Comm node;
-    int round = 0, members, is_one_node;
+    int round = 0;
     start(&argc, &argv, "file_access");
     at = (MPI_Offset)rank * N;
-    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-    MPI_Comm_size(node, &members);
-    is_one_node = members == size;
-    MPI_Comm_free(&node);
 
     f = open_new(0);
     OK(MPI_File_set_view(f, 0, MPI_INT, MPI_INT, "native", MPI_INFO_NULL));
@@ -110,7 +105,7 @@ int main(int argc, char **argv)
     OK(MPI_File_read_at(f, (MPI_Offset)size * N - 2, in, N, MPI_INT, &status));
     check_count(&status, MPI_INT, 2);
 
-    if (is_one_node) {
+    {
         int i;
         BOTH(BACK_SHARED() || MPI_File_write_ordered(f, out, N, MPI_INT, &status),
              BACK_SHARED() || MPI_File_read_ordered(f, in, N, MPI_INT, &status));

@@ -1,10 +1,10 @@
 /*
  * Goal: windows of the program's memory and of new memory; fences, puts, gets and accumulates between all ranks,
  *       with plain, strided and large-count arguments; names, hints, groups and error handlers of windows.
- * Sizes: any number of ranks; those of each node by themselves.
+ * Sizes: any number of ranks, on any number of nodes.
  * Expected: "ok rma_fence".
  */
-#include "rma_node.h"
+#include "check.h"
 
 #define LEN 64
 
@@ -86,7 +86,7 @@ static void pairs(void)
     struct { double value; int index; } *best, mine;
     MPI_Win win;
     int target;
-    CHECK(MPI_Win_allocate(sizeof(*best), 1, MPI_INFO_NULL, node, &best, &win) == MPI_SUCCESS);
+    CHECK(MPI_Win_allocate(sizeof(*best), 1, MPI_INFO_NULL, MPI_COMM_WORLD, &best, &win) == MPI_SUCCESS);
     best->value = -1;
     best->index = -1;
     MPI_Win_fence(MPI_MODE_NOPRECEDE, win);
@@ -128,7 +128,7 @@ static void inquiry(MPI_Win win)
     MPI_Win_get_name(win, name, &length);
     CHECK(length == 4 && strcmp(name, "halo") == 0);
     MPI_Win_get_group(win, &members);
-    MPI_Comm_group(node, &everyone);
+    MPI_Comm_group(MPI_COMM_WORLD, &everyone);
     MPI_Group_compare(members, everyone, &result);
     CHECK(result == MPI_IDENT);
     MPI_Group_free(&members);
@@ -183,11 +183,11 @@ static void large_counts(void)
     static int base[4];
     int *block = NULL, right = (rank + 1) % size, left = (rank + size - 1) % size, values[2] = {rank, -rank}, got[2];
     MPI_Win first, second;
-    CHECK(MPI_Win_allocate_c(4 * sizeof(int), sizeof(int), MPI_INFO_NULL, node, &block, &first) == MPI_SUCCESS);
+    CHECK(MPI_Win_allocate_c(4 * sizeof(int), sizeof(int), MPI_INFO_NULL, MPI_COMM_WORLD, &block, &first) == MPI_SUCCESS);
     block[3] = 3;
     MPI_Win_free(&first);
-    CHECK(MPI_Win_create_c(base, sizeof(base), sizeof(int), MPI_INFO_NULL, node, &first) == MPI_SUCCESS);
-    CHECK(MPI_Win_create_c(base + 2, 2 * sizeof(int), 1, MPI_INFO_NULL, node, &second) == MPI_SUCCESS);
+    CHECK(MPI_Win_create_c(base, sizeof(base), sizeof(int), MPI_INFO_NULL, MPI_COMM_WORLD, &first) == MPI_SUCCESS);
+    CHECK(MPI_Win_create_c(base + 2, 2 * sizeof(int), 1, MPI_INFO_NULL, MPI_COMM_WORLD, &second) == MPI_SUCCESS);
     base[0] = base[1] = base[2] = base[3] = 1000;
     MPI_Win_fence(0, first);
     MPI_Win_fence(0, second);
@@ -212,8 +212,8 @@ int main(int argc, char **argv)
 {
     MPI_Win win;
     int *block = NULL;
-    start_on_node(&argc, &argv, "rma_fence");
-    CHECK(MPI_Win_create(memory, sizeof(memory), sizeof(int), MPI_INFO_NULL, node, &win) == MPI_SUCCESS);
+    start(&argc, &argv, "rma_fence");
+    CHECK(MPI_Win_create(memory, sizeof(memory), sizeof(int), MPI_INFO_NULL, MPI_COMM_WORLD, &win) == MPI_SUCCESS);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
     put_and_get(win);
     layouts(win);
@@ -224,9 +224,9 @@ int main(int argc, char **argv)
     MPI_Win_fence(MPI_MODE_NOSUCCEED, win);
     MPI_Win_free(&win);
     CHECK(win == MPI_WIN_NULL);
-    MPI_Win_allocate(40, 8, MPI_INFO_NULL, node, &block, &win);
+    MPI_Win_allocate(40, 8, MPI_INFO_NULL, MPI_COMM_WORLD, &block, &win);
 #ifndef MPICH_VERSION
-    /* MPICH 4.0.2 tells ranks of one node other addresses than those it has given them. */
+    /* MPICH 4.0.2 tells ranks of one MPI_COMM_WORLD other addresses than those it has given them. */
     attributes_of(win, block, 40, 8, MPI_WIN_FLAVOR_ALLOCATE);
 #endif
     MPI_Win_free(&win);
@@ -234,5 +234,5 @@ int main(int argc, char **argv)
 #if MPI_VERSION >= 4
     large_counts();
 #endif
-    return finish_on_node();
+    return finish();
 }

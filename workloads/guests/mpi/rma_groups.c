@@ -1,9 +1,9 @@
 /*
  * Goal: post, start, complete, wait and test between neighbours; attributes of windows and their callbacks.
- * Sizes: any number of ranks; those of each node by themselves.
+ * Sizes: any number of ranks, on any number of nodes.
  * Expected: "ok rma_groups".
  */
-#include "rma_node.h"
+#include "check.h"
 
 static int copies, deletes, state = 99;
 
@@ -103,16 +103,16 @@ int main(int argc, char **argv)
     MPI_Group everyone, to, from;
     static int word[1];
     int right, left;
-    start_on_node(&argc, &argv, "rma_groups");
+    start(&argc, &argv, "rma_groups");
     right = (rank + 1) % size;
     left = (rank + size - 1) % size;
-    MPI_Win_create(word, sizeof(word), sizeof(int), MPI_INFO_NULL, node, &win);
+    MPI_Win_create(word, sizeof(word), sizeof(int), MPI_INFO_NULL, MPI_COMM_WORLD, &win);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
     MPI_Win_get_group(win, &everyone);
     MPI_Group_incl(everyone, 1, &right, &to);
     MPI_Group_incl(everyone, 1, &left, &from);
     ring(win, word, to, from);
-    MPI_Barrier(node);
+    MPI_Barrier(MPI_COMM_WORLD);
     star(win, word, everyone);
     attributes(win);
     MPI_Group_free(&to);
@@ -120,5 +120,5 @@ int main(int argc, char **argv)
     MPI_Group_free(&everyone);
     MPI_Win_free(&win);
     CHECK(copies == 0 && deletes == 3);
-    return finish_on_node();
+    return finish();
 }

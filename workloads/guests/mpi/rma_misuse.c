@@ -1,9 +1,9 @@
 /*
  * Goal: wrong uses of windows give errors of the right class, and the window is still good afterwards.
- * Sizes: any number of ranks; those of each node by themselves.
+ * Sizes: any number of ranks, on any number of nodes.
  * Expected: "ok rma_misuse".
  */
-#include "rma_node.h"
+#include "check.h"
 
 static void sum(void *in, void *inout, int *len, MPI_Datatype *type)
 {
@@ -18,36 +18,20 @@ static void construction(void)
 {
     MPI_Win win = MPI_WIN_NULL;
     static int memory[4];
-    CHECK_CLASS(MPI_Win_create(memory, -1, 1, MPI_INFO_NULL, node, &win), MPI_ERR_SIZE);
+    CHECK_CLASS(MPI_Win_create(memory, -1, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &win), MPI_ERR_SIZE);
     CHECK_CLASS(MPI_Win_create(memory, 16, 1, MPI_INFO_NULL, MPI_COMM_NULL, &win), MPI_ERR_COMM);
-    CHECK_ERROR(MPI_Win_create(memory, 16, 0, MPI_INFO_NULL, node, &win));
+    CHECK_ERROR(MPI_Win_create(memory, 16, 0, MPI_INFO_NULL, MPI_COMM_WORLD, &win));
 #ifndef MPICH_VERSION
     /* MPICH takes any pointer. */
-    CHECK_CLASS(MPI_Win_create(NULL, 16, 1, MPI_INFO_NULL, node, &win), MPI_ERR_BASE);
-    CHECK_CLASS(MPI_Win_create((void *)-32, 16, 1, MPI_INFO_NULL, node, &win), MPI_ERR_BASE);
-    CHECK_CLASS(MPI_Win_allocate(-1, 1, MPI_INFO_NULL, node, memory, &win), MPI_ERR_SIZE);
+    CHECK_CLASS(MPI_Win_create(NULL, 16, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &win), MPI_ERR_BASE);
+    CHECK_CLASS(MPI_Win_create((void *)-32, 16, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &win), MPI_ERR_BASE);
+    CHECK_CLASS(MPI_Win_allocate(-1, 1, MPI_INFO_NULL, MPI_COMM_WORLD, memory, &win), MPI_ERR_SIZE);
     /* One wrong member fails the call everywhere. */
-    CHECK_CLASS(MPI_Win_create(memory, rank == 0 ? -1 : 16, 1, MPI_INFO_NULL, node, &win), MPI_ERR_SIZE);
+    CHECK_CLASS(MPI_Win_create(memory, rank == 0 ? -1 : 16, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &win), MPI_ERR_SIZE);
 #endif
     CHECK(win == MPI_WIN_NULL);
     CHECK_CLASS(MPI_Win_free(&win), MPI_ERR_WIN);
     CHECK_CLASS(MPI_Win_fence(0, MPI_WIN_NULL), MPI_ERR_WIN);
-}
-
-/* Memory of other nodes cannot be reached. */
-static void spread(void)
-{
-#ifndef MPICH_VERSION
-    MPI_Win win = MPI_WIN_NULL;
-    static int memory[4], *block;
-    int all;
-    MPI_Comm_size(MPI_COMM_WORLD, &all);
-    if (all == size) return;
-    CHECK_CLASS(MPI_Win_create(memory, 16, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &win), MPI_ERR_UNSUPPORTED_OPERATION);
-    CHECK_CLASS(MPI_Win_allocate(16, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &block, &win), MPI_ERR_UNSUPPORTED_OPERATION);
-    CHECK_CLASS(MPI_Win_create_dynamic(MPI_INFO_NULL, MPI_COMM_WORLD, &win), MPI_ERR_UNSUPPORTED_OPERATION);
-    CHECK(win == MPI_WIN_NULL);
-#endif
 }
 
 static void epochs(MPI_Win win)
@@ -144,10 +128,9 @@ int main(int argc, char **argv)
 {
     MPI_Win win, copy;
     int *words;
-    start_on_node(&argc, &argv, "rma_misuse");
+    start(&argc, &argv, "rma_misuse");
     construction();
-    spread();
-    MPI_Win_allocate(4 * sizeof(int), sizeof(int), MPI_INFO_NULL, node, &words, &win);
+    MPI_Win_allocate(4 * sizeof(int), sizeof(int), MPI_INFO_NULL, MPI_COMM_WORLD, &words, &win);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
     words[0] = 0;
     epochs(win);
@@ -159,5 +142,5 @@ int main(int argc, char **argv)
 #else
     (void)copy;
 #endif
-    return finish_on_node();
+    return finish();
 }

@@ -1,5 +1,5 @@
 /*
- * rma_node.h: windows reach the memory of one node, so the rma guests work on the ranks of each node by themselves.
+ * rma_node.h: memory is shared on one node only, so the ranks of each node work by themselves.
  */
 #ifndef RMA_NODE_H
 #define RMA_NODE_H

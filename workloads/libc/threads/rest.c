@@ -4,6 +4,7 @@
 
 #include <common/clock.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@ int sched_yield(void) {
     __faasm_host_yield();
     return 0;
 }
+
+int pthread_yield(void) { return sched_yield(); }
 
 void thrd_yield(void) { __faasm_host_yield(); }
 
@@ -63,6 +66,51 @@ int pthread_getname_np(pthread_t thread, char *name, size_t size) {
 int pthread_setschedprio(pthread_t thread, int priority) {
     (void)thread;
     return priority ? EPERM : 0;
+}
+
+int pthread_getschedparam(pthread_t thread, int *restrict policy, struct sched_param *restrict parameters) {
+    (void)thread;
+    *policy = 0;
+    memset(parameters, 0, sizeof *parameters);
+    return 0;
+}
+
+int pthread_setschedparam(pthread_t thread, int policy, const struct sched_param *parameters) {
+    (void)thread, (void)parameters;
+    return policy ? EPERM : 0;
+}
+
+int pthread_attr_getinheritsched(const pthread_attr_t *restrict attributes, int *restrict inherits) {
+    (void)attributes;
+    *inherits = PTHREAD_INHERIT_SCHED;
+    return 0;
+}
+
+int pthread_attr_setinheritsched(pthread_attr_t *attributes, int inherits) {
+    (void)attributes;
+    return inherits == PTHREAD_INHERIT_SCHED || inherits == PTHREAD_EXPLICIT_SCHED ? 0 : EINVAL;
+}
+
+int pthread_attr_getschedpolicy(const pthread_attr_t *restrict attributes, int *restrict policy) {
+    (void)attributes;
+    *policy = 0;
+    return 0;
+}
+
+int pthread_attr_setschedpolicy(pthread_attr_t *attributes, int policy) {
+    (void)attributes;
+    return policy ? ENOTSUP : 0;
+}
+
+int pthread_attr_getscope(const pthread_attr_t *restrict attributes, int *restrict scope) {
+    (void)attributes;
+    *scope = PTHREAD_SCOPE_SYSTEM;
+    return 0;
+}
+
+int pthread_attr_setscope(pthread_attr_t *attributes, int scope) {
+    (void)attributes;
+    return scope == PTHREAD_SCOPE_SYSTEM ? 0 : ENOTSUP;
 }
 
 int pthread_getcpuclockid(pthread_t thread, clockid_t *clock) {

@@ -195,6 +195,32 @@ static void finish(struct thread *self) {
 
 weak void __do_orphaned_stdio_locks(void);
 
+static void run_ends(void) {
+    struct thread *self = (struct thread *)__pthread_self();
+    while (self->ends) {
+        struct thread_end *end = self->ends;
+        self->ends = end->next;
+        end->function(end->argument);
+        free(end);
+    }
+}
+
+/* The compiler registers thread_local objects with this; the main thread's go when the program exits. */
+int __cxa_thread_atexit(void (*function)(void *), void *argument, void *module) {
+    static volatile int registered;
+    (void)module;
+    struct thread *self = (struct thread *)__pthread_self();
+    struct thread_end *end = malloc(sizeof *end);
+    if (!end) return -1;
+    if (self == &main_thread && !registered) {
+        registered = 1;
+        atexit(run_ends);
+    }
+    *end = (struct thread_end){self->ends, function, argument};
+    self->ends = end;
+    return 0;
+}
+
 static void end(struct thread *self, void *result) {
     self->libc.canceldisable = PTHREAD_CANCEL_DISABLE;
     self->libc.result = result;
@@ -203,6 +229,7 @@ static void end(struct thread *self, void *result) {
         self->libc.cancelbuf = handler->__next;
         handler->__f(handler->__x);
     }
+    run_ends();
     if (self->libc.tsd_used) __pthread_tsd_run_dtors();
     if (!leave(&self->libc)) exit(0);
     if (&__do_orphaned_stdio_locks) __do_orphaned_stdio_locks();

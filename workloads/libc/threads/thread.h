@@ -11,6 +11,12 @@
 
 enum { NAME_BYTES = 16 };
 
+struct thread_end {
+    struct thread_end *next;
+    void (*function)(void *);
+    void *argument;
+};
+
 struct thread {
     struct pthread libc;
     void *(*start)(void *);
@@ -20,6 +26,8 @@ struct thread {
     /* Where this thread waits in a call that ends when it is cancelled. */
     volatile int *waits_at;
     int c11;
+    /* Destructors of C++ objects that live as long as the thread. */
+    struct thread_end *ends;
     char name[NAME_BYTES];
     void *values[PTHREAD_KEYS_MAX];
 };
