@@ -144,7 +144,10 @@ unsafe impl MemoryCreator for PoolMemories {
         if ty.is_shared() {
             return Err("shared memories are not served by this pool".to_owned());
         }
-        if let Some(slot) = share::take() {
+        // The heap in which an instance keeps exceptions is asked for here, too, and begins empty; a
+        // memory that threads share never does.
+        let joined = if minimum == 0 { None } else { share::take() };
+        if let Some(slot) = joined {
             return share::join(slot, minimum);
         }
         let reserved = reserved_size_in_bytes.unwrap_or(minimum).max(minimum);
