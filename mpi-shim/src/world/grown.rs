@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const CHUNK: usize = 128;
 const CHUNKS: usize = 256;
 
+/// Entries that are made together.
+type Chunk<T> = Box<[OnceLock<T>]>;
+
 /// A list for up to [`Grown::MAX`] entries; reading needs no lock.
 #[derive(Debug)]
 pub struct Grown<T> {
     reserved: AtomicU32,
-    chunks: Box<[OnceLock<Box<[OnceLock<T>]>>]>,
+    chunks: Box<[OnceLock<Chunk<T>>]>,
 }
 
 impl<T> Default for Grown<T> {

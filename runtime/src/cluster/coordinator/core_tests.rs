@@ -236,6 +236,19 @@ fn a_node_lost_after_its_part_does_not_matter() {
 }
 
 #[test]
+fn a_spawned_rank_that_fails_ends_the_job() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    // Of four ranks on two nodes; the next numbers are of the first node and the second by turns.
+    c.ends(A, job, 4, DONE).ends(B, job, 7, DONE);
+    let failed = Exit::Aborted { code: 9, reason: "no".into() };
+    c.ends(B, job, 5, failed).sent(A, ToNode::End { job }).sent(B, ToNode::End { job });
+    c.over(A, job).over(B, job);
+    let report = c.report(&[A, B], job);
+    assert_eq!((report.outcome.clone(), report.exit_code()), (Outcome::RankFailed { rank: 5 }, 9));
+}
+
+#[test]
 fn nodes_that_lose_each_other_end_the_job() {
     let mut c = Conversation::new();
     let job = c.run();

@@ -300,11 +300,12 @@ impl SpreadJob {
 
     /// The states of all ranks, from what nodes have told; with the host of each.
     pub(super) fn complete(&self, mut told: Vec<RankState>) -> Vec<RankState> {
-        told.retain(|state| (state.rank as usize) < self.placement.len());
+        told.retain(|state| self.place(state.rank).is_some());
         told.sort_by_key(|state| state.rank);
         told.dedup_by_key(|state| state.rank);
         for state in &mut told {
-            state.host = Some(self.host(self.placement[state.rank as usize]));
+            let part = self.place(state.rank).and_then(|place| self.parts.get(place));
+            state.host = part.map(|part| part.host.clone());
         }
         told
     }
