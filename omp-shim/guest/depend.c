@@ -201,7 +201,7 @@ void __kmpc_omp_wait_deps(ident_t *place, i32 global, i32 count, const struct de
     struct depend_node *node = new_node(NULL);
     process(self->task, node, count, list, 0);
     process(self->task, node, more, more_list, 0);
-    if (!only_guard(node)) omp_wait(self->team, only_guard, node, 2);
+    if (!only_guard(node)) omp_wait(self->team, only_guard, node, 2, IN_TASKWAIT);
     drop(node);
 }
 

@@ -48,7 +48,7 @@ void __kmpc_end_taskgroup(ident_t *place, i32 global) {
     (void)place, (void)global;
     struct thread *self = self_thread();
     struct taskgroup *group = self->task->group;
-    if (!group_done(group)) omp_wait(self->team, group_done, group, 2);
+    if (!group_done(group)) omp_wait(self->team, group_done, group, 2, IN_TASKGROUP);
     if (group->reductions) omp_combine_reductions(self, group);
     self->task->group = group->outer;
     free(group);

@@ -5,7 +5,7 @@
 
 #include "runtime.h"
 
-int omp_cancellation, omp_list_count, omp_list[LEVELS_MAX];
+int omp_cancellation, omp_elastic, omp_list_count, omp_list[LEVELS_MAX];
 int omp_spins = 2000;
 size_t omp_stack_size;
 static struct icv initial;
@@ -14,9 +14,12 @@ static int teams_wanted, teams_limit;
 static char affinity_format[256] = "level %L thread %i affinity %A";
 
 void omp_fatal(const char *what, const char *remedy) {
-    fprintf(stderr, "OpenMP: %s; %s\n", what, remedy);
-    _Exit(1);
+    char text[512];
+    int length = snprintf(text, sizeof text, "%s; %s", what, remedy);
+    omp_host_fault(IN_LIBRARY, text, length);
 }
+
+void omp_misused(enum construct construct, const char *what) { omp_host_fault(construct, what, (int)strlen(what)); }
 
 static void ignored(const char *name, const char *value) {
     fprintf(stderr, "OpenMP: %s=%s is not understood and is ignored\n", name, value);
@@ -137,7 +140,8 @@ static void read_environment(void) {
     stack_size();
     bind();
     initial.threads = omp_list_count ? omp_list[0] : processors;
-    initial.dynamic = boolean("OMP_DYNAMIC", 0);
+    omp_elastic = boolean("FAASM_OMP_ELASTIC", 0);
+    initial.dynamic = boolean("OMP_DYNAMIC", omp_elastic);
     int nested = omp_list_count > 1 || bind_count > 1 || boolean("OMP_NESTED", 0);
     initial.max_active_levels = number("OMP_MAX_ACTIVE_LEVELS", 0, nested ? LEVELS_MAX : 1);
     initial.thread_limit = number("OMP_THREAD_LIMIT", 1, THREADS_MAX);

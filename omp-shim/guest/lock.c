@@ -17,9 +17,11 @@ void omp_init_lock_with_hint(omp_lock_t *lock, omp_sync_hint_t hint) {
 void omp_destroy_lock(omp_lock_t *lock) { lock->_lk = NULL; }
 void omp_set_lock(omp_lock_t *lock) {
     self_thread();
-    lock_word(word_of(lock));
+    lock_in(word_of(lock), IN_LOCK);
 }
-void omp_unset_lock(omp_lock_t *lock) { unlock_word(word_of(lock)); }
+void omp_unset_lock(omp_lock_t *lock) {
+    if (!unlock_word(word_of(lock))) omp_misused(IN_LOCK, "omp_unset_lock was called for a lock that nobody has set");
+}
 int omp_test_lock(omp_lock_t *lock) {
     int seen = 0;
     return __atomic_compare_exchange_n(word_of(lock), &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
@@ -37,23 +39,31 @@ void omp_destroy_nest_lock(omp_nest_lock_t *lock) {
     free(lock->_lk);
     lock->_lk = NULL;
 }
+
+static struct nest_lock *nest_lock_of(omp_nest_lock_t *handle) {
+    if (!handle->_lk) omp_misused(IN_NEST_LOCK, "the lock was not made with omp_init_nest_lock, or is destroyed");
+    return handle->_lk;
+}
+
 void omp_set_nest_lock(omp_nest_lock_t *handle) {
-    struct nest_lock *lock = handle->_lk;
+    struct nest_lock *lock = nest_lock_of(handle);
     struct task *task = self_thread()->task;
     if (lock->owner != task) {
-        lock_word(&lock->lock);
+        lock_in(&lock->lock, IN_NEST_LOCK);
         lock->owner = task;
     }
     lock->depth++;
 }
 void omp_unset_nest_lock(omp_nest_lock_t *handle) {
-    struct nest_lock *lock = handle->_lk;
+    struct nest_lock *lock = nest_lock_of(handle);
+    if (lock->owner != self_thread()->task)
+        omp_misused(IN_NEST_LOCK, "omp_unset_nest_lock was called by a task that does not hold the lock");
     if (--lock->depth) return;
     lock->owner = NULL;
     unlock_word(&lock->lock);
 }
 int omp_test_nest_lock(omp_nest_lock_t *handle) {
-    struct nest_lock *lock = handle->_lk;
+    struct nest_lock *lock = nest_lock_of(handle);
     struct task *task = self_thread()->task;
     int seen = 0;
     if (lock->owner != task) {

@@ -108,7 +108,7 @@ static int turn_come(void *argument) {
 /* A thread may be up to LOOPS loops ahead of the slowest one. */
 static void await(struct team *team, volatile u32 *word, u32 wanted) {
     struct turn turn = {word, wanted};
-    if (!turn_come(&turn)) omp_wait(team, turn_come, &turn, 0);
+    if (!turn_come(&turn)) omp_wait(team, turn_come, &turn, 0, IN_LOOP);
 }
 
 /* Whether the schedule is that of an ordered loop; `schedule` becomes a plain one. */
@@ -244,7 +244,7 @@ static int ordered_turn(void *argument) {
 }
 
 static void ordered_wait(struct thread *self) {
-    if (!ordered_turn(self)) omp_wait(self->team, ordered_turn, self, 0);
+    if (!ordered_turn(self)) omp_wait(self->team, ordered_turn, self, 0, IN_ORDERED);
 }
 
 static void ordered_pass(struct thread *self) {
@@ -343,7 +343,7 @@ void __kmpc_doacross_wait(ident_t *place, i32 global, const i64 *vector) {
     (void)place, (void)global;
     struct thread *self = self_thread();
     volatile unsigned char *flag = self->across ? flag_of(self, vector) : NULL;
-    if (flag && !*flag) omp_wait(self->team, flag_set, (void *)flag, 0);
+    if (flag && !*flag) omp_wait(self->team, flag_set, (void *)flag, 0, IN_DOACROSS);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 

@@ -192,24 +192,56 @@ static inline struct thread *self_thread(void) {
 }
 
 /* icv.c */
-HIDDEN extern int omp_cancellation, omp_spins, omp_list_count, omp_list[LEVELS_MAX];
+HIDDEN extern int omp_cancellation, omp_elastic, omp_spins, omp_list_count, omp_list[LEVELS_MAX];
 HIDDEN extern size_t omp_stack_size;
 HIDDEN void omp_initial_icv(struct icv *);
 HIDDEN int omp_processors(void);
 
+/* What a thread waits in or fails in, by the numbers of the host's `Construct`. */
+enum construct {
+    IN_LIBRARY,
+    IN_BARRIER,
+    IN_JOIN,
+    IN_IDLE,
+    IN_CRITICAL,
+    IN_LOCK,
+    IN_NEST_LOCK,
+    IN_ORDERED,
+    IN_DOACROSS,
+    IN_TASKWAIT,
+    IN_TASKGROUP,
+    IN_LOOP,
+    IN_SINGLE,
+    IN_REDUCTION,
+    IN_TEAMS,
+};
+
+/* The host's functions: how many threads are free for a region, a wait that reports can name, and the end of
+   the program with a report. */
+#define OMP_HOST(name) __attribute__((import_module("omp"), import_name(#name)))
+OMP_HOST(team_size) int omp_host_team_size(int wanted, int busy);
+OMP_HOST(wait) int omp_host_wait(int construct, volatile int *word, int expected);
+OMP_HOST(fault) _Noreturn void omp_host_fault(int construct, const char *cause, int length);
+
 /* wait.c */
 HIDDEN void omp_wake(struct team *);
 typedef int condition_t(void *);
-HIDDEN void omp_wait(struct team *, condition_t *, void *, int with_tasks);
-HIDDEN void omp_lock_slow(volatile int *);
+HIDDEN void omp_wait(struct team *, condition_t *, void *, int with_tasks, enum construct);
+HIDDEN void omp_lock_slow(volatile int *, enum construct);
 
-static inline void lock_word(volatile int *lock) {
+static inline void lock_in(volatile int *lock, enum construct construct) {
     int seen = 0;
-    if (!__atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) omp_lock_slow(lock);
+    if (!__atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        omp_lock_slow(lock, construct);
 }
 
-static inline void unlock_word(volatile int *lock) {
-    if (__atomic_exchange_n(lock, 0, __ATOMIC_RELEASE) == 2) __builtin_wasm_memory_atomic_notify((int *)lock, 1);
+static inline void lock_word(volatile int *lock) { lock_in(lock, IN_LIBRARY); }
+
+/* Whether the lock was held at all. */
+static inline int unlock_word(volatile int *lock) {
+    int held = __atomic_exchange_n(lock, 0, __ATOMIC_RELEASE);
+    if (held == 2) __builtin_wasm_memory_atomic_notify((int *)lock, 1);
+    return held;
 }
 
 /* team.c */
@@ -237,5 +269,6 @@ HIDDEN void omp_depends_free(struct task *);
 HIDDEN void omp_combine_reductions(struct thread *, struct taskgroup *);
 
 HIDDEN _Noreturn void omp_fatal(const char *what, const char *remedy);
+HIDDEN _Noreturn void omp_misused(enum construct, const char *what);
 
 #endif

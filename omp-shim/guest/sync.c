@@ -55,7 +55,7 @@ void *__kmpc_copyprivate_light(ident_t *place, i32 global, void *data) {
 
 void __kmpc_critical(ident_t *place, i32 global, critical_name_t *name) {
     (void)place, (void)global;
-    lock_word((volatile int *)name);
+    lock_in((volatile int *)name, IN_CRITICAL);
 }
 void __kmpc_critical_with_hint(ident_t *place, i32 global, critical_name_t *name, u32 hint) {
     (void)hint;
@@ -70,7 +70,7 @@ void __kmpc_end_critical(ident_t *place, i32 global, critical_name_t *name) {
 i32 __kmpc_reduce_nowait(ident_t *place, i32 global, i32 count, size_t size, void *data, void (*combine)(void *, void *),
                          critical_name_t *name) {
     (void)place, (void)global, (void)count, (void)size, (void)data, (void)combine;
-    if (self_thread()->team->size > 1) lock_word((volatile int *)name);
+    if (self_thread()->team->size > 1) lock_in((volatile int *)name, IN_REDUCTION);
     return 1;
 }
 void __kmpc_end_reduce_nowait(ident_t *place, i32 global, critical_name_t *name) {

@@ -233,7 +233,7 @@ static int no_children(void *argument) {
 i32 __kmpc_omp_taskwait(ident_t *place, i32 global) {
     (void)place, (void)global;
     struct thread *self = self_thread();
-    if (!no_children(self->task)) omp_wait(self->team, no_children, self->task, 2);
+    if (!no_children(self->task)) omp_wait(self->team, no_children, self->task, 2, IN_TASKWAIT);
     return 0;
 }
 

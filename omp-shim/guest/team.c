@@ -104,7 +104,7 @@ static void *worker(void *argument) {
     struct team *team = self->home;
     omp_self = self;
     for (;;) {
-        omp_wait(team, new_region, self, 1);
+        omp_wait(team, new_region, self, 1, IN_IDLE);
         int region = __atomic_load_n(&team->region, __ATOMIC_ACQUIRE);
         self->seen = region;
         if (self->home_number >= (region & 0xffff)) continue;
@@ -145,6 +145,13 @@ static int staff(struct team *team, int size) {
     return size;
 }
 
+/* What the machine has left for a region of up to `size` threads, beside those of this program that work. */
+static int elastic(struct thread *self, int size) {
+    int busy = 0;
+    for (struct team *team = self->team; team; team = team->outer) busy += team->size - 1;
+    return omp_host_team_size(size, busy);
+}
+
 static int decide_size(struct thread *self) {
     struct icv *icv = &self->task->icv;
     int size = self->wanted_threads ? self->wanted_threads : icv->threads;
@@ -153,6 +160,7 @@ static int decide_size(struct thread *self) {
     if (icv->dynamic && size > omp_processors()) size = omp_processors();
     if (size > icv->thread_limit) size = icv->thread_limit;
     if (size > 65535) size = 65535;
+    if (omp_elastic && size > 1) size = elastic(self, size);
     return size < 1 ? 1 : size;
 }
 
@@ -233,7 +241,7 @@ static void run(struct thread *self, struct team *team, microtask_t function, in
         omp_wake(team);
     }
     work(self, team);
-    omp_wait(team, all_done, team, 1);
+    omp_wait(team, all_done, team, 1, IN_JOIN);
     team->arrived = 0;
 }
 
@@ -277,7 +285,7 @@ void __kmpc_end_serialized_parallel(ident_t *place, i32 global) {
     (void)place, (void)global;
     struct thread *self = self_thread();
     struct team *team = self->team;
-    omp_wait(team, all_done, team, 1);
+    omp_wait(team, all_done, team, 1, IN_JOIN);
     leave(self, team);
 }
 
@@ -338,7 +346,7 @@ static void one_team(struct thread *self, const struct league *league, int numbe
     if (icv->max_active_levels < 1) icv->max_active_levels = 1;
     i32 global = self->global, bound = 0;
     omp_call(league->function, &global, &bound, league->count, league->arguments);
-    omp_wait(team, all_done, team, 1);
+    omp_wait(team, all_done, team, 1, IN_TEAMS);
     leave(self, team);
 }
 
@@ -398,15 +406,15 @@ static int tasks_done(void *argument) { return omp_no_tasks(argument); }
 void omp_barrier(struct thread *self) {
     struct team *team = self->team;
     if (team->size == 1) {
-        if (!omp_no_tasks(team)) omp_wait(team, tasks_done, team, 1);
+        if (!omp_no_tasks(team)) omp_wait(team, tasks_done, team, 1, IN_BARRIER);
         return;
     }
     struct released wait = {team, __atomic_load_n(&team->barrier, __ATOMIC_RELAXED)};
     if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_SEQ_CST) < team->size) {
-        omp_wait(team, released, &wait, 1);
+        omp_wait(team, released, &wait, 1, IN_BARRIER);
         return;
     }
-    if (!omp_no_tasks(team)) omp_wait(team, tasks_done, team, 1);
+    if (!omp_no_tasks(team)) omp_wait(team, tasks_done, team, 1, IN_BARRIER);
     __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&team->barrier, wait.barrier + 1, __ATOMIC_SEQ_CST);
     omp_wake(team);

@@ -15,7 +15,7 @@ static int spins_for(const struct team *team) {
 }
 
 /* Returns when the condition holds; meanwhile runs tasks of the team, if it may. */
-void omp_wait(struct team *team, condition_t *holds, void *argument, int with_tasks) {
+void omp_wait(struct team *team, condition_t *holds, void *argument, int with_tasks, enum construct construct) {
     struct thread *self = omp_self;
     struct task *within = with_tasks == 2 ? self->task : NULL;
     int looks = spins_for(team);
@@ -29,17 +29,17 @@ void omp_wait(struct team *team, condition_t *holds, void *argument, int with_ta
         __atomic_fetch_add(&team->sleepers, 1, __ATOMIC_SEQ_CST);
         int event = __atomic_load_n(&team->event, __ATOMIC_SEQ_CST);
         if (!holds(argument) && !(with_tasks && team->tasking && omp_run_one(self, within, 1)))
-            __builtin_wasm_memory_atomic_wait32((int *)&team->event, event, -1);
+            omp_host_wait(construct, &team->event, event);
         __atomic_fetch_sub(&team->sleepers, 1, __ATOMIC_SEQ_CST);
         looks = spins_for(team);
     }
 }
 
-void omp_lock_slow(volatile int *lock) {
+void omp_lock_slow(volatile int *lock, enum construct construct) {
     int looks = omp_processors() > 1 ? 200 : 1;
     while (looks--) {
         int seen = 0;
         if (!*lock && __atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
     }
-    while (__atomic_exchange_n(lock, 2, __ATOMIC_ACQUIRE)) __builtin_wasm_memory_atomic_wait32((int *)lock, 2, -1);
+    while (__atomic_exchange_n(lock, 2, __ATOMIC_ACQUIRE)) omp_host_wait(construct, lock, 2);
 }

@@ -178,7 +178,15 @@ static void measure(const struct construct *construct, int threads, double secon
     long long reps = 1;
     double total = 0, operations;
     timed(construct, 1);
-    while (timed(construct, reps) < seconds / BATCHES && reps < 1LL << 40) reps *= 2;
+    /* The best of some tries, because a team's start would pass for many repetitions. */
+    for (; reps < 1LL << 40; reps *= 2) {
+        double best = timed(construct, reps);
+        for (int i = 0; i < 4; i++) {
+            double again = timed(construct, reps);
+            if (again < best) best = again;
+        }
+        if (best >= seconds / BATCHES) break;
+    }
     operations = (double)reps * (construct->shares ? construct->shares : threads);
     for (int i = 0; i < BATCHES; i++) total += samples[i] = timed(construct, reps);
     printf("BENCH %s bytes=0 n=%d usec=%.6g reps=%lld\n", construct->name, threads,
