@@ -11,13 +11,13 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload as MpiPayload};
 use faasm_mpi_shim::registry;
-use faasm_mpi_shim::world::{PartHeader, PartRefused};
+use faasm_mpi_shim::world::{PartHeader, PartRefused, Question};
 use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
 use faasm_transport::{Envelope, Lane, NodeId, Payload, Service};
 use faasm_vm::GuestAddr;
 use parking_lot::Mutex;
 
-use crate::job::{CALL_ASK, Far, JobShared, PULL_ASK, PULL_RELEASE};
+use crate::job::{CALL_ASK, CALL_OBJECT, Far, JobShared, PULL_ASK, PULL_RELEASE};
 use crate::message::{
     Ask, AskRefused, CHUNK_BYTES_MAX, Chunk, DataRefused, PART_PIECE, PARTS_TAKEN, Source,
 };
@@ -64,6 +64,14 @@ pub(crate) enum DataError {
     /// It asks for something that it may not have.
     #[error("a request for data: {0}")]
     Ask(AskRefused),
+    /// It asks about a window or a file that is not here, or something that it may not ask.
+    #[error("a question of rank {from} about the window or file {context}")]
+    Question {
+        /// Context of the object's communicator.
+        context: u32,
+        /// Who asks.
+        from: u32,
+    },
     /// It brings data that is not expected.
     #[error("data of a message: {0}")]
     Data(DataRefused),
@@ -341,6 +349,7 @@ impl DataPlane {
         match envelope.kind {
             0 => {}
             CALL_ASK => return self.handle_question(far, node, envelope, payload),
+            CALL_OBJECT => return self.handle_object(node, envelope, payload),
             _ => return Err(unknown_kind(envelope)),
         }
         let world = self.job.world();
@@ -388,6 +397,16 @@ impl DataPlane {
             Envelope { kind: 2, to: from, request: envelope.request, ..Envelope::default() };
         far.links.send(node, Lane::Message, Service::Reply, about, &answer);
         Ok(())
+    }
+
+    /// A rank of another node asks about a window or a file of a rank here.
+    fn handle_object(&self, node: u32, envelope: &Envelope, bytes: &[u8]) -> Result<(), DataError> {
+        self.check_route(node, envelope)?;
+        let Envelope { from, request: name, context, .. } = *envelope;
+        if self.job.serve(context, Question { from, name, bytes }) {
+            return Ok(());
+        }
+        Err(DataError::Question { context, from })
     }
 
     /// The answer to a question of a rank of this node.
