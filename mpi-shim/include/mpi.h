@@ -728,7 +728,25 @@ MPI_ABI_DECLARE_(int, Request_get_status_any, (int count, const MPI_Request arra
 MPI_ABI_DECLARE_(int, Request_get_status_some, (int incount, const MPI_Request array_of_requests[],
     int *outcount, int array_of_indices[], MPI_Status *array_of_statuses))
 MPI_ABI_DECLARE_(int, Cancel, (MPI_Request *request))
+MPI_ABI_DECLARE_(int, Grequest_start, (MPI_Grequest_query_function *query_fn,
+    MPI_Grequest_free_function *free_fn, MPI_Grequest_cancel_function *cancel_fn, void *extra_state,
+    MPI_Request *request))
+MPI_ABI_DECLARE_(int, Grequest_complete, (MPI_Request request))
 MPI_ABI_DECLARE_(int, Test_cancelled, (const MPI_Status *status, int *flag))
+
+/* Point-to-point: partitioned */
+MPI_ABI_DECLARE_(int, Psend_init, (const void *buf, int partitions, int count, MPI_Datatype datatype,
+    int dest, int tag, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Psend_init_c, (const void *buf, int partitions, MPI_Count count, MPI_Datatype datatype,
+    int dest, int tag, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Precv_init, (void *buf, int partitions, int count, MPI_Datatype datatype, int source,
+    int tag, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Precv_init_c, (void *buf, int partitions, MPI_Count count, MPI_Datatype datatype,
+    int source, int tag, MPI_Comm comm, MPI_Info info, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Pready, (int partition, MPI_Request request))
+MPI_ABI_DECLARE_(int, Pready_range, (int partition_low, int partition_high, MPI_Request request))
+MPI_ABI_DECLARE_(int, Pready_list, (int length, const int array_of_partitions[], MPI_Request request))
+MPI_ABI_DECLARE_(int, Parrived, (MPI_Request request, int partition, int *flag))
 
 /* Point-to-point: probing and status */
 MPI_ABI_DECLARE_(int, Probe, (int source, int tag, MPI_Comm comm, MPI_Status *status))
@@ -1631,6 +1649,30 @@ MPI_ABI_DECLARE_(int, Register_datarep_c, (const char *datarep,
     MPI_Datarep_conversion_function_c *read_conversion_fn,
     MPI_Datarep_conversion_function_c *write_conversion_fn,
     MPI_Datarep_extent_function *dtype_file_extent_fn, void *extra_state))
+
+/* Sessions */
+MPI_ABI_DECLARE_(int, Session_init, (MPI_Info info, MPI_Errhandler errhandler, MPI_Session *session))
+MPI_ABI_DECLARE_(int, Session_finalize, (MPI_Session *session))
+MPI_ABI_DECLARE_(int, Session_get_num_psets, (MPI_Session session, MPI_Info info, int *npset_names))
+MPI_ABI_DECLARE_(int, Session_get_nth_pset, (MPI_Session session, MPI_Info info, int n, int *pset_len,
+    char *pset_name))
+MPI_ABI_DECLARE_(int, Session_get_info, (MPI_Session session, MPI_Info *info_used))
+MPI_ABI_DECLARE_(int, Session_get_pset_info, (MPI_Session session, const char *pset_name, MPI_Info *info))
+MPI_ABI_DECLARE_(int, Session_create_errhandler, (MPI_Session_errhandler_function *session_errhandler_fn,
+    MPI_Errhandler *errhandler))
+MPI_ABI_DECLARE_(int, Session_set_errhandler, (MPI_Session session, MPI_Errhandler errhandler))
+MPI_ABI_DECLARE_(int, Session_get_errhandler, (MPI_Session session, MPI_Errhandler *errhandler))
+MPI_ABI_DECLARE_(int, Session_call_errhandler, (MPI_Session session, int errorcode))
+MPI_ABI_DECLARE_(int, Session_attach_buffer, (MPI_Session session, void *buffer, int size))
+MPI_ABI_DECLARE_(int, Session_attach_buffer_c, (MPI_Session session, void *buffer, MPI_Count size))
+MPI_ABI_DECLARE_(int, Session_detach_buffer, (MPI_Session session, void *buffer_addr, int *size))
+MPI_ABI_DECLARE_(int, Session_detach_buffer_c, (MPI_Session session, void *buffer_addr, MPI_Count *size))
+MPI_ABI_DECLARE_(int, Session_flush_buffer, (MPI_Session session))
+MPI_ABI_DECLARE_(int, Session_iflush_buffer, (MPI_Session session, MPI_Request *request))
+MPI_ABI_DECLARE_(int, Group_from_session_pset, (MPI_Session session, const char *pset_name,
+    MPI_Group *newgroup))
+MPI_ABI_DECLARE_(int, Comm_create_from_group, (MPI_Group group, const char *stringtag, MPI_Info info,
+    MPI_Errhandler errhandler, MPI_Comm *newcomm))
 
 /* Handles as integers, for storing them and for Fortran */
 #define MPI_ABI_CONVERT_(name, handle_type) \

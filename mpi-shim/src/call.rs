@@ -169,9 +169,10 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// `MPI_ERR_OTHER` outside that span.
     #[inline]
     pub fn require_running(&mut self) -> Result<()> {
-        let reason = match self.mpi().phase {
+        let mpi = self.mpi();
+        let reason = match mpi.phase {
             Phase::Running => return Ok(()),
-            _ if self.mpi().sessions > 0 => return Ok(()),
+            _ if mpi.sessions > 0 => return Ok(()),
             Phase::Before => "MPI_Init has not been called yet",
             Phase::After => "MPI_Finalize has been called already",
         };

@@ -43,6 +43,8 @@ pub struct Communicator {
     /// Its two groups, if it is an intercommunicator; `group` is the local one then, and the site
     /// that of all processes of both.
     pub between: Option<Arc<Between>>,
+    /// Handle of the session it was made in; 0 for none.
+    pub session: i32,
 }
 
 /// The two groups of an intercommunicator. Section 7.6.
@@ -100,6 +102,7 @@ impl Communicator {
             attached: None,
             info: Info::new(),
             between: None,
+            session: 0,
         }
     }
 
@@ -177,6 +180,17 @@ impl Communicator {
             Some(between) => between.position.number,
         }
     }
+}
+
+/// A session: one more life of MPI in a process. Section 11.3.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Handle of its error handler.
+    pub errhandler: i32,
+    /// Its buffer for buffered sends.
+    pub attached: Option<AttachedBuffer>,
+    /// Thread level, as a word of `MPI_Info`.
+    pub thread_level: &'static str,
 }
 
 /// A buffer for buffered sends, as the guest attached it. Section 3.6.

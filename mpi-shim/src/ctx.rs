@@ -11,7 +11,7 @@ use faasm_vm::{GuestAddr, GuestFault, GuestMemory};
 
 use crate::abi;
 use crate::alloc::GuestHeap;
-use crate::communicator::{AttachedBuffer, Communicator};
+use crate::communicator::{AttachedBuffer, Communicator, Session};
 use crate::file::{FileDefaults, FileEntry};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, Message, MpiPort, Payload};
@@ -85,6 +85,8 @@ pub enum OtherEntry {
     Message(Arrived, i32),
     /// `MPI_Win`.
     Window(Box<Window>),
+    /// `MPI_Session`.
+    Session(Box<Session>),
 }
 
 /// A message that arrived: header and payload.
@@ -156,6 +158,16 @@ pub struct MpiCtx<P> {
     pub(crate) answers: Vec<Message>,
     /// Collectives that were started and are not complete.
     pub(crate) underway: Vec<Underway>,
+    /// Partitioned operations that wait for something, in the order in which they were made.
+    pub(crate) partitioned: Vec<i32>,
+    /// The next tag for partitions, by context and receiver.
+    pub(crate) partition_tags: std::collections::BTreeMap<(u32, u32), i32>,
+    /// Generalized requests that the program has not been told to free.
+    pub(crate) generalized: u32,
+    /// Sessions that are open.
+    pub(crate) sessions: u32,
+    /// The session of each group that was made of one of its process sets.
+    pub(crate) group_sessions: std::collections::BTreeMap<i32, i32>,
     /// The tool information interface.
     pub(crate) tool: ToolState,
     /// What all files share.
@@ -227,6 +239,11 @@ impl<P: MpiPort> MpiCtx<P> {
             pulls: Pulls::default(),
             answers: Vec::new(),
             underway: Vec::new(),
+            partitioned: Vec::new(),
+            partition_tags: std::collections::BTreeMap::new(),
+            generalized: 0,
+            sessions: 0,
+            group_sessions: std::collections::BTreeMap::new(),
             tool: ToolState::default(),
             files: FileDefaults::default(),
             fortran_booleans: None,
@@ -265,6 +282,12 @@ impl<P: MpiPort> MpiCtx<P> {
     #[inline]
     pub fn comm_mut(&mut self, handle: i32) -> Result<&mut Communicator> {
         let found = match handle {
+            // A program that has only sessions has neither. Section 11.3.
+            abi::MPI_COMM_WORLD | abi::MPI_COMM_SELF
+                if self.sessions > 0 && self.phase != Phase::Running =>
+            {
+                None
+            }
             abi::MPI_COMM_WORLD => Some(&mut self.comm_world),
             abi::MPI_COMM_SELF => Some(&mut self.comm_self),
             _ => self.comms.get_mut(handle),
@@ -302,6 +325,13 @@ impl<P: MpiPort> MpiCtx<P> {
         if let Some(OtherEntry::Window(window)) = self.others.get(handle) {
             return (window.errhandler, named("window", &window.name));
         }
+        if let Some(OtherEntry::Session(session)) = self.others.get(handle) {
+            return (session.errhandler, format!("session {handle:#x}"));
+        }
+        // A constructor without a parent object is given the handler itself.
+        if self.is_errhandler(handle) {
+            return (handle, "a new object".to_owned());
+        }
         if let Some((errhandler, name)) = self.file_errhandler(handle) {
             return (errhandler, named("file", &name));
         }
@@ -309,6 +339,14 @@ impl<P: MpiPort> MpiCtx<P> {
             Ok(comm) => (comm.errhandler, named("communicator", &comm.name)),
             Err(_) => (abi::MPI_ERRORS_ARE_FATAL, named("communicator", "?")),
         }
+    }
+
+    /// Whether `handle` names an error handler.
+    pub(crate) fn is_errhandler(&self, handle: i32) -> bool {
+        let predefined =
+            [abi::MPI_ERRORS_ARE_FATAL, abi::MPI_ERRORS_ABORT, abi::MPI_ERRORS_RETURN];
+        predefined.contains(&handle)
+            || matches!(self.others.get(handle), Some(OtherEntry::Errhandler { .. }))
     }
 
     /// The datatype behind `handle`, which must be committed.

@@ -1,6 +1,7 @@
 //! Moving messages: starting sends and receives, and everything an arrived message causes.
 
 mod collective;
+mod partitioned;
 mod pull;
 
 use faasm_mpi_engine::datatype;
@@ -36,6 +37,9 @@ impl<P: MpiPort> MpiCtx<P> {
         }
         if !self.underway.is_empty() {
             self.advance();
+        }
+        if !self.partitioned.is_empty() {
+            self.advance_partitioned();
         }
     }
 

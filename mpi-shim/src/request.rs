@@ -1,5 +1,7 @@
 //! Requests: what a non-blocking call started and how far it is (MPI-5.0 section 3.7 and 3.9).
 
+mod partitioned;
+
 use std::sync::Arc;
 
 use faasm_mpi_engine::collective::Contribution;
@@ -10,6 +12,8 @@ use faasm_mpi_engine::group::Group;
 use crate::abi::{self, Status};
 use crate::appointment::Appointment;
 use crate::communicator::Seat;
+
+pub(crate) use partitioned::{PARTITIONS_MAX, Partitioned, Stream};
 
 /// Send modes of section 3.4.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -52,6 +56,25 @@ pub enum Operation {
     },
     /// Takes part in a collective.
     Collective(Box<Collective>),
+    /// Goes on outside MPI, until the program says that it is over.
+    Generalized(Generalized),
+    /// Sends or receives in parts.
+    Partitioned(Box<Partitioned>),
+}
+
+/// A generalized request: functions of the program, by their index in its table. Section 13.2.
+#[derive(Copy, Clone, Debug)]
+pub struct Generalized {
+    /// Fills in the status.
+    pub query: u32,
+    /// Ends the request.
+    pub free: u32,
+    /// Asks to cancel the operation.
+    pub cancel: u32,
+    /// What they are called with.
+    pub extra_state: i32,
+    /// The program has been asked for the last time.
+    pub is_over: bool,
 }
 
 /// An operator of the program: its function in the guest's table, and the handle of the datatype.
@@ -156,7 +179,10 @@ impl Request {
         match self.operation {
             Operation::Send { mode: SendMode::Buffered, .. } => true,
             Operation::Send { dest, .. } => is_copied || dest == abi::MPI_PROC_NULL,
-            Operation::Receive { .. } | Operation::Collective(_) => false,
+            Operation::Receive { .. }
+            | Operation::Collective(_)
+            | Operation::Generalized(_)
+            | Operation::Partitioned(_) => false,
         }
     }
 

@@ -154,7 +154,8 @@ impl<T: Send + 'static> Imports<'_, T> {
 ///
 /// `MPI_Name(a: Type, ..) = path;` names an `async fn(&mut Call<'_, T>, Type, ..) -> Result<()>`
 /// whose error goes to the communicator's error handler. With `ending` before the name the function
-/// returns `wasmtime::Result<Result<()>>`, so that it can also end the program; `real` and
+/// returns `wasmtime::Result<Result<()>>`, so that it can also end the program, and may be called before
+/// `MPI_Init`; with `calling` it returns `Result<(), Failure>` for the first of the two; `real` and
 /// `aint` name a plain function that cannot fail and returns an `f64` or an `i32`; `tool` names a
 /// plain function whose error code goes to the caller without an error handler.
 ///
@@ -211,6 +212,18 @@ macro_rules! host_function {
                 ).await,
                 Err(error) => Err(error),
             }
+        })
+    };
+    ($linker:ident, calling, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
+        $crate::table::host_function!($linker, waiting, $width, $name($($arg: $ty),*), |call| {
+            let result = match call.require_running() {
+                Ok(()) => $path(
+                    call,
+                    $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*
+                ).await,
+                Err(error) => Err($crate::call::Failure::Mpi(error)),
+            };
+            $crate::call::ending(result)?
         })
     };
     ($linker:ident, ending, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {

@@ -18,7 +18,7 @@ pub struct Envelope {
     pub context: u32,
     /// Rank of the sender in that communicator.
     pub source: i32,
-    /// Tag, never negative.
+    /// Tag; negative tags are for messages that `None` does not accept.
     pub tag: i32,
 }
 
@@ -29,7 +29,7 @@ pub struct Pattern {
     pub context: u32,
     /// Rank of the sender, or `None` for `MPI_ANY_SOURCE`.
     pub source: Option<i32>,
-    /// Tag, or `None` for `MPI_ANY_TAG`.
+    /// Tag, or `None` for `MPI_ANY_TAG`: any that is not negative.
     pub tag: Option<i32>,
 }
 
@@ -39,7 +39,7 @@ impl Pattern {
     pub fn accepts(&self, envelope: &Envelope) -> bool {
         self.context == envelope.context
             && self.source.is_none_or(|source| source == envelope.source)
-            && self.tag.is_none_or(|tag| tag == envelope.tag)
+            && self.tag.map_or(envelope.tag >= 0, |tag| tag == envelope.tag)
     }
 }
 

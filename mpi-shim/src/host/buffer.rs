@@ -10,7 +10,7 @@ use faasm_vm::GuestAddr;
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::communicator::AttachedBuffer;
-use crate::ctx::MpiCtx;
+use crate::ctx::{MpiCtx, OtherEntry};
 use crate::host::point_to_point::insert_complete;
 use crate::port::MpiPort;
 use crate::request::Buffer;
@@ -45,8 +45,13 @@ pub(crate) fn check_room<P: MpiPort>(
     comm: i32,
     message: &Buffer,
 ) -> Result<()> {
-    let of_process = mpi.attached;
-    let attached = mpi.comm(comm)?.attached.or(of_process);
+    let communicator = mpi.comm(comm)?;
+    let (of_comm, session) = (communicator.attached, communicator.session);
+    let of_session = match mpi.others.get(session) {
+        Some(OtherEntry::Session(session)) => session.attached,
+        _ => None,
+    };
+    let attached = of_comm.or(of_session).or(mpi.attached);
     let needed = message.bytes()?.saturating_add(OVERHEAD_BYTES);
     match attached {
         Some(buffer) if is_automatic(buffer) || needed <= u64::from(buffer.size_bytes) => Ok(()),
@@ -72,7 +77,11 @@ fn wrong(detail: impl Into<String>) -> MpiError {
 }
 
 /// The buffer that an attaching call describes, checked.
-fn described<P: MpiPort>(mpi: &MpiCtx<P>, buffer: GuestAddr, size: i64) -> Result<AttachedBuffer> {
+pub(super) fn described<P: MpiPort>(
+    mpi: &MpiCtx<P>,
+    buffer: GuestAddr,
+    size: i64,
+) -> Result<AttachedBuffer> {
     let attached = |size_bytes| AttachedBuffer { addr: buffer.get() as u32, size_bytes };
     if is_automatic(attached(0)) {
         return Ok(attached(0));
@@ -89,7 +98,7 @@ fn described<P: MpiPort>(mpi: &MpiCtx<P>, buffer: GuestAddr, size: i64) -> Resul
 }
 
 /// Puts `new` where no buffer is attached yet.
-fn put(slot: &mut Option<AttachedBuffer>, new: AttachedBuffer) -> Result<()> {
+pub(super) fn put(slot: &mut Option<AttachedBuffer>, new: AttachedBuffer) -> Result<()> {
     if slot.is_some() {
         return Err(wrong("a buffer is attached already; detach it first"));
     }
@@ -98,7 +107,7 @@ fn put(slot: &mut Option<AttachedBuffer>, new: AttachedBuffer) -> Result<()> {
 }
 
 /// Takes a buffer back and tells the guest which one it was.
-fn give<T: MpiView>(
+pub(super) fn give<T: MpiView>(
     call: &mut Call<'_, T>,
     attached: Option<AttachedBuffer>,
     (buffer_addr, size): (GuestAddr, GuestAddr),

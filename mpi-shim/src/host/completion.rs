@@ -4,42 +4,46 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
 use crate::abi::{self, Status};
-use crate::call::{Call, MpiView};
+use crate::call::{Call, Failure, MpiView};
 use crate::ctx::{MpiCtx, bad_handle};
+use crate::host::generalized::{self, inspect, settle};
 use crate::port::{MpiPort, Pending};
 use crate::request::{Completion, Operation, State};
 use crate::table::host_functions;
 
 host_functions! {
     /// Waits for one request. Section 3.7.3.
-    call fn MPI_Wait(request: GuestAddr, status: GuestAddr) = wait;
+    calling fn MPI_Wait(request: GuestAddr, status: GuestAddr) = wait;
     /// Waits for all of several requests. Section 3.7.5.
-    call fn MPI_Waitall(count: i32, requests: GuestAddr, statuses: GuestAddr) = waitall;
+    calling fn MPI_Waitall(count: i32, requests: GuestAddr, statuses: GuestAddr) = waitall;
     /// Waits for any of several requests. Section 3.7.5.
-    call fn MPI_Waitany(count: i32, requests: GuestAddr, index: GuestAddr, status: GuestAddr) = waitany;
+    calling fn MPI_Waitany(count: i32, requests: GuestAddr, index: GuestAddr, status: GuestAddr) = waitany;
     /// Waits for some of several requests. Section 3.7.5.
-    call fn MPI_Waitsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = waitsome;
+    calling fn MPI_Waitsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = waitsome;
     /// Tests one request. Section 3.7.3.
-    call fn MPI_Test(request: GuestAddr, flag: GuestAddr, status: GuestAddr) = test;
+    calling fn MPI_Test(request: GuestAddr, flag: GuestAddr, status: GuestAddr) = test;
     /// Tests whether all of several requests are complete. Section 3.7.5.
-    call fn MPI_Testall(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = testall;
+    calling fn MPI_Testall(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = testall;
     /// Tests whether any of several requests is complete. Section 3.7.5.
-    call fn MPI_Testany(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = testany;
+    calling fn MPI_Testany(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = testany;
     /// Tests which of several requests are complete. Section 3.7.5.
-    call fn MPI_Testsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = testsome;
+    calling fn MPI_Testsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = testsome;
     /// Gives a request up; its operation goes on. Section 3.7.3.
-    call fn MPI_Request_free(request: GuestAddr) = request_free;
+    calling fn MPI_Request_free(request: GuestAddr) = request_free;
     /// Looks at a request without completing it. Section 3.7.6.
-    call fn MPI_Request_get_status(request: i32, flag: GuestAddr, status: GuestAddr) = request_get_status;
+    calling fn MPI_Request_get_status(request: i32, flag: GuestAddr, status: GuestAddr) = request_get_status;
     /// Looks at several requests without completing them. Section 3.7.6.
-    call fn MPI_Request_get_status_all(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = request_get_status_all;
+    calling fn MPI_Request_get_status_all(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = request_get_status_all;
     /// Looks for any complete request without completing it. Section 3.7.6.
-    call fn MPI_Request_get_status_any(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = request_get_status_any;
+    calling fn MPI_Request_get_status_any(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = request_get_status_any;
     /// Looks for the complete requests without completing them. Section 3.7.6.
-    call fn MPI_Request_get_status_some(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = request_get_status_some;
+    calling fn MPI_Request_get_status_some(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = request_get_status_some;
     /// Asks to cancel an operation. Section 3.8.4.
-    call fn MPI_Cancel(request: GuestAddr) = cancel;
+    calling fn MPI_Cancel(request: GuestAddr) = cancel;
 }
+
+/// What functions that may call back into the program return.
+type Outcome = std::result::Result<(), Failure>;
 
 /// Writes a status unless the guest ignores it; `MPI_ERROR` stays as it was.
 #[inline]
@@ -77,6 +81,10 @@ fn pending_of<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Pending {
                     let (function, context) = (collective.function, request.context);
                     call.mpi().attend(handle);
                     return Pending { function, peer: None, tag: None, context };
+                }
+                Operation::Partitioned(partitioned) => partitioned.peer,
+                Operation::Generalized(_) => {
+                    return Pending { function, peer: None, tag: None, context: request.context };
                 }
             };
             let (tag, context) = (Some(request.tag), request.context);
@@ -165,12 +173,17 @@ async fn wait<T: MpiView>(
     call: &mut Call<'_, T>,
     request: GuestAddr,
     status: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handle = handles(call, 1, request)?[0];
+    if call.mpi().generalized > 0 {
+        let pending = pending_of(call, handle);
+        call.wait(&pending, &|| false, |mpi| is_complete(mpi, handle).then_some(())).await;
+        settle(call, &[handle]).await?;
+    }
     let completion = wait_one(call, handle).await;
     put_handle(call, request, handle)?;
     put_status(call, status, &completion.status)?;
-    completion.error.map_or(Ok(()), Err)
+    completion.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 async fn test<T: MpiView>(
@@ -178,9 +191,10 @@ async fn test<T: MpiView>(
     request: GuestAddr,
     flag: GuestAddr,
     status: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handle = handles(call, 1, request)?[0];
     call.mpi().progress();
+    settle(call, &[handle]).await?;
     let done = take(call.mpi(), handle);
     call.write_i32("flag", flag, i32::from(done.is_some()))?;
     let Some(completion) = done else {
@@ -189,7 +203,7 @@ async fn test<T: MpiView>(
     };
     put_handle(call, request, handle)?;
     put_status(call, status, &completion.status)?;
-    completion.error.map_or(Ok(()), Err)
+    completion.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 async fn waitall<T: MpiView>(
@@ -197,7 +211,7 @@ async fn waitall<T: MpiView>(
     count: i32,
     requests: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, count, requests)?;
     for handle in &handles {
         if is_complete(call.mpi(), *handle) {
@@ -207,16 +221,17 @@ async fn waitall<T: MpiView>(
         let handle = *handle;
         call.wait(&pending, &|| false, |mpi| is_complete(mpi, handle).then_some(())).await;
     }
-    complete_all(call, &handles, requests, statuses)
+    complete_all(call, &handles, requests, statuses).await
 }
 
 /// Takes the results of requests that are all done.
-fn complete_all<T: MpiView>(
+async fn complete_all<T: MpiView>(
     call: &mut Call<'_, T>,
     handles: &[i32],
     requests: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
+    settle(call, handles).await?;
     let mut results = Vec::with_capacity(handles.len());
     for (index, handle) in handles.iter().enumerate() {
         let completion =
@@ -226,7 +241,7 @@ fn complete_all<T: MpiView>(
         }
         results.push(completion);
     }
-    put_results(call, results, statuses)
+    Ok(put_results(call, results, statuses)?)
 }
 
 /// Writes several statuses; with any error also their `MPI_ERROR`, and fails with `MPI_ERR_IN_STATUS`.
@@ -256,14 +271,14 @@ async fn testall<T: MpiView>(
     requests: GuestAddr,
     flag: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, count, requests)?;
     let mpi = call.mpi();
     mpi.progress();
     let done = handles.iter().all(|handle| is_complete(mpi, *handle));
     call.write_i32("flag", flag, i32::from(done))?;
     if done {
-        return complete_all(call, &handles, requests, statuses);
+        return complete_all(call, &handles, requests, statuses).await;
     }
     call.yield_if_due().await;
     Ok(())
@@ -284,24 +299,25 @@ fn any_done<P: MpiPort>(mpi: &MpiCtx<P>, handles: &[i32]) -> Option<Option<usize
 }
 
 /// Completes request `index` of the array, or reports that none is active.
-fn complete_any<T: MpiView>(
+async fn complete_any<T: MpiView>(
     call: &mut Call<'_, T>,
     handles: &[i32],
     found: Option<usize>,
     requests: GuestAddr,
     (index_addr, status): (GuestAddr, GuestAddr),
-) -> Result<()> {
+) -> Outcome {
     let Some(index) = found else {
         call.write_i32("index", index_addr, abi::MPI_UNDEFINED)?;
-        return put_status(call, status, &Status::EMPTY);
+        return Ok(put_status(call, status, &Status::EMPTY)?);
     };
     call.write_i32("index", index_addr, index as i32)?;
     let handle = handles[index];
+    settle(call, &[handle]).await?;
     let completion =
         take(call.mpi(), handle).unwrap_or(Completion { status: Status::EMPTY, error: None });
     put_handle(call, element(requests, index, 4), handle)?;
     put_status(call, status, &completion.status)?;
-    completion.error.map_or(Ok(()), Err)
+    completion.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 async fn waitany<T: MpiView>(
@@ -310,11 +326,11 @@ async fn waitany<T: MpiView>(
     requests: GuestAddr,
     index: GuestAddr,
     status: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, count, requests)?;
     let pending = first_pending(call, &handles);
     let found = call.wait(&pending, &|| false, |mpi| any_done(mpi, &handles)).await;
-    complete_any(call, &handles, found, requests, (index, status))
+    complete_any(call, &handles, found, requests, (index, status)).await
 }
 
 fn first_pending<T: MpiView>(call: &mut Call<'_, T>, handles: &[i32]) -> Pending {
@@ -330,13 +346,13 @@ async fn testany<T: MpiView>(
     index: GuestAddr,
     flag: GuestAddr,
     status: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, count, requests)?;
     call.mpi().progress();
     let found = any_done(call.mpi(), &handles);
     call.write_i32("flag", flag, i32::from(found.is_some()))?;
     match found {
-        Some(found) => complete_any(call, &handles, found, requests, (index, status)),
+        Some(found) => complete_any(call, &handles, found, requests, (index, status)).await,
         None => {
             call.write_i32("index", index, abi::MPI_UNDEFINED)?;
             call.yield_if_due().await;
@@ -354,17 +370,19 @@ fn some_done<P: MpiPort>(mpi: &MpiCtx<P>, handles: &[i32]) -> Option<Vec<usize>>
 }
 
 /// Completes the requests at `found`, or reports that none is active.
-fn complete_some<T: MpiView>(
+async fn complete_some<T: MpiView>(
     call: &mut Call<'_, T>,
     handles: &[i32],
     found: Option<Vec<usize>>,
     requests: GuestAddr,
     (outcount, indices, statuses): (GuestAddr, GuestAddr, GuestAddr),
-) -> Result<()> {
+) -> Outcome {
     let Some(found) = found else {
-        return call.write_i32("outcount", outcount, abi::MPI_UNDEFINED);
+        return Ok(call.write_i32("outcount", outcount, abi::MPI_UNDEFINED)?);
     };
     call.write_i32("outcount", outcount, found.len() as i32)?;
+    let chosen: Vec<i32> = found.iter().map(|index| handles[*index]).collect();
+    settle(call, &chosen).await?;
     let mut results = Vec::with_capacity(found.len());
     for (position, index) in found.into_iter().enumerate() {
         call.write_i32("array_of_indices", element(indices, position, 4), index as i32)?;
@@ -373,7 +391,7 @@ fn complete_some<T: MpiView>(
         put_handle(call, element(requests, index, 4), handles[index])?;
         results.push(completion);
     }
-    put_results(call, results, statuses)
+    Ok(put_results(call, results, statuses)?)
 }
 
 async fn waitsome<T: MpiView>(
@@ -383,7 +401,7 @@ async fn waitsome<T: MpiView>(
     outcount: GuestAddr,
     indices: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, incount, requests)?;
     let pending = first_pending(call, &handles);
     let ready = |mpi: &mut MpiCtx<T::Port>| match some_done(mpi, &handles) {
@@ -391,7 +409,7 @@ async fn waitsome<T: MpiView>(
         found => Some(found),
     };
     let found = call.wait(&pending, &|| false, ready).await;
-    complete_some(call, &handles, found, requests, (outcount, indices, statuses))
+    complete_some(call, &handles, found, requests, (outcount, indices, statuses)).await
 }
 
 async fn testsome<T: MpiView>(
@@ -401,33 +419,56 @@ async fn testsome<T: MpiView>(
     outcount: GuestAddr,
     indices: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, incount, requests)?;
     call.mpi().progress();
     let found = some_done(call.mpi(), &handles);
     let fruitless = found.as_ref().is_some_and(Vec::is_empty);
-    complete_some(call, &handles, found, requests, (outcount, indices, statuses))?;
+    complete_some(call, &handles, found, requests, (outcount, indices, statuses)).await?;
     if fruitless {
         call.yield_if_due().await;
     }
     Ok(())
 }
 
-async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
+async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Outcome {
     let handle = call.read_i32s("request", request, 1)?[0];
     let mpi = call.mpi();
     known(mpi, handle)?;
     let is_active = is_active(mpi, handle);
     if is_collective(mpi, handle) && is_active {
-        return Err(not_for_collectives("freed while it is active"));
+        return Err(not_for_collectives("freed while it is active").into());
     }
-    give_up(mpi, handle);
-    call.write_i32("request", request, abi::MPI_REQUEST_NULL)
+    let is_partitioned = is_partitioned(mpi, handle);
+    if is_partitioned && is_active {
+        return Err(not_partitioned("freed while it is active").into());
+    }
+    call.write_i32("request", request, abi::MPI_REQUEST_NULL)?;
+    if !generalized::give_up(call, handle).await? {
+        let mpi = call.mpi();
+        match mpi.requests.get_mut(handle) {
+            // It still takes its sender's introduction, which no other receive must get.
+            Some(entry) if mpi.partitioned.contains(&handle) => entry.freed = true,
+            _ => give_up(mpi, handle),
+        }
+    }
+    Ok(())
 }
 
 fn is_collective<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
     let operation = mpi.requests.get(handle).map(|request| &request.operation);
     matches!(operation, Some(Operation::Collective(_)))
+}
+
+fn is_partitioned<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    let operation = mpi.requests.get(handle).map(|request| &request.operation);
+    matches!(operation, Some(Operation::Partitioned(_)))
+}
+
+/// Section 4.2: the peer relies on every partition.
+fn not_partitioned(what: &str) -> MpiError {
+    let detail = format!("a partitioned request cannot be {what}; complete it with MPI_Wait first");
+    MpiError::argument(ErrorClass::Request, "request", detail)
 }
 
 /// Sections 6.12 and 6.13: other members rely on every member's part.
@@ -467,16 +508,17 @@ async fn request_get_status<T: MpiView>(
     request: i32,
     flag: GuestAddr,
     status: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let mpi = call.mpi();
     if request != abi::MPI_REQUEST_NULL {
         known(mpi, request)?;
     }
     mpi.progress();
-    let found = peek(mpi, request);
+    inspect(call, &[request]).await?;
+    let found = peek(call.mpi(), request);
     call.write_i32("flag", flag, i32::from(found.is_some()))?;
     match found {
-        Some(found) => put_status(call, status, &found),
+        Some(found) => Ok(put_status(call, status, &found)?),
         None => {
             call.yield_if_due().await;
             Ok(())
@@ -490,10 +532,13 @@ async fn request_get_status_all<T: MpiView>(
     requests: GuestAddr,
     flag: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, count, requests)?;
+    call.mpi().progress();
+    if handles.iter().all(|handle| is_complete(call.mpi(), *handle)) {
+        inspect(call, &handles).await?;
+    }
     let mpi = call.mpi();
-    mpi.progress();
     let found: Option<Vec<_>> = handles.iter().map(|handle| peek(mpi, *handle)).collect();
     call.write_i32("flag", flag, i32::from(found.is_some()))?;
     for (index, status) in found.iter().flatten().enumerate().filter(|_| !statuses.is_null()) {
@@ -512,7 +557,7 @@ async fn request_get_status_any<T: MpiView>(
     index: GuestAddr,
     flag: GuestAddr,
     status: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, count, requests)?;
     call.mpi().progress();
     let found = any_done(call.mpi(), &handles);
@@ -524,8 +569,11 @@ async fn request_get_status_any<T: MpiView>(
         call.yield_if_due().await;
         return Ok(());
     }
+    if let Some(position) = position {
+        inspect(call, &[handles[position]]).await?;
+    }
     let seen = position.and_then(|position| peek(call.mpi(), handles[position]));
-    put_status(call, status, &seen.unwrap_or(Status::EMPTY))
+    Ok(put_status(call, status, &seen.unwrap_or(Status::EMPTY))?)
 }
 
 async fn request_get_status_some<T: MpiView>(
@@ -535,13 +583,15 @@ async fn request_get_status_some<T: MpiView>(
     outcount: GuestAddr,
     indices: GuestAddr,
     statuses: GuestAddr,
-) -> Result<()> {
+) -> Outcome {
     let handles = handles(call, incount, requests)?;
     call.mpi().progress();
     let Some(found) = some_done(call.mpi(), &handles) else {
-        return call.write_i32("outcount", outcount, abi::MPI_UNDEFINED);
+        return Ok(call.write_i32("outcount", outcount, abi::MPI_UNDEFINED)?);
     };
     call.write_i32("outcount", outcount, found.len() as i32)?;
+    let chosen: Vec<i32> = found.iter().map(|index| handles[*index]).collect();
+    inspect(call, &chosen).await?;
     for (position, index) in found.iter().enumerate() {
         call.write_i32("array_of_indices", element(indices, position, 4), *index as i32)?;
         let status = peek(call.mpi(), handles[*index]).unwrap_or(Status::EMPTY);
@@ -555,13 +605,20 @@ async fn request_get_status_some<T: MpiView>(
     Ok(())
 }
 
-async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Result<()> {
+async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Outcome {
     let handle = call.read_i32s("request", request, 1)?[0];
     let mpi = call.mpi();
     known(mpi, handle)?;
     if is_collective(mpi, handle) {
-        return Err(not_for_collectives("cancelled"));
+        return Err(not_for_collectives("cancelled").into());
     }
+    if is_partitioned(mpi, handle) {
+        return Err(not_partitioned("cancelled").into());
+    }
+    if generalized::cancel(call, handle).await? {
+        return Ok(());
+    }
+    let mpi = call.mpi();
     mpi.progress();
     let Some(entry) = mpi.requests.get_mut(handle) else { return Ok(()) };
     if entry.is_done() || std::mem::replace(&mut entry.cancelling, true) {
@@ -575,7 +632,7 @@ async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Resul
                 mpi.complete(handle, Completion { status, error: None });
             }
         }
-        Operation::Collective(_) => {}
+        Operation::Collective(_) | Operation::Generalized(_) | Operation::Partitioned(_) => {}
     }
     Ok(())
 }

@@ -236,5 +236,6 @@ async fn group_free<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr) -> Resu
     // A call that makes a group may have given MPI_GROUP_EMPTY, which the program then frees.
     group(mpi, handle)?;
     mpi.groups.remove(handle);
+    mpi.group_sessions.remove(&handle);
     call.write_i32("group", addr, abi::MPI_GROUP_NULL)
 }

@@ -11,15 +11,18 @@ mod dynamic;
 mod environment;
 mod error;
 mod file;
+mod generalized;
 mod graph;
 mod group;
 mod info;
 mod intercomm;
 mod op;
 mod pack;
+mod partitioned;
 mod platform;
 mod point_to_point;
 mod probe;
+mod session;
 mod status;
 mod tool;
 mod topology;
@@ -45,6 +48,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     environment::FUNCTIONS,
     error::FUNCTIONS,
     file::FUNCTIONS,
+    generalized::FUNCTIONS,
     graph::FUNCTIONS,
     group::FUNCTIONS,
     info::FUNCTIONS,
@@ -52,9 +56,11 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     op::FUNCTIONS,
     pack::FUNCTIONS,
     pack::external::FUNCTIONS,
+    partitioned::FUNCTIONS,
     platform::FUNCTIONS,
     point_to_point::FUNCTIONS,
     probe::FUNCTIONS,
+    session::FUNCTIONS,
     status::FUNCTIONS,
     tool::FUNCTIONS,
     tool::category::FUNCTIONS,
@@ -87,6 +93,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;
     file::add_to_linker(linker)?;
+    generalized::add_to_linker(linker)?;
     graph::add_to_linker(linker)?;
     group::add_to_linker(linker)?;
     info::add_to_linker(linker)?;
@@ -94,9 +101,11 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     op::add_to_linker(linker)?;
     pack::add_to_linker(linker)?;
     pack::external::add_to_linker(linker)?;
+    partitioned::add_to_linker(linker)?;
     platform::add_to_linker(linker)?;
     point_to_point::add_to_linker(linker)?;
     probe::add_to_linker(linker)?;
+    session::add_to_linker(linker)?;
     status::add_to_linker(linker)?;
     tool::add_to_linker(linker)?;
     tool::category::add_to_linker(linker)?;

@@ -105,8 +105,10 @@ impl Made {
         mpi: &mut MpiCtx<P>,
         parent: i32,
     ) -> Result<Communicator> {
-        let errhandler = mpi.comm(parent)?.errhandler;
-        Ok(Communicator::new(self.context, self.group, self.rank, self.site, errhandler))
+        let parent = mpi.comm(parent)?;
+        let (errhandler, session) = (parent.errhandler, parent.session);
+        let new = Communicator::new(self.context, self.group, self.rank, self.site, errhandler);
+        Ok(Communicator { session, ..new })
     }
 }
 

@@ -123,6 +123,8 @@ async fn create_from_groups<T: MpiView>(
 ) -> Result<()> {
     call.require_running()?;
     let mpi = call.mpi();
+    error::check_attachable(mpi, errhandler)?;
+    mpi.error_comm = errhandler;
     let (local, remote) = (group::group(mpi, local_group)?, group::group(mpi, remote_group)?);
     let leader = |group: &Group, argument, rank| {
         let rank = checked_rank(argument, rank, group.len());
@@ -134,7 +136,6 @@ async fn create_from_groups<T: MpiView>(
         let detail = "the calling process is not in its local group";
         return Err(MpiError::argument(ErrorClass::Group, "local_group", detail));
     }
-    error::check_attachable(mpi, errhandler)?;
     let hints = info::hints(mpi, hints)?;
     let tag_bytes_max = abi::MPI_MAX_STRINGTAG_LEN as usize;
     let tag = call.read_string("stringtag", stringtag, tag_bytes_max)?;
@@ -153,7 +154,7 @@ async fn create_from_groups<T: MpiView>(
 
 /// What names a call without a parent communicator: 63 bits of the tag's hash, in two numbers the
 /// second of which no other constructor uses.
-fn hash(tag: &str) -> (u32, i32) {
+pub(crate) fn hash(tag: &str) -> (u32, i32) {
     // FNV-1a: two tags in use at the same time with equal members will not meet by chance.
     let hash = tag.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
