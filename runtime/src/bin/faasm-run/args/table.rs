@@ -320,6 +320,14 @@ pub(super) static FLAGS: &[Flag] = &[
          environment are passed on.",
     ),
     set(
+        Section::Environment,
+        &["omp-elastic"],
+        &[],
+        values::omp_elastic,
+        "Let each parallel region have the workers that are free when it begins, but no more threads than \
+         it would have otherwise: sets FAASM_OMP_ELASTIC.",
+    ),
+    set(
         Section::Job,
         &["workers"],
         &["N"],

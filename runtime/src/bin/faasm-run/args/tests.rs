@@ -127,6 +127,9 @@ static CASES: &[(&str, &str, Check)] = &[
     ("omp-threads", "--omp-threads 3 p", |job| {
         job.env == [EnvRule::Set("OMP_NUM_THREADS".into(), "3".into())]
     }),
+    ("omp-elastic", "--omp-elastic p", |job| {
+        job.env == [EnvRule::Set("FAASM_OMP_ELASTIC".into(), "1".into())]
+    }),
     ("workers", "--workers 3 p", |job| job.workers == NonZeroUsize::new(3)),
     ("migratable", "--migratable p", |job| job.migratable && job.rebuild_stack.is_none()),
     ("rebuild-stack", "--rebuild-stack 3 p", |job| {

@@ -181,6 +181,11 @@ pub(super) fn omp_threads(draft: &mut Draft, values: &[&str]) -> Outcome {
     Ok(())
 }
 
+pub(super) fn omp_elastic(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.env.push(EnvRule::Set("FAASM_OMP_ELASTIC".to_owned(), "1".to_owned()));
+    Ok(())
+}
+
 pub(super) fn verbose(draft: &mut Draft, _: &[&str]) -> Outcome {
     louder(&mut draft.job.verbosity)
 }
