@@ -233,6 +233,84 @@ impl GuestMemory {
         Ok(bytes)
     }
 
+    /// Copies runs of `run` bytes, `stride` bytes apart from `addr` on, until `out` is full. It takes whole
+    /// runs only: what is left of `out` behind the last one stays as it is.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside; nothing is copied then.
+    pub fn read_strided(
+        &self,
+        addr: GuestAddr,
+        (run, stride): (usize, u64),
+        out: &mut [u8],
+    ) -> Result<(), GuestFault> {
+        let from = self.rows(addr, (run, stride), out.len())?.cast_const();
+        let stride = stride as usize;
+        match run {
+            // SAFETY: `rows` proved that all runs are accessible, and they stay mapped while `self` lives.
+            4 => unsafe { gather::<4>(from, stride, out) },
+            // SAFETY: `rows` proved that all runs are accessible, and they stay mapped while `self` lives.
+            8 => unsafe { gather::<8>(from, stride, out) },
+            // SAFETY: `rows` proved that all runs are accessible, and they stay mapped while `self` lives.
+            16 => unsafe { gather::<16>(from, stride, out) },
+            _ => {
+                for (index, out) in out.chunks_exact_mut(run).enumerate() {
+                    // SAFETY: `rows` proved that all runs are accessible bytes of this slot.
+                    let from = unsafe { from.add(index * stride) };
+                    // SAFETY: as above; `out` is host memory outside every slot.
+                    unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), run) };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies runs of `run` bytes from `data` to places `stride` bytes apart, from `addr` on.
+    ///
+    /// # Errors
+    /// [`GuestFault`] when a byte lies outside; nothing is copied then.
+    pub fn write_strided(
+        &self,
+        addr: GuestAddr,
+        (run, stride): (usize, u64),
+        data: &[u8],
+    ) -> Result<(), GuestFault> {
+        let to = self.rows(addr, (run, stride), data.len())?;
+        let stride = stride as usize;
+        match run {
+            // SAFETY: `rows` proved that all runs are accessible, and they stay mapped while `self` lives.
+            4 => unsafe { scatter::<4>(to, stride, data) },
+            // SAFETY: `rows` proved that all runs are accessible, and they stay mapped while `self` lives.
+            8 => unsafe { scatter::<8>(to, stride, data) },
+            // SAFETY: `rows` proved that all runs are accessible, and they stay mapped while `self` lives.
+            16 => unsafe { scatter::<16>(to, stride, data) },
+            _ => {
+                for (index, data) in data.chunks_exact(run).enumerate() {
+                    // SAFETY: `rows` proved that all runs are accessible bytes of this slot.
+                    let to = unsafe { to.add(index * stride) };
+                    // SAFETY: as above; `data` is host memory outside every slot.
+                    unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), to, run) };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Address in the host of the first of the runs that `bytes` make, after the check of all.
+    fn rows(
+        &self,
+        addr: GuestAddr,
+        (run, stride): (usize, u64),
+        bytes: usize,
+    ) -> Result<*mut u8, GuestFault> {
+        assert!(run > 0, "a run has bytes");
+        let span = match (bytes / run) as u64 {
+            0 => Some(0),
+            runs => (runs - 1).checked_mul(stride).and_then(|span| span.checked_add(run as u64)),
+        };
+        self.pointer(addr, span.unwrap_or(u64::MAX))
+    }
+
     /// Sets `len` bytes at `addr` to `byte`.
     ///
     /// # Errors
@@ -304,6 +382,32 @@ impl GuestMemory {
     }
 }
 
+/// Fills `out` with runs of `N` bytes, `stride` bytes apart.
+///
+/// # Safety
+/// All runs that `out` has room for are readable bytes outside of it.
+unsafe fn gather<const N: usize>(from: *const u8, stride: usize, out: &mut [u8]) {
+    for (index, out) in out.as_chunks_mut::<N>().0.iter_mut().enumerate() {
+        // SAFETY: the run is one of those that the caller has proved to be accessible.
+        let run = unsafe { from.add(index * stride) };
+        // SAFETY: as above; an array of bytes needs no alignment.
+        *out = unsafe { run.cast::<[u8; N]>().read() };
+    }
+}
+
+/// Writes the runs of `N` bytes of `data` to places `stride` bytes apart.
+///
+/// # Safety
+/// All places for runs of `data` are writable bytes outside of it.
+unsafe fn scatter<const N: usize>(to: *mut u8, stride: usize, data: &[u8]) {
+    for (index, data) in data.as_chunks::<N>().0.iter().enumerate() {
+        // SAFETY: the run is one of those that the caller has proved to be accessible.
+        let run = unsafe { to.add(index * stride) };
+        // SAFETY: as above; an array of bytes needs no alignment.
+        unsafe { run.cast::<[u8; N]>().write(*data) };
+    }
+}
+
 macro_rules! integers {
     ($($read:ident $write:ident $type:ty),* $(,)?) => {
         impl GuestMemory {
@@ -362,6 +466,31 @@ mod tests {
             assert_eq!(memory.read_vec(GuestAddr::new(addr), len), Err(fault));
         }
         assert_eq!(memory.check(GuestAddr::new(100), 0), Ok(()));
+    }
+
+    #[test]
+    fn strided_runs_are_copied_and_checked() {
+        let memory = GuestMemory::for_test(256);
+        let bytes: Vec<u8> = (0..=255).collect();
+        memory.write(GuestAddr::new(0), &bytes).expect("inside");
+        for run in [1, 3, 4, 8, 16] {
+            let at = GuestAddr::new(5);
+            let mut out = vec![0; 6 * run];
+            memory.read_strided(at, (run, 20), &mut out).expect("inside");
+            let expected: Vec<u8> =
+                (0..6).flat_map(|i| (0..run).map(move |b| (5 + 20 * i + b) as u8)).collect();
+            assert_eq!(out, expected, "runs of {run}");
+            let other = GuestMemory::for_test(256);
+            other.write_strided(at, (run, 20), &out).expect("inside");
+            let mut again = vec![0; 6 * run];
+            other.read_strided(at, (run, 20), &mut again).expect("inside");
+            assert_eq!(again, out, "runs of {run}");
+        }
+        let mut out = [0; 16];
+        assert!(memory.read_strided(GuestAddr::new(229), (8, 20), &mut out).is_err());
+        assert!(memory.read_strided(GuestAddr::new(228), (8, 20), &mut out).is_ok());
+        assert!(memory.write_strided(GuestAddr::new(0), (8, u64::MAX), &out).is_err());
+        assert!(memory.read_strided(GuestAddr::new(256), (8, 20), &mut []).is_ok());
     }
 
     #[test]

@@ -44,6 +44,28 @@ struct Part {
     layout: Layout,
 }
 
+/// Who is shown where data lies.
+pub(crate) trait Visit<E> {
+    /// `len` adjacent bytes at `offset`.
+    fn run(&mut self, offset: i64, len: u64) -> Result<(), E>;
+
+    /// `count` times `len` adjacent bytes, `stride` bytes apart.
+    fn row(&mut self, offset: i64, len: u64, stride: i64, count: u64) -> Result<(), E> {
+        let mut at = offset;
+        for _ in 0..count {
+            self.run(at, len)?;
+            at = at.wrapping_add(stride);
+        }
+        Ok(())
+    }
+}
+
+impl<E, F: FnMut(i64, u64) -> Result<(), E>> Visit<E> for F {
+    fn run(&mut self, offset: i64, len: u64) -> Result<(), E> {
+        self(offset, len)
+    }
+}
+
 impl Layout {
     /// `size` adjacent bytes at the origin.
     pub(crate) const fn run(size: u64) -> Self {
@@ -109,7 +131,7 @@ impl Layout {
         &self,
         origin: i64,
         window: Range<u64>,
-        f: &mut impl FnMut(i64, u64) -> Result<(), E>,
+        f: &mut impl Visit<E>,
     ) -> Result<(), E> {
         debug_assert!(window.end <= self.size, "a window lies inside the layout");
         match &self.shape {
@@ -127,7 +149,7 @@ impl Layout {
         stride: i64,
         origin: i64,
         window: Range<u64>,
-        f: &mut impl FnMut(i64, u64) -> Result<(), E>,
+        f: &mut impl Visit<E>,
     ) -> Result<(), E> {
         if self.size == 0 || window.is_empty() {
             return Ok(());
@@ -139,7 +161,14 @@ impl Layout {
             let low = window.start.saturating_sub(position);
             let high = (window.end - position).min(self.size);
             if self.is_run() {
-                f(origin.wrapping_add(low as i64), high - low)?;
+                let whole = if low == 0 { (window.end - position) / self.size } else { 0 };
+                if whole > 1 {
+                    f.row(origin, self.size, stride, whole)?;
+                    position += whole * self.size;
+                    origin = origin.wrapping_add(stride.wrapping_mul(whole as i64));
+                    continue;
+                }
+                f.run(origin.wrapping_add(low as i64), high - low)?;
             } else {
                 self.visit(origin, low..high, f)?;
             }
@@ -213,15 +242,11 @@ impl Sequence {
     }
 }
 
-fn visit_run<E>(
-    origin: i64,
-    window: &Range<u64>,
-    f: &mut impl FnMut(i64, u64) -> Result<(), E>,
-) -> Result<(), E> {
+fn visit_run<E>(origin: i64, window: &Range<u64>, f: &mut impl Visit<E>) -> Result<(), E> {
     if window.is_empty() {
         return Ok(());
     }
-    f(origin.wrapping_add(window.start as i64), window.end - window.start)
+    f.run(origin.wrapping_add(window.start as i64), window.end - window.start)
 }
 
 fn visit_gap<E>(
@@ -229,7 +254,7 @@ fn visit_gap<E>(
     first: u64,
     resume: i64,
     window: &Range<u64>,
-    f: &mut impl FnMut(i64, u64) -> Result<(), E>,
+    f: &mut impl Visit<E>,
 ) -> Result<(), E> {
     visit_run(origin, &(window.start..window.end.min(first)), f)?;
     let rest = window.start.max(first)..window.end;
@@ -240,7 +265,7 @@ fn visit_runs<E>(
     runs: &[Run],
     origin: i64,
     window: &Range<u64>,
-    f: &mut impl FnMut(i64, u64) -> Result<(), E>,
+    f: &mut impl Visit<E>,
 ) -> Result<(), E> {
     let first = runs.partition_point(|run| run.start + run.len <= window.start);
     for run in runs[first..].iter().take_while(|run| run.start < window.end) {
@@ -255,7 +280,7 @@ fn visit_parts<E>(
     parts: &[Part],
     origin: i64,
     window: &Range<u64>,
-    f: &mut impl FnMut(i64, u64) -> Result<(), E>,
+    f: &mut impl Visit<E>,
 ) -> Result<(), E> {
     let first = parts.partition_point(|part| part.start + part.layout.size <= window.start);
     for part in parts[first..].iter().take_while(|part| part.start < window.end) {

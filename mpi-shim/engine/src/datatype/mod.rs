@@ -28,7 +28,7 @@ pub use transfer::{Fault, Memory, pack, pack_window, unpack, unpack_window};
 pub(crate) use transfer::{address, total_bytes};
 
 use bounds::Bounds;
-use layout::Layout;
+use layout::{Layout, Visit};
 use signature::Signature;
 
 /// A datatype.
@@ -243,29 +243,40 @@ impl Datatype {
 
     /// Calls `f(address, len)` for each run of `count` elements at `addr` inside a window of packed
     /// positions.
-    pub(crate) fn visit(
+    pub fn visit(
         &self,
         addr: u64,
         count: i64,
         window: Range<u64>,
         f: &mut impl FnMut(u64, u64) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        let mut at = |offset, len| f(address(addr, offset), len);
+        self.visit_rows(addr, count, window, &mut at)
+    }
+
+    /// As [`Datatype::visit`], with offsets from `addr`, and adjacent equal runs together.
+    pub(crate) fn visit_rows(
+        &self,
+        addr: u64,
+        count: i64,
+        window: Range<u64>,
+        f: &mut impl Visit<Fault>,
+    ) -> Result<(), Fault> {
         debug_assert!(self.bytes(count).is_some_and(|bytes| window.end <= bytes));
         if window.is_empty() {
             return Ok(());
         }
         if self.is_contiguous() {
-            return f(address(addr, window.start as i64), window.end - window.start);
+            return f.run(window.start as i64, window.end - window.start);
         }
         let (low, high) = self.span(count).unwrap_or((0, 0));
         if low == i64::MIN || high == i64::MAX {
             return Err(Fault { addr, len: u64::MAX });
         }
         let extent = self.extent();
-        let mut at = |offset, len| f(address(addr, offset), len);
         match self {
-            Self::Predefined(p) => predefined_layout(*p).visit_copies(extent, 0, window, &mut at),
-            Self::Derived(derived) => derived.layout.visit_copies(extent, 0, window, &mut at),
+            Self::Predefined(p) => predefined_layout(*p).visit_copies(extent, 0, window, f),
+            Self::Derived(derived) => derived.layout.visit_copies(extent, 0, window, f),
         }
     }
 

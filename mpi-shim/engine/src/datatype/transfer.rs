@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Datatype;
+use super::layout::Visit;
 use crate::error::{ErrorClass, MpiError};
 
 /// One linear memory; every access is bounds-checked by the implementor.
@@ -19,6 +20,25 @@ pub trait Memory {
     /// # Errors
     /// [`Fault`] when the range is not inside the memory; then nothing is written.
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Fault>;
+
+    /// Copies equal runs out of the memory, from `addr` on and `stride` bytes apart, until `out` is full, whose
+    /// length is a multiple of `run`.
+    ///
+    /// # Errors
+    /// [`Fault`] when one is not inside the memory; then `out` is unspecified.
+    fn read_row(&self, addr: u64, run: usize, stride: u64, out: &mut [u8]) -> Result<(), Fault> {
+        let mut runs = (addr..).step_by(stride as usize).zip(out.chunks_exact_mut(run));
+        runs.try_for_each(|(addr, out)| self.read(addr, out))
+    }
+
+    /// Copies equal runs into the memory, from `addr` on and `stride` bytes apart.
+    ///
+    /// # Errors
+    /// [`Fault`] when one is not inside the memory; those before it may be written.
+    fn write_row(&self, addr: u64, run: usize, stride: u64, data: &[u8]) -> Result<(), Fault> {
+        let mut runs = (addr..).step_by(stride as usize).zip(data.chunks_exact(run));
+        runs.try_for_each(|(addr, data)| self.write(addr, data))
+    }
 }
 
 /// An access outside a guest's memory.
@@ -102,13 +122,53 @@ pub fn pack_window<M: Memory + ?Sized>(
     start: u64,
     out: &mut [u8],
 ) -> Result<(), Fault> {
-    let mut done = 0;
-    datatype.visit(addr, count, start..start + out.len() as u64, &mut |at, len| {
-        let end = done + len as usize;
-        memory.read(at, &mut out[done..end])?;
-        done = end;
-        Ok(())
-    })
+    let window = start..start + out.len() as u64;
+    datatype.visit_rows(addr, count, window, &mut Packing { memory, addr, out })
+}
+
+/// Copies out of a memory; `out` is what is left to be filled.
+struct Packing<'a, M: ?Sized> {
+    memory: &'a M,
+    addr: u64,
+    out: &'a mut [u8],
+}
+
+impl<M: Memory + ?Sized> Visit<Fault> for Packing<'_, M> {
+    fn run(&mut self, offset: i64, len: u64) -> Result<(), Fault> {
+        let (out, rest) = core::mem::take(&mut self.out).split_at_mut(len as usize);
+        self.out = rest;
+        self.memory.read(address(self.addr, offset), out)
+    }
+
+    fn row(&mut self, offset: i64, len: u64, stride: i64, count: u64) -> Result<(), Fault> {
+        let Some((at, step)) = row_start(self.addr, offset, stride) else {
+            return run_by_run(self, offset, len, stride, count);
+        };
+        let (out, rest) = core::mem::take(&mut self.out).split_at_mut((len * count) as usize);
+        self.out = rest;
+        self.memory.read_row(at, len as usize, step, out)
+    }
+}
+
+/// Address and distance of runs that follow each other upwards without leaving the address space's begin.
+fn row_start(addr: u64, offset: i64, stride: i64) -> Option<(u64, u64)> {
+    let at = (addr as i64).checked_add(offset).and_then(|at| u64::try_from(at).ok())?;
+    Some((at, u64::try_from(stride).ok().filter(|stride| *stride > 0)?))
+}
+
+fn run_by_run(
+    visit: &mut impl Visit<Fault>,
+    offset: i64,
+    len: u64,
+    stride: i64,
+    count: u64,
+) -> Result<(), Fault> {
+    let mut at = offset;
+    for _ in 0..count {
+        visit.run(at, len)?;
+        at = at.wrapping_add(stride);
+    }
+    Ok(())
 }
 
 /// Writes packed bytes that begin at position `start`. The window must lie inside the `count`
@@ -124,13 +184,32 @@ pub fn unpack_window<M: Memory + ?Sized>(
     start: u64,
     data: &[u8],
 ) -> Result<(), Fault> {
-    let mut done = 0;
-    datatype.visit(addr, count, start..start + data.len() as u64, &mut |at, len| {
-        let end = done + len as usize;
-        memory.write(at, &data[done..end])?;
-        done = end;
-        Ok(())
-    })
+    let window = start..start + data.len() as u64;
+    datatype.visit_rows(addr, count, window, &mut Unpacking { memory, addr, data })
+}
+
+/// Copies into a memory; `data` is what is left.
+struct Unpacking<'a, M: ?Sized> {
+    memory: &'a M,
+    addr: u64,
+    data: &'a [u8],
+}
+
+impl<M: Memory + ?Sized> Visit<Fault> for Unpacking<'_, M> {
+    fn run(&mut self, offset: i64, len: u64) -> Result<(), Fault> {
+        let (data, rest) = self.data.split_at(len as usize);
+        self.data = rest;
+        self.memory.write(address(self.addr, offset), data)
+    }
+
+    fn row(&mut self, offset: i64, len: u64, stride: i64, count: u64) -> Result<(), Fault> {
+        let Some((at, step)) = row_start(self.addr, offset, stride) else {
+            return run_by_run(self, offset, len, stride, count);
+        };
+        let (data, rest) = self.data.split_at((len * count) as usize);
+        self.data = rest;
+        self.memory.write_row(at, len as usize, step, data)
+    }
 }
 
 /// Most bytes one `pack` produces: more than a wasm32 guest holds, unless its datatype reads the
