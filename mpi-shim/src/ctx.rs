@@ -19,7 +19,7 @@ use crate::progress::Pulls;
 use crate::request::{Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
-use crate::window::Window;
+use crate::window::{FarOps, Window};
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Family, World};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.
@@ -156,6 +156,8 @@ pub struct MpiCtx<P> {
     pub(crate) pulls: Pulls,
     /// Answers of other nodes that nobody has taken yet.
     pub(crate) answers: Vec<Message>,
+    /// Operations on windows of other nodes that are under way.
+    pub(crate) far_ops: FarOps,
     /// Collectives that were started and are not complete.
     pub(crate) underway: Vec<Underway>,
     /// Partitioned operations that wait for something, in the order in which they were made.
@@ -238,6 +240,7 @@ impl<P: MpiPort> MpiCtx<P> {
             is_spread,
             pulls: Pulls::default(),
             answers: Vec::new(),
+            far_ops: FarOps::default(),
             underway: Vec::new(),
             partitioned: Vec::new(),
             partition_tags: std::collections::BTreeMap::new(),
@@ -535,6 +538,26 @@ impl faasm_mpi_engine::datatype::Memory for Bytes<'_> {
         data: &[u8],
     ) -> std::result::Result<(), faasm_mpi_engine::datatype::Fault> {
         self.0.write(GuestAddr::new(addr), data).map_err(engine_fault)
+    }
+
+    fn read_row(
+        &self,
+        addr: u64,
+        run: usize,
+        stride: u64,
+        out: &mut [u8],
+    ) -> std::result::Result<(), faasm_mpi_engine::datatype::Fault> {
+        self.0.read_strided(GuestAddr::new(addr), (run, stride), out).map_err(engine_fault)
+    }
+
+    fn write_row(
+        &self,
+        addr: u64,
+        run: usize,
+        stride: u64,
+        data: &[u8],
+    ) -> std::result::Result<(), faasm_mpi_engine::datatype::Fault> {
+        self.0.write_strided(GuestAddr::new(addr), (run, stride), data).map_err(engine_fault)
     }
 }
 

@@ -221,6 +221,11 @@ pub trait MpiPort: Send + Sync + 'static {
     /// [`Kind::Answer`] brings what it says, under the name that this gives.
     fn ask(&mut self, node: u32, question: &[u8]) -> u32;
 
+    /// Asks the node of the rank `peer` about the object with this context
+    /// ([`World::object`]). A message of kind [`Kind::Answer`] brings what it says, under the name that
+    /// this gives. Questions to one node arrive in their order.
+    fn ask_object(&mut self, peer: u32, context: u32, question: &[u8]) -> u32;
+
     /// Spawns processes on this node. The rank is woken when the answer is there; it is suspended
     /// then as if it waited for something outside the job.
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer>;

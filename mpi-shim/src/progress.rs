@@ -2,6 +2,7 @@
 
 mod collective;
 mod partitioned;
+mod far;
 mod pull;
 
 use faasm_mpi_engine::datatype;
@@ -62,7 +63,11 @@ impl<P: MpiPort> MpiCtx<P> {
             Kind::NotCancelled => {}
             Kind::Cancel => self.withdraw(&header),
             Kind::Pulled => self.pulled(header.request, payload),
-            Kind::Answer => self.answers.push(Message { header, payload }),
+            Kind::Answer => {
+                if !self.complete_far(header.request, &payload) {
+                    self.answers.push(Message { header, payload });
+                }
+            }
         }
     }
 

@@ -1,5 +1,9 @@
 //! A window for one-sided communication: what its members share, and what one rank holds of it.
 
+mod access;
+mod far;
+mod serve;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +12,10 @@ use faasm_mpi_engine::attribute::Attributes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::rma::{Layout, LockKind, LockTable};
+
+pub(crate) use access::{Access, Asked, calculate};
+pub(crate) use far::{FarOp, FarOps};
+use serve::Askers;
 
 /// Most regions that a rank may have attached to one dynamic window.
 pub(crate) const REGIONS_MAX: usize = 65_536;
@@ -129,14 +137,26 @@ pub struct Shared {
     pub group: Group,
     /// The members.
     pub members: Vec<Member>,
+    /// Memory is attached later.
+    pub is_dynamic: bool,
+    /// Members run on several nodes.
+    pub is_spread: bool,
     locks: Mutex<LockTable>,
+    /// Who asked for the locks, in a window on several nodes.
+    askers: Mutex<Askers>,
 }
 
 impl Shared {
     /// The window of `group` whose members brought `parts`.
-    pub fn new(group: Group, parts: &[Part]) -> Self {
+    pub fn new(group: Group, parts: &[Part], is_dynamic: bool) -> Self {
         let members = parts.iter().map(|part| Member::new(*part)).collect();
-        Self { group, members, locks: Mutex::new(LockTable::new(parts.len())) }
+        let locks = Mutex::new(LockTable::new(parts.len()));
+        Self { group, members, is_dynamic, is_spread: false, locks, askers: Mutex::default() }
+    }
+
+    /// The same, with members on several nodes.
+    pub fn spread(self) -> Self {
+        Self { is_spread: true, ..self }
     }
 
     /// The locks of passive targets.

@@ -20,6 +20,7 @@ use family::Families;
 use parts::Parts;
 use placement::Contexts;
 use served::Objects;
+pub(crate) use served::{answer, told};
 
 pub use family::Family;
 pub use grown::Grown;

@@ -65,6 +65,9 @@ impl MpiPort for Port {
     fn ask(&mut self, _: u32, _: &[u8]) -> u32 {
         0
     }
+    fn ask_object(&mut self, _: u32, _: u32, _: &[u8]) -> u32 {
+        0
+    }
 
     fn spawn(
         &mut self,

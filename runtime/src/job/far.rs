@@ -7,14 +7,15 @@
 //! PullData     0              receiver    sender    offset   of the piece  the piece
 //! Part         PIECE, TAKEN   -           node      meeting  of the part   the piece
 //! Call         GATHER, ASK    -           rank      -        member        the group, the question
+//! Call         OBJECT         member      rank      -        -             the question
 //! Reply        0, 1, 2        rank        -         -        -             why not, the answer
 //! ```
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Payload, PullRequest};
-use faasm_mpi_shim::world::PartHeader;
+use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload, PullRequest};
+use faasm_mpi_shim::world::{Effect, PartHeader, Question};
 use faasm_transport::{Endpoint, Envelope, Lane, Service};
 use parking_lot::Mutex;
 
@@ -25,6 +26,8 @@ use crate::message::{Incoming, JobLinks, Offer, Outgoing, Source};
 pub(crate) const PULL_ASK: u16 = 0;
 /// A question about ports and names.
 pub(crate) const CALL_ASK: u16 = 1;
+/// A question about a window or a file.
+pub(crate) const CALL_OBJECT: u16 = 2;
 /// A message is not wanted any more.
 pub(crate) const PULL_RELEASE: u16 = 1;
 
@@ -156,6 +159,72 @@ impl JobShared {
             Envelope { kind: CALL_ASK, from: rank, request: name, ..Envelope::default() };
         far.links.send(node, Lane::Message, Service::Call, about, question);
         name
+    }
+
+    /// `rank` asks the node of `peer`, maybe this one, about an object; gives the name that the answer will
+    /// have.
+    pub(crate) fn ask_object(&self, rank: u32, peer: u32, context: u32, bytes: &[u8]) -> u32 {
+        let Some(far) = self.far() else { return 0 };
+        let name = far.last_question.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        if self.world().is_local(peer) {
+            if !self.serve(context, Question { from: rank, name, bytes }) {
+                tracing::error!(rank, context, "a question about an object here was refused");
+            }
+            return name;
+        }
+        let (node, len) = (self.world().node(peer), bytes.len() as u64);
+        let about = Envelope {
+            kind: CALL_OBJECT,
+            to: peer,
+            from: rank,
+            context,
+            request: name,
+            len,
+            ..Envelope::default()
+        };
+        far.links.send(node, Lane::Message, Service::Call, about, bytes);
+        name
+    }
+
+    /// Has an object of this node answer a question; `false` when there is no such object, or the question
+    /// breaks its rules.
+    pub(crate) fn serve(&self, context: u32, question: Question<'_>) -> bool {
+        let object = self.world().object(context);
+        let memory = |rank: u32| self.world().is_local(rank).then(|| self.rank(rank).memory())?;
+        let Some(effects) = object.and_then(|object| object.serve(question, &memory)) else {
+            return false;
+        };
+        for effect in effects {
+            match effect {
+                Effect::Wake(rank) if self.world().is_local(rank) => {
+                    self.rank(rank).wake_if_waiting();
+                }
+                Effect::Wake(_) => {}
+                Effect::Answer { rank, name, data } => self.answer(rank, name, data.into()),
+            }
+        }
+        true
+    }
+
+    /// Brings an answer to the rank that asked.
+    fn answer(&self, rank: u32, name: u32, data: Bytes) {
+        let Some(far) = self.far() else { return };
+        if !self.world().is_local(rank) {
+            let about = Envelope { kind: 2, to: rank, request: name, ..Envelope::default() };
+            let node = self.world().node(rank);
+            return far.links.send_bytes(node, Lane::Message, Service::Reply, about, data);
+        }
+        let header = Header {
+            kind: Kind::Answer,
+            context: 0,
+            source: 0,
+            tag: 0,
+            sender: rank,
+            request: name,
+        };
+        let message = Message { header, payload: Payload::Shared(data) };
+        self.rank(rank).mailbox().push_overflow(message);
+        self.rank(rank).wake_if_waiting();
     }
 
     /// Sends a part of a collective to another node.

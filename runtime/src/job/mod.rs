@@ -10,7 +10,7 @@ mod spec;
 mod supervisor;
 
 pub(crate) use deadlock::{Quiet, is_stuck};
-pub(crate) use far::{CALL_ASK, Far, PULL_ASK, PULL_RELEASE};
+pub(crate) use far::{CALL_ASK, CALL_OBJECT, Far, PULL_ASK, PULL_RELEASE};
 pub(crate) use handle::{Control, RemoteJob};
 pub use handle::{JobHandle, RankEvent};
 pub use report::{JobReport, Outcome, RankState, RankStatus};

@@ -1,9 +1,13 @@
 //! File views: which bytes of a file a process sees, and in which order (MPI-5.0 section 14.3).
 
+mod merge;
+
 use alloc::format;
 
 use crate::datatype::{Datatype, Fault};
 use crate::error::{ErrorClass, MpiError, Result};
+
+pub use merge::{Piece, Plan, stretches};
 
 /// Most runs of a file type that are looked at for being in order.
 const CHECKED_RUNS_MAX: u32 = 1 << 16;

@@ -1,13 +1,15 @@
 //! Reading and writing (MPI-5.0 section 14.4), in all their forms.
 //!
-//! Members of a collective access need not wait for each other, except for the order of the ranks;
-//! each moves its own data. Requests are complete when the call returns.
+//! Members of a blocking collective access on one node merge their pieces (`merged`). Elsewhere members need
+//! not wait for each other, except for the order of the ranks; each moves its own data. Requests are
+//! complete when the call returns.
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use super::meeting::exchange_in;
-use super::pointer::{check_one_node, check_random_access};
+use super::meeting::{agree, exchange_in};
+use super::merged::{self, Wanted};
+use super::pointer::{advance, check_random_access, enter, leave};
 use super::transfer::{file_bytes, read, write};
 use crate::abi::{self, Status};
 use crate::call::{Call, MpiView};
@@ -164,36 +166,55 @@ async fn access<T: MpiView>(
     let entry = call.mpi().file(fh)?.clone();
     if flags & (SHARED | ORDERED) == 0 {
         check_random_access(&entry)?;
-    } else {
-        check_one_node(call, fh)?;
     }
     let checked = check(call, &entry, flags, data);
     let position = if flags & ORDERED != 0 {
-        ordered(call, &entry, checked.as_ref().map(|(_, bytes)| *bytes)).await?
+        Ok(ordered(call, &entry, checked.as_ref().map(|(_, bytes)| *bytes)).await?)
     } else if flags & SHARED != 0 {
         let bytes = checked.as_ref().map_err(Clone::clone)?.1;
-        let mut pointer = entry.shared.pointer();
-        let at = *pointer;
-        *pointer = at.saturating_add(bytes);
-        at
+        Ok(advance(call, &entry, bytes).await?)
     } else if flags & AT != 0 {
-        entry.stream("offset", offset)?
+        entry.stream("offset", offset)
     } else {
-        entry.position
+        Ok(entry.position)
     };
-    let (buffer, bytes) = checked?;
+    let checked = position.and_then(|position| {
+        let (buffer, bytes) = checked?;
+        Ok(Wanted { position, buffer, bytes })
+    });
+    let meets = flags & ALL != 0 && flags & REQUEST == 0 && entry.keeper.is_none();
+    let merged = if meets { merged::access(call, &entry, flags, &checked).await? } else { None };
+    let Wanted { position, buffer, bytes } = checked?;
     if flags & (SHARED | ORDERED | AT) == 0 {
         // The standard moves the pointer by what was asked for, also at the end of the file.
         call.mpi().file(fh)?.position = position.saturating_add(bytes);
     }
-    let memory = call.mpi().memory()?;
-    let _alone = entry.is_atomic.then(|| entry.shared.alone());
-    let moved = if flags & WRITE != 0 {
-        write(memory, &entry, position, &buffer, bytes)?
-    } else {
-        read(memory, &entry, position, &buffer, bytes)?
+    let moved = match merged {
+        Some(moved) => moved,
+        None => {
+            enter(call, &entry).await?;
+            let moved = transfer(call, &entry, flags, &Wanted { position, buffer, bytes });
+            leave(call, &entry).await.and(moved)?
+        }
     };
     Ok(Status { source: 0, tag: 0, count_bytes: moved.cast_signed(), ..Status::EMPTY })
+}
+
+/// Moves this member's own data.
+fn transfer<T: MpiView>(
+    call: &mut Call<'_, T>,
+    entry: &FileEntry,
+    flags: u32,
+    wanted: &Wanted,
+) -> Result<u64> {
+    let Wanted { position, buffer, bytes } = wanted;
+    let memory = call.mpi().memory()?;
+    let _alone = entry.is_atomic.then(|| entry.shared.alone());
+    if flags & WRITE != 0 {
+        write(memory, entry, *position, buffer, *bytes)
+    } else {
+        read(memory, entry, *position, buffer, *bytes)
+    }
 }
 
 /// Where this member's data begins: behind that of the lower ranks.
@@ -202,10 +223,18 @@ async fn ordered<T: MpiView>(
     entry: &FileEntry,
     bytes: std::result::Result<u64, &MpiError>,
 ) -> Result<u64> {
-    let shared = entry.shared.clone();
-    let input = bytes.map(|bytes| [bytes, 0]).map_err(Clone::clone);
+    let (shared, is_spread) = (entry.shared.clone(), entry.keeper.is_some());
+    if is_spread {
+        // The first member, on whose node the pointer is, looks at it when nobody moves it any more.
+        agree(call, entry.comm, "fh", Ok([0; 2]), || ()).await?;
+    }
+    let start = *shared.pointer();
+    let input = bytes.map(|bytes| [bytes, start]).map_err(Clone::clone);
     exchange_in(call, entry.comm, input, move |_, members: Vec<[u64; 2]>| {
         let mut pointer = shared.pointer();
+        if let (Some(first), true) = (members.first(), is_spread) {
+            *pointer = first[1];
+        }
         Ok(members
             .into_iter()
             .map(|[bytes, _]| {

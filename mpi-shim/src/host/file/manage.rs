@@ -100,9 +100,6 @@ pub(super) async fn set_atomicity<T: MpiView>(
     flag: i32,
 ) -> Result<()> {
     let comm = call.mpi().file(fh)?.comm;
-    if flag != 0 {
-        super::pointer::check_one_node(call, fh)?;
-    }
     agree(call, comm, "flag", Ok([u64::from(flag != 0), 0]), || ()).await?;
     call.mpi().file(fh)?.is_atomic = flag != 0;
     Ok(())

@@ -3,7 +3,6 @@
 //! A file has its own duplicate of the communicator. `View` of the engine says which bytes a process sees.
 //!
 //! # Unfinished features
-//! - Shared pointers, ordered access and atomic mode where the members run on several nodes.
 //! - Conversion functions of `MPI_Register_datarep` (section 14.5.3).
 //! - external32 views of types with gaps whose parts have another size there (`MPI_LONG`).
 
@@ -11,6 +10,7 @@ mod access;
 mod handler;
 mod manage;
 mod meeting;
+mod merged;
 mod open;
 mod pointer;
 mod transfer;

@@ -16,6 +16,7 @@ use crate::file::{FileEntry, Representation, Shared, ViewType};
 use crate::file_port::{FileAccess, GuestFile};
 use crate::host::communicator::{Made, duplicate, install};
 use crate::host::{error, info};
+use crate::port::MpiPort;
 
 /// Longest file name in bytes.
 const PATH_BYTES_MAX: usize = 4096;
@@ -99,15 +100,23 @@ async fn open_all<T: MpiView>(
         Some(file) => Ok(file),
         None => open_host(call, &path, amode & !(abi::MPI_MODE_CREATE | abi::MPI_MODE_EXCL)),
     };
-    let told = file.as_ref().map(|_| [0; 2]).map_err(Clone::clone);
+    let told = file.as_ref().map_err(Clone::clone).and_then(|file| Ok([file.size()?, 0]));
     let parent = call.mpi().comm(comm)?.group.clone();
-    let (made, shared) = exchange_in(call, comm, told, |maker, _| {
-        let shared = Arc::new(Shared::default());
+    let appends = amode & abi::MPI_MODE_APPEND != 0;
+    let (made, position, shared) = exchange_in(call, comm, told, |maker, sizes: Vec<[u64; 2]>| {
+        // One size for all: the first to go on may already write.
+        let position = sizes.first().filter(|_| appends).map_or(0, |size| size[0]);
+        let shared = Arc::new(Shared::at(position));
         let made = duplicate(maker, &parent)?;
-        Ok(made.into_iter().map(|made| (made, shared.clone())).collect())
+        Ok(made.into_iter().map(|made| (made, position, shared.clone())).collect())
     })
     .await?;
-    assemble(call, comm, (file?, path, amode, hints), made, shared)
+    if call.mpi().comm(comm)?.site.elsewhere().is_some() {
+        // Nobody asks for the shared pointer before each node has the file.
+        call.mpi().port.world().publish(made.context, shared.clone());
+        agree(call, comm, "fh", Ok([0; 2]), || ()).await?;
+    }
+    assemble(call, comm, (file?, path, amode, hints), made, (position, shared))
 }
 
 fn assemble<T: MpiView>(
@@ -115,16 +124,13 @@ fn assemble<T: MpiView>(
     comm: i32,
     (file, path, amode, info): (Arc<dyn GuestFile>, String, i32, Info),
     made: Made,
-    shared: Arc<Shared>,
+    (position, shared): (u64, Arc<Shared>),
 ) -> Result<FileEntry> {
     let byte = Datatype::from(Predefined::Byte);
-    let mut position = 0;
-    if amode & abi::MPI_MODE_APPEND != 0 {
-        position = file.size()?;
-        *shared.pointer() = position;
-    }
     let mpi = call.mpi();
     let new = made.communicator(mpi, comm)?;
+    let (context, is_spread) = (new.context, new.site.elsewhere().is_some());
+    let keeper = new.group.world_rank(0).filter(|_| is_spread);
     let comm = install(mpi, new)?;
     let view_type = ViewType { handle: abi::MPI_BYTE, datatype: byte.clone() };
     Ok(FileEntry {
@@ -142,6 +148,8 @@ fn assemble<T: MpiView>(
         is_atomic: false,
         split: None,
         shared,
+        context,
+        keeper,
     })
 }
 
@@ -183,6 +191,9 @@ pub(super) async fn close<T: MpiView>(call: &mut Call<'_, T>, fh: GuestAddr) -> 
     closed?;
     mpi.error_comm = abi::MPI_FILE_NULL;
     if let Some(OtherEntry::File(entry)) = mpi.others.remove(handle) {
+        if entry.keeper.is_some() {
+            mpi.port.world().withdraw(entry.context);
+        }
         error::detach(mpi, entry.errhandler);
     }
     if let Some(freed) = mpi.comms.remove(comm) {

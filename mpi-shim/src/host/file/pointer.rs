@@ -6,20 +6,31 @@ use faasm_vm::GuestAddr;
 use super::meeting::agree;
 use crate::abi;
 use crate::call::{Call, MpiView};
-use crate::file::FileEntry;
+use crate::file::{Asked, FileEntry};
+use crate::host::window::far::inquire;
 
-/// Refuses what needs state that members share, where they run on several nodes.
-pub(super) fn check_one_node<T: MpiView>(call: &mut Call<'_, T>, fh: i32) -> Result<()> {
-    let comm = call.mpi().file(fh)?.comm;
-    let is_spread = call.mpi().comm(comm)?.site.elsewhere().is_some();
-    call.mpi().error_comm = fh;
-    if is_spread {
-        let detail = "shared file pointers and atomic mode need all members of the file on one node; \
-                      use explicit offsets, or open the file on a communicator of one node \
-                      (MPI_Comm_split_type)";
-        return Err(MpiError::argument(ErrorClass::UnsupportedOperation, "fh", detail));
-    }
-    Ok(())
+/// Moves the shared pointer on by `bytes`; gives where it was.
+pub(super) async fn advance<T: MpiView>(
+    call: &mut Call<'_, T>,
+    entry: &FileEntry,
+    bytes: u64,
+) -> Result<u64> {
+    let Some(keeper) = entry.keeper else { return Ok(entry.shared.advance(bytes)) };
+    let answer = inquire(call, (keeper, entry.context), &Asked::Advance(bytes).bytes()).await?;
+    let before = answer.try_into().map(u64::from_le_bytes);
+    before.map_err(|_| MpiError::new(ErrorClass::Intern, "another node's answer is malformed"))
+}
+
+/// Waits for this rank's turn in atomic mode, where members run on several nodes.
+pub(super) async fn enter<T: MpiView>(call: &mut Call<'_, T>, entry: &FileEntry) -> Result<()> {
+    let Some(keeper) = entry.keeper.filter(|_| entry.is_atomic) else { return Ok(()) };
+    inquire(call, (keeper, entry.context), &Asked::Enter.bytes()).await.map(|_| ())
+}
+
+/// Gives the turn on.
+pub(super) async fn leave<T: MpiView>(call: &mut Call<'_, T>, entry: &FileEntry) -> Result<()> {
+    let Some(keeper) = entry.keeper.filter(|_| entry.is_atomic) else { return Ok(()) };
+    inquire(call, (keeper, entry.context), &Asked::Leave.bytes()).await.map(|_| ())
 }
 
 /// Refuses explicit offsets and individual pointers of a sequential file.
@@ -66,12 +77,12 @@ pub(super) async fn seek_shared<T: MpiView>(
     offset: i64,
     whence: i32,
 ) -> Result<()> {
-    check_one_node(call, fh)?;
     let entry = call.mpi().file(fh)?.clone();
     let given = [offset.cast_unsigned(), u64::from(whence.cast_unsigned())];
     agree(call, entry.comm, "offset", Ok(given), || ()).await?;
     // Nobody moves the pointer before all know where it leads.
-    let at = target(&entry, *entry.shared.pointer(), offset, whence);
+    let current = advance(call, &entry, 0).await;
+    let at = current.and_then(|current| target(&entry, current, offset, whence));
     let moved = at.clone().unwrap_or_default();
     let told = at.map(|_| [0; 2]);
     let shared = entry.shared.clone();
@@ -94,9 +105,8 @@ pub(super) async fn get_position_shared<T: MpiView>(
     fh: i32,
     offset: GuestAddr,
 ) -> Result<()> {
-    check_one_node(call, fh)?;
-    let entry = call.mpi().file(fh)?;
-    let at = entry.etypes(*entry.shared.pointer());
+    let entry = call.mpi().file(fh)?.clone();
+    let at = entry.etypes(advance(call, &entry, 0).await?);
     call.write("offset", offset, &at.to_le_bytes())
 }
 

@@ -6,7 +6,7 @@ use faasm_mpi_engine::file::View;
 use faasm_vm::GuestAddr;
 
 use super::meeting::agree;
-use super::pointer::check_one_node;
+use super::pointer::advance;
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::{DatatypeEntry, MpiCtx};
@@ -88,9 +88,8 @@ pub(super) async fn set_view<T: MpiView>(
     let from = if disp != i64::from(abi::MPI_DISPLACEMENT_CURRENT) {
         Ok(disp)
     } else if entry.has(abi::MPI_MODE_SEQUENTIAL) {
-        check_one_node(call, fh)?;
-        let position = *entry.shared.pointer();
-        Ok(entry.view.byte_offset(position).unwrap_or_default().cast_signed())
+        let position = advance(call, &entry, 0).await;
+        position.map(|at| entry.view.byte_offset(at).unwrap_or_default().cast_signed())
     } else {
         let detail = "MPI_DISPLACEMENT_CURRENT is for files opened with MPI_MODE_SEQUENTIAL";
         Err(MpiError::argument(ErrorClass::Disp, "disp", detail))

@@ -9,8 +9,10 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::op::{Kernel, Op};
 use faasm_vm::GuestAddr;
 
+use super::far::{self, FarAccess};
 use super::transfer::{
-    Ends, Local, ORIGIN, Reached, Remote, TARGET, check_room, local, operand, put_request, reach,
+    Ends, Local, ORIGIN, Reached, Remote, TARGET, check_room, local, operand, perform, put_request,
+    reach,
 };
 use super::window;
 use crate::call::{Call, MpiView};
@@ -18,6 +20,7 @@ use crate::ctx::{MpiCtx, Operator};
 use crate::port::MpiPort;
 use crate::request::Buffer;
 use crate::table::host_functions;
+use crate::window::calculate;
 
 host_functions! {
     /// Combines with a target's memory. Section 12.3.4.
@@ -55,7 +58,7 @@ struct Arguments {
     is_passive: bool,
 }
 
-fn run<T: MpiView>(call: &mut Call<'_, T>, arguments: &Arguments) -> Result<()> {
+fn run<T: MpiView>(call: &mut Call<'_, T>, arguments: &Arguments) -> Result<Option<FarAccess>> {
     let mpi = call.mpi();
     window(mpi, arguments.win)?;
     let Operator::Predefined(op) = mpi.op(arguments.op)? else {
@@ -71,42 +74,47 @@ fn run<T: MpiView>(call: &mut Call<'_, T>, arguments: &Arguments) -> Result<()> 
     let result = result.map(|result| local(mpi, ("result_addr", "result_count"), result));
     let result = result.transpose()?;
     let reached = reach(mpi, arguments.win, arguments.target, arguments.is_passive)?;
-    let Some(reached) = reached else { return Ok(()) };
-    combine(mpi, arguments.win, &reached, (origin.as_ref(), result.as_ref()), op)
+    let Some(reached) = reached else { return Ok(None) };
+    combine(mpi, arguments.win, reached, (origin, result), op)
 }
 
 fn combine<P: MpiPort>(
     mpi: &mut MpiCtx<P>,
     win: i32,
-    reached: &Reached,
-    (origin, result): (Option<&Buffer>, Option<&Buffer>),
+    reached: Reached,
+    (origin, result): (Option<Buffer>, Option<Buffer>),
     op: Op,
-) -> Result<()> {
+) -> Result<Option<FarAccess>> {
     let target = &reached.buffer;
-    let kernel = match (op, origin) {
+    let kernel = match (op, &origin) {
         (Op::NoOp | Op::Replace, _) | (_, None) => None,
         (_, Some(origin)) => Some(kernel(op, origin, target)?),
     };
-    if let Some(origin) = origin {
+    if let Some(origin) = &origin {
         check_room(origin, target)?;
     }
-    if let Some(result) = result {
+    if let Some(result) = &result {
         check_room(target, result)?;
+    }
+    if far::is_far(mpi, win, reached.rank)? {
+        let basic = kernel.map(|(basic, _)| basic);
+        let Reached { rank: target, buffer: there } = reached;
+        return Ok(Some(FarAccess { win, target, there, op, basic, origin, result }));
     }
     let shared = window(mpi, win)?.shared.clone();
     let ends = reached.ends(mpi, &shared)?;
     let _alone = shared.member(reached.rank).atomic();
-    if let Some(result) = result {
+    if let Some(result) = &result {
         typed_copy(&ends, operand(TARGET, target), operand(ORIGIN, result))?;
     }
-    match (origin, kernel) {
-        (None, _) => Ok(()),
+    match (&origin, kernel) {
+        (None, _) => {}
         (Some(origin), None) => {
             typed_copy(&ends, operand(ORIGIN, origin), operand(TARGET, target))?;
-            Ok(())
         }
-        (Some(origin), Some((basic, kernel))) => apply(&ends, (origin, target), basic, kernel),
+        (Some(origin), Some((basic, kernel))) => apply(&ends, (origin, target), basic, kernel)?,
     }
+    Ok(None)
 }
 
 /// The one basic type of both sides, and the code of the operator for it.
@@ -157,42 +165,20 @@ fn apply(
     Ok(())
 }
 
-/// Applies the operator to packed elements, which the kernel wants as they lie in an array.
-fn calculate(kind: BasicKind, kernel: Kernel, mine: &mut [u8], theirs: &[u8]) {
-    if kind.size() == kind.extent() {
-        return kernel(mine, theirs);
-    }
-    let (size, extent) = (kind.size(), kind.extent());
-    let BasicKind::Pair(value, _) = kind else { return };
-    let (value, index) = (value.size(), kind.pair_index_offset());
-    let spread = |packed: &[u8]| {
-        let mut array = vec![0; packed.len() / size * extent];
-        for (element, packed) in array.chunks_exact_mut(extent).zip(packed.chunks_exact(size)) {
-            element[..value].copy_from_slice(&packed[..value]);
-            element[index..index + size - value].copy_from_slice(&packed[value..]);
-        }
-        array
-    };
-    let mut array = spread(mine);
-    kernel(&mut array, &spread(theirs));
-    for (element, packed) in array.chunks_exact(extent).zip(mine.chunks_exact_mut(size)) {
-        packed[..value].copy_from_slice(&element[..value]);
-        packed[value..].copy_from_slice(&element[index..index + size - value]);
-    }
-}
-
 macro_rules! accumulates {
     ($($name:ident $request_name:ident $get_name:ident $get_request_name:ident $count:ty;)*) => {$(
         async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32) -> Result<()> {
             let origin = (origin_addr, origin_count.into(), origin_datatype);
             let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            run(call, &Arguments { origin, result: None, target, op, win, is_passive: false })
+            let far = run(call, &Arguments { origin, result: None, target, op, win, is_passive: false })?;
+            perform(call, far, false).await
         }
 
         async fn $request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) -> Result<()> {
             let origin = (origin_addr, origin_count.into(), origin_datatype);
             let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            run(call, &Arguments { origin, result: None, target, op, win, is_passive: true })?;
+            let far = run(call, &Arguments { origin, result: None, target, op, win, is_passive: true })?;
+            perform(call, far, true).await?;
             put_request(call, request)
         }
 
@@ -200,14 +186,16 @@ macro_rules! accumulates {
             let origin = (origin_addr, origin_count.into(), origin_datatype);
             let result = Some((result_addr, result_count.into(), result_datatype));
             let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            run(call, &Arguments { origin, result, target, op, win, is_passive: false })
+            let far = run(call, &Arguments { origin, result, target, op, win, is_passive: false })?;
+            perform(call, far, false).await
         }
 
         async fn $get_request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, result_addr: GuestAddr, result_count: $count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) -> Result<()> {
             let origin = (origin_addr, origin_count.into(), origin_datatype);
             let result = Some((result_addr, result_count.into(), result_datatype));
             let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            run(call, &Arguments { origin, result, target, op, win, is_passive: true })?;
+            let far = run(call, &Arguments { origin, result, target, op, win, is_passive: true })?;
+            perform(call, far, true).await?;
             put_request(call, request)
         }
     )*};
@@ -232,7 +220,8 @@ async fn fetch_and_op<T: MpiView>(
     single(call.mpi(), datatype)?;
     let (origin, result) = ((origin_addr, 1, datatype), Some((result_addr, 1, datatype)));
     let target = (target_rank, target_disp, 1, datatype);
-    run(call, &Arguments { origin, result, target, op, win, is_passive: false })
+    let far = run(call, &Arguments { origin, result, target, op, win, is_passive: false })?;
+    perform(call, far, false).await
 }
 
 /// The predefined type of an operation on one element.
@@ -266,6 +255,10 @@ async fn compare_and_swap<T: MpiView>(
     let result = at("result_addr", result_addr)?;
     let target = (target_rank, target_disp, 1, datatype);
     let Some(reached) = reach(mpi, win, target, false)? else { return Ok(()) };
+    if far::is_far(mpi, win, reached.rank)? {
+        let there = (win, reached.rank, reached.buffer.addr);
+        return far::swap(mpi, there, basic, (origin, compare, result));
+    }
     let shared = window(mpi, win)?.shared.clone();
     let ends = reached.ends(mpi, &shared)?;
     let mut values = [[0; 16]; 3];

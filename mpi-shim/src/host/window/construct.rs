@@ -13,7 +13,7 @@ use crate::abi;
 use crate::call::{Call, Failure, MpiView};
 use crate::ctx::{MpiCtx, OtherEntry};
 use crate::host::communicator::{Made, Maker, exchange, install};
-use crate::host::info;
+use crate::host::{collective, info};
 use crate::port::MpiPort;
 use crate::window::{Fence, Part, Segments, Shared, Window};
 
@@ -110,14 +110,7 @@ pub(super) async fn create<T: MpiView>(
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
     let communicator = call.mpi().intracomm(comm)?;
-    let is_shared = matches!(flavor, Flavor::Shared { .. });
-    if !is_shared && communicator.site.elsewhere().is_some() {
-        let detail = "the communicator's members run on several nodes, and the memory of another node \
-                      cannot be reached yet; make windows on the communicators that \
-                      MPI_Comm_split_type with MPI_COMM_TYPE_SHARED gives, or run the job on one node";
-        let error = MpiError::argument(ErrorClass::UnsupportedOperation, "comm", detail);
-        return Err(error.into());
-    }
+    let is_spread = communicator.site.elsewhere().is_some();
     let group = communicator.group.clone();
     // A member whose arguments are wrong still meets the others, so that the call fails everywhere.
     let prepared = match flavor {
@@ -133,10 +126,17 @@ pub(super) async fn create<T: MpiView>(
         let part = |[base, size, unit]: &[u32; 3]| Part { base: *base, size: *size, unit: *unit };
         let parts: Vec<Part> = parts.iter().map(part).collect();
         let made = maker.make(group.clone())?;
-        let shared = Arc::new(Shared::new(group.clone(), &parts));
+        let shared = Shared::new(group.clone(), &parts, matches!(flavor, Flavor::Dynamic));
+        let shared = Arc::new(if is_spread { shared.spread() } else { shared });
         Ok((0..parts.len() as u32).map(|rank| (made.at(rank), shared.clone())).collect())
     };
     let made: Result<(Made, Arc<Shared>)> = exchange(call, comm, input, combine).await;
+    if let (Ok((made, shared)), true) = (&made, is_spread) {
+        // Nobody asks for the window before each node has it.
+        call.mpi().port.world().publish(made.context, shared.clone());
+        collective::barrier(call, comm).await?;
+        call.mpi().error_comm = comm;
+    }
     let prepared = prepared?;
     match made.and_then(|(made, shared)| enter(call, (comm, made), shared, &prepared, flavor)) {
         Ok(handle) => {

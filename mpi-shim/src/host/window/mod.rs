@@ -5,13 +5,12 @@
 //! unified memory model. Accumulate calls hold a lock of the target's while they work on its memory.
 //! Fences meet at a communicator of the window's own.
 //!
-//! # Unfinished features
-//! Windows on communicators that are spread over several nodes fail with
-//! `MPI_ERR_UNSUPPORTED_OPERATION`.
+//! Targets on other nodes are in `far`.
 
 pub(super) mod accumulate;
 pub(super) mod cache;
 mod construct;
+pub(super) mod far;
 pub(super) mod passive;
 pub(super) mod shared;
 pub(super) mod synchronize;
@@ -189,9 +188,13 @@ async fn free<T: MpiView>(
         return Err(wrong_synchronization(detail).into());
     }
     attribute::delete_all(call, Object::Window(handle)).await?;
+    far::finish(call, handle).await?;
     meet(call, handle).await?;
     let mpi = call.mpi();
     let own = window(mpi, handle)?.clone();
+    if own.shared.is_spread {
+        mpi.port.world().withdraw(own.context);
+    }
     mpi.others.remove(handle);
     mpi.error_comm = abi::MPI_COMM_SELF;
     error::detach(mpi, own.errhandler);

@@ -6,7 +6,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::rma::{LockKind, Wanted};
 
 use super::synchronize::{check_assert, leave_fence, wake};
-use super::{window, wrong_synchronization};
+use super::{far, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::port::Pending;
@@ -95,6 +95,9 @@ async fn win_lock_all<T: MpiView>(call: &mut Call<'_, T>, assert: i32, win: i32)
 async fn acquire<T: MpiView>(call: &mut Call<'_, T>, win: i32, wanted: Wanted) -> Result<()> {
     let own = window(call.mpi(), win)?;
     let (shared, rank, context) = (own.shared.clone(), own.rank, own.context);
+    if shared.is_spread {
+        return far::lock(call, win, wanted).await;
+    }
     let granted = &shared.member(rank).granted;
     granted.store(false, Ordering::Relaxed);
     if shared.locks().acquire(rank, wanted) {
@@ -115,6 +118,9 @@ fn release<T: MpiView>(call: &mut Call<'_, T>, win: i32, held: Wanted) -> Result
     let mpi = call.mpi();
     let own = window(mpi, win)?;
     let (shared, rank) = (own.shared.clone(), own.rank);
+    if shared.is_spread {
+        return far::unlock(mpi, win, held);
+    }
     let granted = shared.locks().release(rank, held);
     for origin in granted {
         shared.member(origin).granted.store(true, Ordering::Release);
@@ -130,7 +136,8 @@ async fn win_unlock<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> 
         let detail = format!("this rank has not locked target {rank} with MPI_Win_lock");
         return Err(wrong_synchronization(&detail));
     };
-    release(call, win, Wanted::One(target, kind))?;
+    let settled = far::settle(call, win, Some(target)).await;
+    release(call, win, Wanted::One(target, kind)).and(settled)?;
     // Programs poll by locking again and again.
     call.yield_if_due().await;
     Ok(())
@@ -141,7 +148,8 @@ async fn win_unlock_all<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<
     if !std::mem::take(&mut own.has_locked_all) {
         return Err(wrong_synchronization("this rank has not called MPI_Win_lock_all"));
     }
-    release(call, win, Wanted::All)?;
+    let settled = far::settle(call, win, None).await;
+    release(call, win, Wanted::All).and(settled)?;
     call.yield_if_due().await;
     Ok(())
 }
@@ -153,7 +161,8 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
         let detail = format!("target {rank} is not locked; call MPI_Win_lock or MPI_Win_lock_all");
         return Err(wrong_synchronization(&detail));
     }
-    // Operations are complete when their calls return; but programs poll with flushes between.
+    far::settle(call, win, Some(target)).await?;
+    // Operations on this node are complete when their calls return; but programs poll with flushes between.
     call.yield_if_due().await;
     Ok(())
 }
@@ -163,6 +172,7 @@ async fn win_flush_all<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<(
         let detail = "no target is locked; call MPI_Win_lock or MPI_Win_lock_all";
         return Err(wrong_synchronization(detail));
     }
+    far::settle(call, win, None).await?;
     call.yield_if_due().await;
     Ok(())
 }

@@ -3,14 +3,14 @@
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use super::{meet, window, wrong_synchronization};
+use super::{far, meet, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::MpiCtx;
 use crate::host::group;
 use crate::port::{MpiPort, Pending};
 use crate::table::host_functions;
-use crate::window::{Fence, Window, are_all_in, count, take};
+use crate::window::{Asked, Fence, Window, are_all_in, count, take};
 
 host_functions! {
     /// Ends an epoch and begins the next one; all members call it. Section 12.5.1.
@@ -48,10 +48,12 @@ async fn win_fence<T: MpiView>(call: &mut Call<'_, T>, assert: i32, win: i32) ->
             "an epoch of MPI_Win_lock, MPI_Win_start or MPI_Win_post is open; end it first";
         return Err(wrong_synchronization(detail));
     }
+    // The others come also when an operation of this rank has failed.
+    let settled = far::settle(call, win, None).await;
     meet(call, win).await?;
     let is_last = assert & abi::MPI_MODE_NOSUCCEED != 0;
     window(call.mpi(), win)?.fence = if is_last { Fence::Closed } else { Fence::Open };
-    Ok(())
+    settled
 }
 
 /// Ranks in the window of the members of a group, who must all be in it.
@@ -95,6 +97,10 @@ async fn win_post<T: MpiView>(
     own.posted = Some(origins.clone());
     let (shared, rank) = (own.shared.clone(), own.rank);
     for origin in origins {
+        if far::is_far(mpi, win, origin)? {
+            far::tell(mpi, win, origin, Asked::Post(rank, origin))?;
+            continue;
+        }
         count(&mut shared.member(origin).posts(), rank);
         wake(mpi, &shared.group, origin);
     }
@@ -146,11 +152,17 @@ async fn win_complete<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()
         return Err(wrong_synchronization("no epoch of MPI_Win_start is open"));
     };
     let (shared, rank) = (own.shared.clone(), own.rank);
+    let settled = far::settle(call, win, None).await;
+    let mpi = call.mpi();
     for target in targets {
+        if far::is_far(mpi, win, target)? {
+            far::tell(mpi, win, target, Asked::Complete(rank, target))?;
+            continue;
+        }
         count(&mut shared.member(target).completions(), rank);
         wake(mpi, &shared.group, target);
     }
-    Ok(())
+    settled
 }
 
 /// The origins that this rank waits for.

@@ -3,8 +3,10 @@
 use faasm_mpi_engine::collective::{Members, Operand, typed_copy};
 use faasm_mpi_engine::datatype::{Datatype, Fault};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::op::Op;
 use faasm_vm::{GuestAddr, GuestMemory};
 
+use super::far::{self, FarAccess};
 use super::{passive, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
@@ -143,10 +145,14 @@ pub(super) fn reach<P: MpiPort>(
         let detail = format!("no epoch for target {rank} is open; begin one with {needed}");
         return Err(wrong_synchronization(&detail));
     }
-    let addr = if own.flavor == abi::MPI_WIN_FLAVOR_DYNAMIC {
-        attached(own.shared.member(rank), disp, (count, &datatype))?
+    let shared = own.shared.clone();
+    let addr = if shared.is_dynamic && shared.is_spread && far::is_far(mpi, win, rank)? {
+        // The target's node knows what is attached.
+        u64::from(disp.cast_unsigned())
+    } else if shared.is_dynamic {
+        attached(shared.member(rank), disp, (count, &datatype))?
     } else {
-        within(own.shared.member(rank), disp, (count, &datatype))?
+        within(shared.member(rank), disp, (count, &datatype))?
     };
     Ok(Some(Reached { rank, buffer: Buffer { addr, count, datatype } }))
 }
@@ -211,11 +217,14 @@ fn transfer<T: MpiView>(
     origin: Local,
     target: Remote,
     (win, is_passive): (i32, bool),
-) -> Result<()> {
+) -> Result<Option<FarAccess>> {
     let mpi = call.mpi();
     window(mpi, win)?;
     let origin = local(mpi, ("origin_addr", "origin_count"), origin)?;
-    let Some(reached) = reach(mpi, win, target, is_passive)? else { return Ok(()) };
+    let Some(reached) = reach(mpi, win, target, is_passive)? else { return Ok(None) };
+    if far::is_far(mpi, win, reached.rank)? {
+        return elsewhere(direction, origin, reached, win).map(Some);
+    }
     let shared = window(mpi, win)?.shared.clone();
     let ends = reached.ends(mpi, &shared)?;
     let (near, far) = (operand(ORIGIN, &origin), operand(TARGET, &reached.buffer));
@@ -229,7 +238,41 @@ fn transfer<T: MpiView>(
             (far, near)
         }
     };
-    typed_copy(&ends, from, to).map_err(MpiError::from)
+    typed_copy(&ends, from, to).map_err(MpiError::from)?;
+    Ok(None)
+}
+
+/// The same for a target on another node.
+fn elsewhere(
+    direction: Direction,
+    near: Buffer,
+    Reached { rank: target, buffer: there }: Reached,
+    win: i32,
+) -> Result<FarAccess> {
+    let (op, origin, result) = match direction {
+        Direction::Put => {
+            check_room(&near, &there)?;
+            (Op::Replace, Some(near), None)
+        }
+        Direction::Get => {
+            check_room(&there, &near)?;
+            (Op::NoOp, None, Some(near))
+        }
+    };
+    Ok(FarAccess { win, target, there, op, basic: None, origin, result })
+}
+
+/// Does what is left of an operation whose target is on another node.
+#[inline]
+pub(super) async fn perform<T: MpiView>(
+    call: &mut Call<'_, T>,
+    far: Option<FarAccess>,
+    completes: bool,
+) -> Result<()> {
+    match far {
+        None => Ok(()),
+        Some(far) => Box::pin(far::perform(call, &far, completes)).await,
+    }
 }
 
 /// Gives the guest the request of an operation, which is complete.
@@ -243,13 +286,15 @@ macro_rules! transfers {
         async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, win: i32) -> Result<()> {
             let origin = (origin_addr, origin_count.into(), origin_datatype);
             let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            transfer(call, Direction::$direction, origin, target, (win, false))
+            let far = transfer(call, Direction::$direction, origin, target, (win, false))?;
+            perform(call, far, false).await
         }
 
         async fn $request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, win: i32, request: GuestAddr) -> Result<()> {
             let origin = (origin_addr, origin_count.into(), origin_datatype);
             let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            transfer(call, Direction::$direction, origin, target, (win, true))?;
+            let far = transfer(call, Direction::$direction, origin, target, (win, true))?;
+            perform(call, far, true).await?;
             put_request(call, request)
         }
     )*};
