@@ -4,6 +4,7 @@ mod artifact;
 mod engine;
 mod rewrite;
 mod threads;
+mod threads_random;
 
 /// Assembles a module from text.
 fn assemble(text: &str) -> Vec<u8> {
