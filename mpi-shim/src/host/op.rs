@@ -125,7 +125,13 @@ fn combine<P: MpiPort>(mpi: &MpiCtx<P>, op: Op, input: u64, inout: &Buffer) -> R
     let (predefined, kernel) = op.reduction(&inout.datatype)?;
     let memory = mpi.memory()?;
     let extent = predefined.extent() as u64;
-    let total = inout.count as u64 * extent;
+    let total = (inout.count as u64).checked_mul(extent).ok_or_else(|| {
+        let detail = format!("{} elements do not fit the program's memory", inout.count);
+        MpiError::argument(ErrorClass::Count, "count", detail)
+    })?;
+    // Before anything is written: a wrong count must not destroy what lies behind the buffer.
+    memory.check(GuestAddr::new(input), total).map_err(fault("inbuf"))?;
+    memory.check(GuestAddr::new(inout.addr), total).map_err(fault("inoutbuf"))?;
     let chunk_bytes = CHUNK_BYTES / extent * extent;
     let mut buffers = vec![0; 2 * total.min(chunk_bytes) as usize];
     let (mine, theirs) = buffers.split_at_mut(total.min(chunk_bytes) as usize);

@@ -133,7 +133,7 @@ fn run<T: MpiView>(
 ) -> Failures {
     let mpi = call.mpi();
     let members = Everyone { port: &mpi.port, group };
-    match large(contributions) {
+    match large(contributions, &members) {
         None => execute(contributions, &members).err().unwrap_or_default(),
         Some(Err(failures)) => failures,
         Some(Ok(plan)) if plan.parts() < 2 => plan.run(&members).err().unwrap_or_default(),
@@ -152,7 +152,10 @@ fn run<T: MpiView>(
 }
 
 /// The plan of an operation that may be worth several threads.
-fn large(contributions: &[Contribution]) -> Option<std::result::Result<Plan<'_>, Failures>> {
+fn large<'a, P: MpiPort>(
+    contributions: &'a [Contribution],
+    members: &Everyone<'_, P>,
+) -> Option<std::result::Result<Plan<'a>, Failures>> {
     let bytes = |one: &Contribution| {
         side_bytes(&one.send, contributions.len()).max(side_bytes(&one.recv, contributions.len()))
     };
@@ -160,7 +163,29 @@ fn large(contributions: &[Contribution]) -> Option<std::result::Result<Plan<'_>,
     if total < PARALLEL_BYTES_MIN {
         return None;
     }
+    if let Err(fault) = check_buffers(contributions, members) {
+        return Some(Err(Failures::everywhere(contributions.len(), &fault.into())));
+    }
     Some(Plan::new(contributions))
+}
+
+/// Refuses buffers that end beyond their member's memory before anything is written: a wrong count must
+/// not destroy what lies behind the buffer.
+fn check_buffers<P: MpiPort>(
+    contributions: &[Contribution],
+    members: &Everyone<'_, P>,
+) -> std::result::Result<(), Fault> {
+    for (member, one) in contributions.iter().enumerate() {
+        for side in [&one.send, &one.recv] {
+            let Side::Buffer(buffer) = side else { continue };
+            let span = buffer.datatype.span(buffer.count);
+            let Some((0.., high)) = span else { continue };
+            let len = high.unsigned_abs();
+            let memory = members.memory(member, buffer.addr, len)?;
+            memory.check(GuestAddr::new(buffer.addr), len).map_err(engine_fault)?;
+        }
+    }
+    Ok(())
 }
 
 /// About how many bytes a side has for or from `peers` peers, without looking at each block where
