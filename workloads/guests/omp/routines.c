@@ -82,7 +82,9 @@ static void memory(void) {
 #pragma omp parallel num_threads(2)
     {
         int private_array[50];
+#ifdef __clang__
 #pragma omp allocate(private_array) allocator(omp_default_mem_alloc)
+#endif
         for (int i = 0; i < 50; i++) private_array[i] = i;
         CHECK(private_array[49] == 49);
     }
@@ -95,7 +97,9 @@ int main(void) {
     memory();
     CHECK(omp_get_wtime() >= start && tick > 0 && tick < 1);
     CHECK(omp_pause_resource_all(omp_pause_soft) == 0);
+#ifdef __clang__
     CHECK(omp_control_tool(omp_control_tool_start, 0, NULL) <= 0);
+#endif
     CHECK(omp_get_level() == 0 && omp_get_active_level() == 0 && omp_get_thread_num() == 0);
     CHECK(omp_get_num_teams() == 1 && omp_get_team_num() == 0);
     return finish("routines");

@@ -80,7 +80,11 @@ static void atomics(void) {
         f = f * 1;
 #pragma omp atomic seq_cst
         q += 1;
+#ifdef __clang__ /* gcc takes no complex numbers here */
 #pragma omp atomic
+#else
+#pragma omp critical
+#endif
         z += 1 + 2 * I;
 #pragma omp atomic
         bits |= (short)(1 << n % 15);
@@ -109,7 +113,11 @@ static void locks(void) {
     omp_nest_lock_t nest;
     int count = 0, nested = 0, tried = 0;
     omp_init_lock(&lock);
+#ifdef __clang__ /* libgomp lacks it */
     omp_init_lock_with_hint(&hinted, omp_sync_hint_contended);
+#else
+    omp_init_lock(&hinted);
+#endif
     omp_init_nest_lock(&nest);
 #pragma omp parallel num_threads(4)
     for (int i = 0; i < 1000; i++) {

@@ -98,7 +98,11 @@ static void dependences(void) {
         CHECK(b == 30);
         int c = 0;
         for (int i = 0; i < 8; i++) {
+#if defined __clang__ || __GNUC__ >= 13
 #pragma omp task depend(inoutset : c) shared(c)
+#else
+#pragma omp task depend(out : c) shared(c)
+#endif
             {
 #pragma omp atomic
                 c++;
@@ -122,7 +126,11 @@ static void dependences(void) {
         order[0] = order[1] = order[2] = 4;
 #pragma omp task if (0) depend(in : order[1]) shared(order)
         CHECK(order[1] == 4);
+#if defined __clang__ || __GNUC__ >= 13
 #pragma omp task depend(out : omp_all_memory) shared(order)
+#else
+#pragma omp task depend(out : order[2]) shared(order)
+#endif
         order[2] = 6;
 #pragma omp taskwait
         CHECK(order[2] == 6);

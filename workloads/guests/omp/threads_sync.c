@@ -69,7 +69,7 @@ static void mutexes(void) {
     all(try_it);
     pthread_mutex_unlock(&mutex);
     pthread_mutex_unlock(&checked);
-    CHECK(pthread_mutex_destroy(&mutex) == 0);
+    CHECK(pthread_mutex_destroy(&checked) == 0);
 }
 
 static pthread_cond_t filled = PTHREAD_COND_INITIALIZER, emptied;
@@ -199,7 +199,7 @@ static void lives(void) {
     CHECK(pthread_join(thread, &result) == 0 && result == (void *)5);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    size_t size;
+    size_t size = 0;
     CHECK(pthread_attr_setstacksize(&attributes, 1 << 20) == 0 && pthread_attr_getstacksize(&attributes, &size) == 0);
     CHECK(size == 1 << 20 && pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0);
     pthread_create(&thread, &attributes, detached, NULL);
