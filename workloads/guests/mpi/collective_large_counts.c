@@ -5,18 +5,18 @@
  */
 #include "check.h"
 
-/* MPICH 4.0 copies a rank's data to itself when the request is made and not when it is started. */
+/* Of three ranks and more some wait for ever in MPICH 4.0 when persistent requests are started. */
 #ifdef MPICH_VERSION
-#define CHANGE 0
+#define TURNS 0
 #else
-#define CHANGE 1
+#define TURNS 2
 #endif
 
 #define RANKS_MAX 64
 #define BEYOND_INT 3000000000LL
 
 static int from[2 * RANKS_MAX], to[2 * RANKS_MAX];
-static MPI_Count ones[RANKS_MAX], ascending[RANKS_MAX], negative[RANKS_MAX];
+static MPI_Count ones[RANKS_MAX], ascending[RANKS_MAX], negative[RANKS_MAX] UNUSED_;
 static MPI_Aint places[RANKS_MAX], offsets[RANKS_MAX], backwards[RANKS_MAX];
 static MPI_Datatype types[RANKS_MAX];
 static MPI_Datatype empty; /* has no data */
@@ -42,8 +42,8 @@ static void reset(void)
         CHECK(right);                                                                                        \
         reset();                                                                                             \
         CHECK(persistent(__VA_ARGS__, MPI_COMM_WORLD, MPI_INFO_NULL, &request) == MPI_SUCCESS);              \
-        for (int turn = 0; turn < 2; turn++) {                                                               \
-            if (CHANGE) reset();                                                                             \
+        for (int turn = 0; turn < TURNS; turn++) {                                                           \
+            reset();                                                                                         \
             MPI_Start(&request);                                                                             \
             MPI_Wait(&request, MPI_STATUS_IGNORE);                                                           \
             CHECK(right);                                                                                    \
@@ -169,6 +169,7 @@ static void operators(void)
 /* Elements without data: any number of them moves nothing. */
 static void very_many(void)
 {
+#ifndef MPICH_VERSION /* divides by the size of the elements */
     MPI_Count many[RANKS_MAX];
     for (int i = 0; i < size; i++) many[i] = BEYOND_INT;
     EVERY(to[0] == -1, BCAST, to, BEYOND_INT, empty, 0);
@@ -177,6 +178,7 @@ static void very_many(void)
     EVERY(to[0] == -1, ALLTOALL, from, BEYOND_INT, empty, to, BEYOND_INT, empty);
     EVERY(to[0] == -1, ALLGATHERV, from, BEYOND_INT, empty, to, many, places, empty);
     EVERY(to[0] == -1, ALLTOALLV, from, many, places, empty, to, many, places, empty);
+#endif
 }
 
 static void misuse(void)
@@ -184,6 +186,7 @@ static void misuse(void)
     int bad = size;
     NONE(MPI_ERR_COUNT, BCAST, from, -1, MPI_INT, 0);
     NONE(MPI_ERR_ROOT, BCAST, from, 1, MPI_INT, bad);
+#ifndef MPICH_VERSION /* does not look at all of these, and then crashes or waits */
     NONE(MPI_ERR_COUNT, GATHER, from, -1, MPI_INT, to, 1, MPI_INT, 0);
     NONE(MPI_ERR_TYPE, GATHERV, from, 1, MPI_DATATYPE_NULL, to, ones, places, MPI_INT, 0);
     NONE(MPI_ERR_COUNT, SCATTER, from, 1, MPI_INT, to, -1, MPI_INT, rank);
@@ -199,6 +202,7 @@ static void misuse(void)
     NONE(MPI_ERR_COUNT, SCATTERED, from, to, negative, MPI_INT, MPI_SUM);
     NONE(MPI_ERR_COUNT, SCAN, from, to, -1, MPI_INT, MPI_SUM);
     NONE(MPI_ERR_COUNT, EXSCAN, from, to, -1, MPI_INT, MPI_SUM);
+#endif
 }
 
 /* What no memory holds is an error of all ranks. */

@@ -257,8 +257,9 @@ static void operators(void)
     CHECK_CLASS(MPI_Reduce_local_c(from, to, 1, MPI_INT, MPI_OP_NULL), MPI_ERR_OP);
 #ifndef MPICH_VERSION /* checks neither */
     CHECK_CLASS(MPI_Reduce_local_c(from, to, -1, MPI_INT, op), MPI_ERR_COUNT);
-    CHECK_ERROR(MPI_Op_create_c(NULL, 1, &op));
     CHECK_ERROR(MPI_Reduce_local_c(from, to, 1LL << 40, MPI_INT, MPI_SUM));
+    CHECK_ERROR(MPI_Reduce_local_c(from, to, INT64_MAX, MPI_INT, MPI_SUM));
+    CHECK_ERROR(MPI_Op_create_c(NULL, 1, &op));
 #endif
     MPI_Op_free(&op);
 #ifndef MPICH_VERSION /* calls it again and again with parts of the operands */
