@@ -122,7 +122,8 @@ async fn end<T: MpiView>(call: &mut Call<'_, T>) -> std::result::Result<(), Fail
     barrier(call, abi::MPI_COMM_WORLD).await?;
     let mpi = call.mpi();
     mpi.phase = Phase::After;
-    mpi.port.set_initialized(false);
+    let is_open = mpi.sessions > 0;
+    mpi.port.set_initialized(is_open);
     Ok(())
 }
 

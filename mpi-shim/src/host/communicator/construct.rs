@@ -121,8 +121,11 @@ impl Made {
         parent: i32,
         low: u32,
     ) -> Result<Communicator> {
-        let errhandler = mpi.comm(parent)?.errhandler;
-        Communicator::between(self.context, (self.group, low), self.rank, self.site, errhandler)
+        let parent = mpi.comm(parent)?;
+        let (errhandler, session) = (parent.errhandler, parent.session);
+        let groups = (self.group, low);
+        let new = Communicator::between(self.context, groups, self.rank, self.site, errhandler)?;
+        Ok(Communicator { session, ..new })
     }
 }
 
