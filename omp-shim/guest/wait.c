@@ -36,7 +36,8 @@ void omp_wait(struct team *team, condition_t *holds, void *argument, int with_ta
 }
 
 void omp_lock_slow(volatile int *lock, enum construct construct) {
-    int looks = omp_processors() > 1 ? 200 : 1;
+    struct thread *self = omp_self;
+    int looks = self ? spins_for(self->team) : 1;
     while (looks--) {
         int seen = 0;
         if (!*lock && __atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
