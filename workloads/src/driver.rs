@@ -207,7 +207,7 @@ impl Mode {
             for object in objects.iter().filter(|object| !object.threads) {
                 progress::say(&format!(
                     "note: {} was compiled without -pthread or -fopenmp, but is linked into a program with \
-                     threads: its atomic operations are none and its thread-local variables are shared. \
+                     threads: its atomic operations are plain ones and its thread-local variables those of all threads. \
                      Compile every file with -pthread, or set FAASM_THREADS=1 while building",
                     object.name
                 ));
