@@ -32,7 +32,10 @@ const CRATES: [(&str, &[&str]); 9] = [
 const LAYERS: [(&str, &[&str]); 6] = [
     (
         "runtime/vm",
-        &["sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "artifact"],
+        &[
+            "sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "unwind",
+            "artifact",
+        ],
     ),
     (
         "transport",
@@ -75,6 +78,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "ctx",
             "progress",
             "call",
+            "switch",
             "table",
             "host",
         ],
@@ -99,12 +103,13 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ),
 ];
 /// Imports upward that are right: crate, file, module, and the reason.
-const UPWARD: [(&str, &str, &str, &str); 8] = [
+const UPWARD: [(&str, &str, &str, &str); 9] = [
     ("runtime/vm", "guest.rs", "pool", "a handle keeps its slot alive"),
     ("mpi-shim", "ctx.rs", "progress", "a rank holds what its progress keeps"),
     ("mpi-shim", "table.rs", "host", "the table is made of the chapters' tables"),
     ("runtime", "error.rs", "host", "the error of the crate wraps those of its parts"),
     ("runtime", "error.rs", "module", "the error of the crate wraps those of its parts"),
+    ("runtime", "module/loader.rs", "host", "what MPI calls may switch is known by its name there"),
     ("runtime", "faaslet", "job", "a rank knows the job that supervises it"),
     ("runtime", "worker", "job", "workers wake the ranks of a job"),
     ("runtime", "job/spec.rs", "runtime", "the builder ends by starting the job"),
