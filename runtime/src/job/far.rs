@@ -155,8 +155,7 @@ impl JobShared {
     pub(crate) fn ask(&self, rank: u32, node: u32, question: &[u8]) -> u32 {
         let Some(far) = self.far() else { return 0 };
         let name = far.last_question.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let about =
-            Envelope { kind: CALL_ASK, from: rank, request: name, ..Envelope::default() };
+        let about = Envelope { kind: CALL_ASK, from: rank, request: name, ..Envelope::default() };
         far.links.send(node, Lane::Message, Service::Call, about, question);
         name
     }

@@ -257,7 +257,7 @@ async fn compare_and_swap<T: MpiView>(
     let Some(reached) = reach(mpi, win, target, false)? else { return Ok(()) };
     if far::is_far(mpi, win, reached.rank)? {
         let there = (win, reached.rank, reached.buffer.addr);
-        return far::swap(mpi, there, basic, (origin, compare, result));
+        return Box::pin(far::swap(call, there, basic, (origin, compare, result))).await;
     }
     let shared = window(mpi, win)?.shared.clone();
     let ends = reached.ends(mpi, &shared)?;

@@ -111,12 +111,14 @@ fn ask<P: MpiPort>(
 }
 
 /// Replaces an element of `target` if it has the value at `compare`.
-pub(super) fn swap<P: MpiPort>(
-    mpi: &mut MpiCtx<P>,
+pub(super) async fn swap<T: MpiView>(
+    call: &mut Call<'_, T>,
     (win, target, addr): (i32, u32, u64),
     basic: Predefined,
     (origin, compare, result): (u64, u64, u64),
 ) -> Result<()> {
+    have_room(call, win).await?;
+    let mpi = call.mpi();
     let (mut new, mut expected) = (vec![0; basic.size()], vec![0; basic.size()]);
     let memory = mpi.memory()?;
     let read = |addr, out: &mut [u8]| memory.read(GuestAddr::new(addr), out);
