@@ -20,7 +20,7 @@ use crate::request::{Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
 use crate::window::{FarOps, Window};
-use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Family, World};
+use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Family};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -205,7 +205,7 @@ impl<P: MpiPort> MpiCtx<P> {
             }
         };
         let mut comms = Handles::new(HandleKind::Communicator);
-        let parent = family.map(|family| with_parents(world, &family, rank));
+        let parent = family.map(|family| with_parents(&family, rank));
         let parent = parent.and_then(|parent| comms.insert(parent)).unwrap_or(abi::MPI_COMM_NULL);
         "MPI_COMM_WORLD".clone_into(&mut comm_world.name);
         let alone = std::sync::Arc::new(Site::new(std::iter::once(0), None));
@@ -464,11 +464,10 @@ impl<P> MpiCtx<P> {
 const FIRST_KEYVAL: i32 = 0x1000;
 
 /// The intercommunicator of a spawned process with those that spawned it.
-fn with_parents(world: &World, family: &Family, rank: u32) -> Communicator {
+fn with_parents(family: &Family, rank: u32) -> Communicator {
     let all = family.parents.union(&family.group);
     let number = all.rank_of(rank).unwrap_or(0) as u32;
-    let members: Vec<u32> = all.iter().collect();
-    let site = world.gather_site(family.parent_context, &members);
+    let site = family.both().expect("a process is spawned after its family was made").clone();
     let (groups, fatal) = ((all, family.parents.len() as u32), abi::MPI_ERRORS_ARE_FATAL);
     let made = Communicator::between(family.parent_context, groups, number, site, fatal);
     let mut parent = made.expect("a family has parents and is one of its own");
