@@ -72,14 +72,6 @@ pub(crate) enum DataError {
         /// Who asks.
         from: u32,
     },
-    /// It asks about a window or a file that is not here, or something that it may not ask.
-    #[error("a question of rank {from} about the window or file {context}")]
-    Question {
-        /// Context of the object's communicator.
-        context: u32,
-        /// Who asks.
-        from: u32,
-    },
     /// It brings data that is not expected.
     #[error("data of a message: {0}")]
     Data(DataRefused),
@@ -358,7 +350,6 @@ impl DataPlane {
             0 => {}
             CALL_ASK => return self.handle_question(far, node, envelope, payload),
             CALL_OBJECT => return self.handle_object(node, envelope, payload),
-            CALL_OBJECT => return self.handle_object(node, envelope, payload),
             _ => return Err(unknown_kind(envelope)),
         }
         let world = self.job.world();
@@ -410,21 +401,6 @@ impl DataPlane {
 
     /// A rank of another node asks about a window or a file of a rank here.
     fn handle_object(&self, node: u32, envelope: &Envelope, bytes: &[u8]) -> Result<(), DataError> {
-        self.check_route(node, envelope)?;
-        let Envelope { from, request: name, context, .. } = *envelope;
-        if self.job.serve(context, Question { from, name, bytes }) {
-            return Ok(());
-        }
-        Err(DataError::Question { context, from })
-    }
-
-    /// A rank of another node asks about a window or a file of a rank here.
-    fn handle_object(
-        &self,
-        node: u32,
-        envelope: &Envelope,
-        bytes: &[u8],
-    ) -> Result<(), DataError> {
         self.check_route(node, envelope)?;
         let Envelope { from, request: name, context, .. } = *envelope;
         if self.job.serve(context, Question { from, name, bytes }) {

@@ -150,10 +150,6 @@ impl MpiPort for RankPort {
         self.job.ask_object(self.rank, peer, context, question)
     }
 
-    fn ask_object(&mut self, peer: u32, context: u32, question: &[u8]) -> u32 {
-        self.job.ask_object(self.rank, peer, context, question)
-    }
-
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer> {
         self.job.spawn(self.rank, request)
     }
