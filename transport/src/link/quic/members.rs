@@ -94,7 +94,13 @@ impl Driver {
         // Membership has a new time to look after.
         shared.next_due.store(0, Ordering::SeqCst);
         if let Some(link) = self.early.remove(&node) {
-            self.attach(shared, &link, &mut link.conn.lock(), node);
+            let mut conn = link.conn.lock();
+            self.attach(shared, &link, &mut conn, node);
+            // What it has said until now was left unread, and nothing would tell of it again.
+            if let Err(violation) = self.read_all(shared, &link, &mut conn) {
+                self.handle_violation(shared, &link, &mut conn, violation);
+            }
+            drop(conn);
             self.touched.push(link);
         } else {
             self.redial(shared, node);

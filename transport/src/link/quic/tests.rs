@@ -346,10 +346,20 @@ fn nobody_at_the_address_is_unreachable() {
 #[test]
 fn a_member_that_comes_early_waits_to_be_added() {
     let authority = Authority::new().expect("an authority");
-    let nodes = [start(&authority, 0, quick()), start(&authority, 1, quick())];
+    // No sign of life tells of what was left unread.
+    let silent = Timing { heartbeat_interval: HOUR, lost_after: HOUR * 2, ..quick() };
+    let nodes = [start(&authority, 0, silent), start(&authority, 1, silent)];
     nodes[1].link.add_peer(NodeId(0), &[nodes[0].link.local_addr()]);
     nodes[1].link.send(NodeId(0), Lane::Message, &envelope(0), Sent::Copied(b"early"));
-    thread::sleep(Duration::from_millis(200));
+    let said_hello = || {
+        let driver = nodes[0].link.shared.driver.lock();
+        driver.early.values().any(|link| !link.conn.lock().inbound.is_empty())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !said_hello() {
+        assert!(Instant::now() < deadline, "the member has not come");
+        thread::sleep(Duration::from_millis(1));
+    }
     nodes[0].link.add_peer(NodeId(1), &[]);
     nodes[0].handler.wait_count(1);
     nodes[1].handler.wait_up(0);
