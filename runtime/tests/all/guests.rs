@@ -31,8 +31,6 @@ const CLAIMED_ELSEWHERE: [&str; 6] = [
 /// the standard leaves open what happens and MPICH waits for ever; and those that spawn or connect,
 /// which MPICH as Debian builds it (over UCX) cannot.
 const NOT_PORTABLE: [&str; 3] = ["communicator_misuse", "dynamic_connect", "dynamic_spawn"];
-/// Programs with threads that ask for what only the runtime here has.
-const ONLY_GUESTS: [&str; 1] = ["omp_elastic"];
 /// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
 /// one.
 const NATIVE_RANKS_MAX: u32 = 4;
@@ -89,26 +87,6 @@ fn a_native_mpi_agrees() {
             // Killed from outside, it would leave its ranks behind.
             command.env("MPIEXEC_TIMEOUT", NATIVE_SECONDS_MAX.to_string());
             command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
-            command
-        })
-    });
-}
-
-#[test]
-fn a_native_openmp_agrees() {
-    let portable: Vec<Guest> = manifest()
-        .into_iter()
-        .filter(|guest| guest.exit == 0 && guest.expect_stderr.is_empty())
-        .filter(|guest| guest.source.starts_with("omp") || guest.source.starts_with("hybrid"))
-        .filter(|guest| !ONLY_GUESTS.contains(&&*guest.name))
-        .collect();
-    assert!(!portable.is_empty(), "no guest could be compared");
-    check_all(&portable, |guest| {
-        let program = build_dir().join(format!("{}.native", guest.name));
-        compile_natively(guest, &program)?;
-        check_runs(guest, &[1], |_| {
-            let mut command = Command::new(&program);
-            command.args(&guest.args);
             command
         })
     });
@@ -182,15 +160,9 @@ pub(crate) fn check_run(guest: &Guest, ran: &Ran) -> Result<(), String> {
 
 fn compile_natively(guest: &Guest, program: &Path) -> Result<(), String> {
     let is_c = guest.source.extension().is_some_and(|extension| extension == "c");
-    let mpi = !guest.source.starts_with("omp");
-    let mut command = Command::new(match (mpi, is_c) {
-        (true, true) => "mpicc.mpich",
-        (true, false) => "mpicxx.mpich",
-        (false, true) => "gcc",
-        (false, false) => "g++",
-    });
+    let mut command = Command::new(if is_c { "mpicc.mpich" } else { "mpicxx.mpich" });
     command.arg(guests_dir().join(&guest.source)).args(["-O1", "-o"]).arg(program);
-    finish(command.args(&guest.options).args(["-lm", "-latomic"]))
+    finish(command.args(&guest.options).arg("-lm"))
         .map_err(|error| format!("{error}\n(bench/rivals.sh installs MPICH)"))
 }
 
