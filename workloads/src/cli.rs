@@ -129,12 +129,14 @@ usage: {name} [gcc options] file...
   --faasm-info        print what is used and where it is
   --showme[:compile|:link|:incdirs|:libdirs|:libs], -show
                       print the underlying command instead of running it
+  -pthread, -fopenmp  programs with threads; objects remember it, so that linking them needs no option
   all other options   as for gcc; -O2 and 128-bit SIMD are on by default
 
 environment:
   FAASM_CACHE_DIR     where the toolchain is kept (default: $XDG_CACHE_HOME/faasm or ~/.cache/faasm)
   WASI_SDK_PATH       use this wasi-sdk instead of the pinned compiler and system root
   FAASM_CLANG         use this clang (19 or newer) instead of the pinned one
+  FAASM_THREADS       1: compile and link everything as with -pthread
   FAASM_SYSROOT       use this wasm32-wasip1 system root instead of the pinned one
 "
     )
