@@ -50,7 +50,9 @@ impl Files for WasiCtx {
     }
 
     fn surroundings(&self, directory: Option<&str>) -> Result<Surroundings> {
-        let Some(path) = directory else { return Ok(Surroundings(Arc::new(self.preopens.clone()))) };
+        let Some(path) = directory else {
+            return Ok(Surroundings(Arc::new(self.preopens.clone())));
+        };
         let path = path.trim_end_matches('/');
         let whole = |preopen: &&Preopen| &*preopen.guest == path;
         let (from, dir) = match self.preopens.iter().find(whole) {
