@@ -346,8 +346,7 @@ impl<P: MpiPort> MpiCtx<P> {
 
     /// Whether `handle` names an error handler.
     pub(crate) fn is_errhandler(&self, handle: i32) -> bool {
-        let predefined =
-            [abi::MPI_ERRORS_ARE_FATAL, abi::MPI_ERRORS_ABORT, abi::MPI_ERRORS_RETURN];
+        let predefined = [abi::MPI_ERRORS_ARE_FATAL, abi::MPI_ERRORS_ABORT, abi::MPI_ERRORS_RETURN];
         predefined.contains(&handle)
             || matches!(self.others.get(handle), Some(OtherEntry::Errhandler { .. }))
     }

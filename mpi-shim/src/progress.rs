@@ -1,8 +1,8 @@
 //! Moving messages: starting sends and receives, and everything an arrived message causes.
 
 mod collective;
-mod partitioned;
 mod far;
+mod partitioned;
 mod pull;
 
 use faasm_mpi_engine::datatype;

@@ -63,7 +63,16 @@ impl Launch {
             let (args, env) = (args.into(), app.env.clone());
             let threads = ThreadFacts::of(app.module.facts());
             let module = app.module.clone();
-            apps.push(App { module, program, threads, first, ranks: app.ranks, args, env, preopens });
+            apps.push(App {
+                module,
+                program,
+                threads,
+                first,
+                ranks: app.ranks,
+                args,
+                env,
+                preopens,
+            });
             first += app.ranks;
         }
         let input = match (&spec.stdin, spec.input) {

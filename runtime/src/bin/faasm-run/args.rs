@@ -14,7 +14,11 @@ mod table;
 mod tests;
 mod values;
 
-use std::{ffi::OsString, num::{NonZeroU32, NonZeroUsize}, time::Duration};
+use std::{
+    ffi::OsString,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use flag::{Action, Flag};
 pub(crate) use nodes::{ClusterAddress, LauncherKind, Mapping, NodeOptions, Numbering};
