@@ -10,6 +10,7 @@ use faasm_vm::GuestAddr;
 use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::MpiCtx;
+use crate::host::callback::call_back;
 use crate::host::window::window;
 use crate::port::MpiPort;
 use crate::table::host_functions;
@@ -137,7 +138,7 @@ async fn copy_one<T: MpiView>(
     let (copy, flag) = (scratch.cast_signed(), scratch.cast_signed() + 4);
     call.write("scratch", GuestAddr::from(scratch), &[0; 8])?;
     let args = [from.handle(), key, word(keyval.extra_state), word(value), copy, flag];
-    let result = callback(call, "copy", key, function, &args).await;
+    let result = call_back(call, || named("copy", key), function, &args).await;
     let outputs = call.read_i32s("scratch", GuestAddr::from(scratch), 2)?;
     call.free(scratch).await?;
     result?;
@@ -168,27 +169,12 @@ async fn run_delete<T: MpiView>(
     let Some(keyval) = call.mpi().keyvals.of_attribute(key) else { return Ok(()) };
     let Callback::Guest(function) = keyval.delete else { return Ok(()) };
     let args = [object.handle(), key, word(value), word(keyval.extra_state)];
-    callback(call, "delete", key, function, &args).await
+    call_back(call, || named("delete", key), function, &args).await
 }
 
-/// Calls a callback and turns the error code it returns into an error.
-async fn callback<T: MpiView>(
-    call: &mut Call<'_, T>,
-    kind: &str,
-    key: i32,
-    function: u32,
-    args: &[i32],
-) -> std::result::Result<(), Failure> {
-    let error_comm = call.mpi().error_comm;
-    let code = call.call_guest(function, args).await?.unwrap_or(abi::MPI_SUCCESS);
-    // The callback may have called MPI for other communicators.
-    call.mpi().error_comm = error_comm;
-    if code == abi::MPI_SUCCESS {
-        return Ok(());
-    }
-    let class = call.mpi().errors.class_of(code).ok().and_then(ErrorClass::from_code);
-    let detail = format!("the {kind} callback of keyval {key} returned error code {code}");
-    Err(MpiError::new(class.unwrap_or(ErrorClass::Other), detail).into())
+/// What a callback is called in messages.
+fn named(kind: &str, key: i32) -> String {
+    format!("the {kind} callback of keyval {key}")
 }
 
 /// A value of the guest, which has 32-bit addresses.

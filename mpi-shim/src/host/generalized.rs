@@ -10,6 +10,7 @@ use faasm_vm::GuestAddr;
 use crate::abi::{self, Status};
 use crate::call::{Call, Failure, MpiView};
 use crate::ctx::{MpiCtx, bad_handle};
+use crate::host::callback::call_back;
 use crate::host::point_to_point::{insert, request};
 use crate::port::MpiPort;
 use crate::request::{Buffer, Completion, Generalized, Operation, State};
@@ -160,7 +161,7 @@ async fn query<T: MpiView>(
     let at = GuestAddr::from(scratch);
     call.write("scratch", at, &Status::EMPTY.to_bytes())?;
     let args = [generalized.extra_state, scratch.cast_signed()];
-    let answer = callback(call, "query", generalized.query, &args).await;
+    let answer = call_back(call, || named("query"), generalized.query, &args).await;
     let bytes = call.read_bytes("scratch", at, Status::SIZE_BYTES)?;
     call.free(scratch).await?;
     let status = bytes.first_chunk().map_or(Status::EMPTY, Status::from_bytes);
@@ -177,7 +178,7 @@ async fn release<T: MpiView>(
     generalized: Generalized,
 ) -> std::result::Result<(), Failure> {
     call.mpi().generalized -= 1;
-    callback(call, "free", generalized.free, &[generalized.extra_state]).await
+    call_back(call, || named("free"), generalized.free, &[generalized.extra_state]).await
 }
 
 /// Gives a generalized request up; `false` if the request is of another kind.
@@ -208,25 +209,11 @@ pub(super) async fn cancel<T: MpiView>(
 ) -> std::result::Result<bool, Failure> {
     let Some((entry, is_complete)) = generalized(call.mpi(), handle) else { return Ok(false) };
     let args = [entry.extra_state, i32::from(is_complete)];
-    Box::pin(callback(call, "cancel", entry.cancel, &args)).await?;
+    Box::pin(call_back(call, || named("cancel"), entry.cancel, &args)).await?;
     Ok(true)
 }
 
-/// Calls a function of the program and turns the error code it returns into an error.
-async fn callback<T: MpiView>(
-    call: &mut Call<'_, T>,
-    kind: &str,
-    function: u32,
-    args: &[i32],
-) -> std::result::Result<(), Failure> {
-    let error_comm = call.mpi().error_comm;
-    let code = call.call_guest(function, args).await?.unwrap_or(abi::MPI_SUCCESS);
-    // The callback may have called MPI for other objects.
-    call.mpi().error_comm = error_comm;
-    if code == abi::MPI_SUCCESS {
-        return Ok(());
-    }
-    let class = call.mpi().errors.class_of(code).ok().and_then(ErrorClass::from_code);
-    let detail = format!("the {kind} function of a generalized request returned error code {code}");
-    Err(MpiError::new(class.unwrap_or(ErrorClass::Other), detail).into())
+/// What a function of the program is called in messages.
+fn named(kind: &str) -> String {
+    format!("the {kind} function of a generalized request")
 }

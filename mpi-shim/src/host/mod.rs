@@ -3,6 +3,7 @@
 
 mod attribute;
 mod buffer;
+mod callback;
 mod collective;
 mod communicator;
 mod completion;

@@ -84,10 +84,7 @@ pub(super) async fn publish_name<T: MpiView>(
     hints: i32,
     port_name: GuestAddr,
 ) -> Result<()> {
-    call.require_running()?;
-    info::hints(call.mpi(), hints)?;
-    let (service, port) = (read_service(call, service_name)?, read_port(call, port_name)?);
-    ask(call, What::Publish, &service, &port).await.map(|_| ())
+    tell(call, What::Publish, service_name, hints, port_name).await
 }
 
 pub(super) async fn unpublish_name<T: MpiView>(
@@ -96,10 +93,20 @@ pub(super) async fn unpublish_name<T: MpiView>(
     hints: i32,
     port_name: GuestAddr,
 ) -> Result<()> {
+    tell(call, What::Unpublish, service_name, hints, port_name).await
+}
+
+async fn tell<T: MpiView>(
+    call: &mut Call<'_, T>,
+    what: What,
+    service_name: GuestAddr,
+    hints: i32,
+    port_name: GuestAddr,
+) -> Result<()> {
     call.require_running()?;
     info::hints(call.mpi(), hints)?;
     let (service, port) = (read_service(call, service_name)?, read_port(call, port_name)?);
-    ask(call, What::Unpublish, &service, &port).await.map(|_| ())
+    ask(call, what, &service, &port).await.map(|_| ())
 }
 
 pub(super) async fn lookup_name<T: MpiView>(
