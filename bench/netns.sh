@@ -49,6 +49,12 @@ with: unshare -Urnm bash -c 'mount -t tmpfs run /run && bench/netns.sh with 2 --
     done
 }
 
+# The first namespace of a machine also mounts the folder of all of them; two at once hide each other's.
+add_namespace() {
+    mkdir -p "$state_root"
+    flock "$state_root/adding" ip netns add "$1"
+}
+
 exists() { ip netns list | grep -qE "^$(namespace switch)( |\$)"; }
 
 # n2 -> 2
@@ -86,7 +92,7 @@ up() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     mkdir -p "$(state)"
-    ip netns add "$(namespace switch)"
+    add_namespace "$(namespace switch)"
     write_files "$hosts"
     [ -z "$cores" ] || share_cores "$hosts"
     local host
@@ -133,7 +139,7 @@ share_cores() {
 add_host() {
     local host=$1 space
     space=$(namespace "$host")
-    ip netns add "$space"
+    add_namespace "$space"
     ip -n "$space" link set lo up
     ip -n "$(namespace switch)" link add "port$host" type veth peer name eth0 netns "$space"
     ip -n "$space" addr add "10.77.0.$host/24" dev eth0
