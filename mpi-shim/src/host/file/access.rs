@@ -7,7 +7,7 @@
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use super::meeting::{agree, exchange_in};
+use super::meeting::{exchange_in, settled};
 use super::merged::{self, Wanted};
 use super::pointer::{advance, check_random_access, enter, leave};
 use super::transfer::{file_bytes, read, write};
@@ -224,13 +224,11 @@ async fn ordered<T: MpiView>(
     bytes: std::result::Result<u64, &MpiError>,
 ) -> Result<u64> {
     let (shared, is_spread) = (entry.shared.clone(), entry.keeper.is_some());
-    if is_spread {
-        // The first member, on whose node the pointer is, looks at it when nobody moves it any more.
-        agree(call, entry.comm, "fh", Ok([0; 2]), || ()).await?;
-    }
+    // The first member, on whose node the pointer is, looks at it when nobody moves it any more.
+    settled(call, entry).await?;
     let start = *shared.pointer();
     let input = bytes.map(|bytes| [bytes, start]).map_err(Clone::clone);
-    exchange_in(call, entry.comm, input, move |_, members: Vec<[u64; 2]>| {
+    let at = exchange_in(call, entry.comm, input, move |_, members: Vec<[u64; 2]>| {
         let mut pointer = shared.pointer();
         if let (Some(first), true) = (members.first(), is_spread) {
             *pointer = first[1];
@@ -244,5 +242,7 @@ async fn ordered<T: MpiView>(
             })
             .collect())
     })
-    .await
+    .await?;
+    settled(call, entry).await?;
+    Ok(at)
 }

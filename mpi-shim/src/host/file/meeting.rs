@@ -3,6 +3,7 @@
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 
 use crate::call::{Call, MpiView};
+use crate::file::FileEntry;
 use crate::host::communicator::{Maker, exchange};
 
 /// Meets the members of `comm`; the error handler that counts stays as it is.
@@ -37,4 +38,13 @@ pub(super) async fn agree<T: MpiView>(
         Ok(vec![(); values.len()])
     })
     .await
+}
+
+/// Waits until every node has done what the members agreed on last: another node could otherwise be asked for the
+/// shared pointer before that has moved there.
+pub(super) async fn settled<T: MpiView>(call: &mut Call<'_, T>, entry: &FileEntry) -> Result<()> {
+    match entry.keeper {
+        Some(_) => agree(call, entry.comm, "fh", Ok([0; 2]), || ()).await,
+        None => Ok(()),
+    }
 }

@@ -3,7 +3,7 @@
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use super::meeting::agree;
+use super::meeting::{agree, settled};
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::file::{Asked, FileEntry};
@@ -86,7 +86,8 @@ pub(super) async fn seek_shared<T: MpiView>(
     let moved = at.clone().unwrap_or_default();
     let told = at.map(|_| [0; 2]);
     let shared = entry.shared.clone();
-    agree(call, entry.comm, "offset", told, move || *shared.pointer() = moved).await
+    agree(call, entry.comm, "offset", told, move || *shared.pointer() = moved).await?;
+    settled(call, &entry).await
 }
 
 pub(super) async fn get_position<T: MpiView>(

@@ -5,7 +5,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::file::View;
 use faasm_vm::GuestAddr;
 
-use super::meeting::agree;
+use super::meeting::{agree, settled};
 use super::pointer::advance;
 use crate::abi;
 use crate::call::{Call, MpiView};
@@ -100,6 +100,7 @@ pub(super) async fn set_view<T: MpiView>(
     let shared = entry.shared.clone();
     let value = value.map_err(Clone::clone);
     agree(call, entry.comm, "etype", value, move || *shared.pointer() = 0).await?;
+    settled(call, &entry).await?;
     let new = new?;
     let entry = call.mpi().file(fh)?;
     (entry.view, entry.etype, entry.filetype) = (new.view, new.etype, new.filetype);
