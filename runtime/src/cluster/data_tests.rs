@@ -414,9 +414,9 @@ fn what_breaks_the_rules_is_refused_and_changes_nothing() {
     let call = Envelope { context: 3, ..of(Service::Call, 0, 0, 0) };
     assert_eq!(plane(&cluster, 10, call, &[0, 0, 0]), length(3, 0));
     assert_eq!(plane(&cluster, 10, call, &[1, 0, 0, 0]), misrouted(0, 0));
-    assert_eq!(plane(&cluster, 10, call, &[9, 0, 0, 0]), length(4, 0));
+    assert_eq!(plane(&cluster, 10, call, &[10, 0, 0, 0]), length(4, 0));
     assert_eq!(plane(&cluster, 10, of(Service::Reply, 0, 0, 0), &[]), misrouted(0, 0));
-    assert_eq!(plane(&cluster, 10, of(Service::Reply, 2, 1, 0), &[]), kind(Service::Reply, 2));
+    assert_eq!(plane(&cluster, 10, of(Service::Reply, 3, 1, 0), &[]), kind(Service::Reply, 3));
     assert!(cluster.received(1).is_empty());
     let far = cluster.nodes[1].job.far().expect("other nodes");
     assert_eq!(far.received.load(Ordering::SeqCst), 0);
