@@ -29,8 +29,10 @@ const CLAIMED_ELSEWHERE: [&str; 6] = [
 ];
 /// Programs that MPICH is not asked about: erroneous ones whose members call different functions, where
 /// the standard leaves open what happens and MPICH waits for ever; and those that spawn or connect,
-/// which MPICH as Debian builds it (over UCX) cannot.
-const NOT_PORTABLE: [&str; 3] = ["communicator_misuse", "dynamic_connect", "dynamic_spawn"];
+/// which MPICH as Debian builds it (over UCX) cannot; and one with a session beyond `MPI_Finalize`, whose
+/// ranks MPICH's launcher now and then kills at their end.
+const NOT_PORTABLE: [&str; 4] =
+    ["communicator_misuse", "dynamic_connect", "dynamic_spawn", "session_beside_init"];
 /// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
 /// one.
 const NATIVE_RANKS_MAX: u32 = 4;

@@ -1,6 +1,6 @@
 /*
  * Goal: while some ranks compute without a call for a long time, those that share their worker go on.
- * Sizes: 4 or more ranks; every fourth rank computes for 0.3 s, the others play ping-pong in pairs meanwhile.
+ * Sizes: 4 or more ranks; every fourth rank computes for 1 s, the others play ping-pong in pairs meanwhile.
  * Expected: "ok long_compute"; the others finished before the computing ranks did.
  */
 #include <mpi.h>
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
     int computes = rank % 4 == 0;
     MPI_Comm_split(MPI_COMM_WORLD, computes, rank, &players);
     MPI_Barrier(MPI_COMM_WORLD);
-    if (computes) done = compute(0.3);
+    if (computes) done = compute(1.0);
     else {
         int me, members;
         MPI_Comm_rank(players, &me);
