@@ -42,6 +42,15 @@ pub enum Error {
         /// What is wrong with it; never the text itself.
         reason: &'static str,
     },
+    /// A text is no user's token.
+    #[error(
+        "this is not a user's token of a cluster: {reason}; `faasm-run cluster token --client` on the \
+         coordinator's machine makes one"
+    )]
+    BadUserToken {
+        /// What is wrong with it; never the text itself.
+        reason: &'static str,
+    },
     /// No more tokens can be made at the moment.
     #[error("{max} tokens are open: wait until some are used or expire")]
     TooManyTokens {

@@ -5,6 +5,7 @@
 
 pub mod bootstrap;
 pub mod config;
+pub mod control_port;
 pub mod endpoint;
 pub mod envelope;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod handler;
+mod hex;
 pub mod id;
 pub mod lane;
 mod link;
@@ -30,4 +32,4 @@ pub use id::{Lane, NodeId};
 pub use link::local::LocalNetwork;
 pub use link::sim::{Faults, SimNetwork};
 pub use payload::Payload;
-pub use tls::{Authority, ClusterId};
+pub use tls::{Authority, ClusterId, UserToken};

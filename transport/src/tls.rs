@@ -9,6 +9,7 @@
 //! Sessions are not resumed and no data is sent early: each connection proves both sides anew.
 
 mod authority;
+mod user;
 mod verify;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -29,6 +30,8 @@ use crate::{
 
 pub(crate) use authority::node_key;
 pub use authority::{Authority, CERTIFICATE_LIFETIME};
+pub use user::UserToken;
+pub(crate) use user::{named_user, user_server_config};
 pub(crate) use verify::PinnedAuthority;
 
 /// Protocol of links between members.
@@ -167,12 +170,14 @@ pub(crate) fn check_own(identity: &Identity, node: NodeId) -> Result<(), Error> 
 
 /// Adds what to look at to TLS's words about a certificate.
 pub(crate) fn explain_certificate(reason: &str) -> String {
-    let remedy = if reason.contains("not valid yet") || reason.contains("expired") {
-        ": compare the clocks of both machines (`date -u`); if they agree, the node's certificate \
-         has run out and the node must join again"
-    } else if reason.contains("UnknownIssuer") || reason.contains("BadSignature") {
-        ": it was signed by another cluster's authority; the node must join this cluster"
-    } else if reason.contains("NotValidForName") {
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let remedy = if says(&["not valid yet", "expired", "CertificateExpired"]) {
+        ": compare the clocks of both machines (`date -u`); if they agree, the certificate \
+         has run out: a node must join again, and a user needs a new token"
+    } else if says(&["UnknownIssuer", "BadSignature", "UnknownCA", "DecryptError"]) {
+        ": it was signed by another cluster's authority: a node must join this one, and a user \
+         needs a token of this one"
+    } else if says(&["NotValidForName"]) {
         ": another node answers at this address"
     } else {
         ""

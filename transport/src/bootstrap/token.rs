@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{error::Error, tls};
+use crate::{error::Error, hex, tls};
 
 /// Prefix that names the format.
 const PREFIX: &str = "faasm1.";
@@ -52,13 +52,13 @@ impl Token {
 
     /// The text to hand to the machine that joins. Keep it secret.
     pub fn reveal(&self) -> String {
-        let Some(authority) = &self.authority else { return hex_of(&self.secret) };
+        let Some(authority) = &self.authority else { return hex::encode(&self.secret) };
         let mut body = Vec::with_capacity(BODY_BYTES + CHECK_BYTES);
         body.extend_from_slice(authority);
         body.extend_from_slice(&self.name);
         body.extend_from_slice(&self.secret);
         body.extend_from_slice(&check(&body));
-        format!("{PREFIX}{}", hex_of(&body))
+        format!("{PREFIX}{}", hex::encode(&body))
     }
 
     pub(super) fn proof_key(&self) -> ProofKey {
@@ -122,20 +122,8 @@ fn parse(text: &str) -> Result<Token, &'static str> {
 
 /// Twice as many digits as there are bytes.
 fn bytes_of<const N: usize>(digits: &str) -> Result<[u8; N], &'static str> {
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = hex(pair[0])? << 4 | hex(pair[1])?;
-    }
-    Ok(bytes)
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn hex(digit: u8) -> Result<u8, &'static str> {
-    let value = char::from(digit).to_digit(16).ok_or("it has a character that is no digit")?;
-    u8::try_from(value).map_err(|_| "it has a character that is no digit")
+    let bytes = hex::decode(digits).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or("it has a character that is no digit")
 }
 
 /// Finds mistakes in copying; no protection.

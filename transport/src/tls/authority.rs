@@ -115,18 +115,44 @@ impl Authority {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<Vec<u8>, Error> {
-        if public_key.len() != PUBLIC_KEY_BYTES || public_key.first() != Some(&4) {
-            return Err(Error::Certificate { reason: "the node sent no public key".into() });
-        }
         let mut names = vec![node_name(self.cluster(), node)];
         if node == NodeId::COORDINATOR {
             names.push(COORDINATOR_NAME.into());
         }
         let mut params = CertificateParams::new(names).map_err(|error| made(&error))?;
         params.distinguished_name.push(DnType::CommonName, format!("faasm {node}"));
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params, public_key, now, lifetime)
+    }
+
+    /// Signs a certificate for a user of the cluster, as [`certify`](Self::certify) does for a node. It opens no
+    /// link: nodes talk only to those whose certificate names a node.
+    pub(crate) fn certify_user(
+        &self,
+        name: &str,
+        public_key: &[u8],
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        let names = vec![format!("{name}.{}.faasm", self.cluster())];
+        let mut params = CertificateParams::new(names).map_err(|error| made(&error))?;
+        params.distinguished_name.push(DnType::CommonName, format!("faasm {name}"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(params, public_key, now, lifetime)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        public_key: &[u8],
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        if public_key.len() != PUBLIC_KEY_BYTES || public_key.first() != Some(&4) {
+            return Err(Error::Certificate { reason: "the node sent no public key".into() });
+        }
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         limit(&mut params, now, lifetime);
         let certificate =
