@@ -8,6 +8,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use faasm_transport::config::{Identity, Timing};
+use faasm_transport::control_port::ControlPort;
 use faasm_transport::{Admission, Authority, Build, Endpoint, EndpointConfig, NodeId, Token};
 use faasm_vm::ContentHash;
 
@@ -114,6 +115,25 @@ impl Cluster {
         Ok(admission.accept(&Token::from_str(token)?, valid, uses)?)
     }
 
+    /// Makes a token with which the cluster's user can give it jobs and orders from another machine in this time,
+    /// where a [`ClusterServer`](crate::ClusterServer) serves it. It is a secret.
+    ///
+    /// # Errors
+    /// This cluster is inside one process.
+    pub fn issue_user_token(&self, valid: Duration) -> Result<String, ClusterError> {
+        let admission = self.admission().ok_or(ClusterError::NotOpen)?;
+        Ok(admission.authority().issue_user(valid)?.reveal())
+    }
+
+    /// The port for users on other machines: TCP, at the address at which nodes find the coordinator over UDP.
+    pub(crate) fn open_control_port(&self) -> Result<Option<ControlPort>, ClusterError> {
+        let (Some(admission), Some(address)) = (self.admission(), self.address()) else {
+            return Ok(None);
+        };
+        let identity = admission.authority().issue(NodeId::COORDINATOR, OWN_LIFETIME)?;
+        Ok(Some(ControlPort::bind(address, &identity)?))
+    }
+
     /// Attempts to join that were refused.
     pub fn refused_count(&self) -> u64 {
         self.admission().map_or(0, Admission::refused_count)
@@ -199,7 +219,7 @@ fn resolve(address: &str) -> Result<Vec<SocketAddr>, ClusterError> {
 }
 
 /// All that can be resolved; an error if nothing can.
-fn resolve_all(addresses: &[String]) -> Result<Vec<SocketAddr>, ClusterError> {
+pub(crate) fn resolve_all(addresses: &[String]) -> Result<Vec<SocketAddr>, ClusterError> {
     let (mut found, mut failure) = (Vec::new(), None);
     for address in addresses {
         match resolve(address) {

@@ -387,3 +387,57 @@ fn a_token_is_good_for_one_node() {
     daemon.wait().expect_status(0);
     assert!(member.wait().status.is_some(), "it ends with its coordinator");
 }
+
+/// Another machine has neither the coordinator's directory nor a shared one.
+#[test]
+fn a_user_of_another_machine_gives_jobs_and_orders_with_a_token() {
+    let mut coordinator = Coordinator::start();
+    let launcher = LAUNCHER.to_str().expect("a UTF-8 path");
+    let node = coordinator.join("one");
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let user = coordinator.order(&["cluster", "token", "--client"]).expect_status(0).stdout;
+    let file = elsewhere.path().join("token");
+    fs::write(&file, &user).expect("written");
+    let file = file.to_str().expect("a UTF-8 path");
+    let remote = |arguments: &[&str], input: &str| {
+        let mut command = faasm_run();
+        command.env("FAASM_STATE_DIR", elsewhere.path()).env_remove("FAASM_TOKEN");
+        Running::start(command.args(arguments), input)
+    };
+    let at = ["--cluster", &coordinator.at, "--token-file", file];
+    let ran = remote(&[&["cluster", "status"], &at[..]].concat(), "").wait().expect_status(0);
+    assert!(ran.stdout.starts_with("1 nodes, 0 jobs"), "{ran:#?}");
+    let job = [&at[..], &["-n", "2", launcher]].concat();
+    let ran = remote(&[&job[..], &["read"]].concat(), "a\n").wait().expect_status(0);
+    assert_eq!(ran.sorted_lines(), ["0 end", "0 read a", "1 end"]);
+    remote(&[&job[..], &["trap", "1", "0"]].concat(), "")
+        .wait()
+        .expect_status(134)
+        .expect_stderr("rank 1 (one): trapped");
+    let running = remote(&[&job[..], &["sleep"]].concat(), "");
+    let end = Instant::now() + LIMIT;
+    while !coordinator.order(&["cluster", "status"]).stdout.contains(" 1 jobs") {
+        assert!(Instant::now() < end, "the job does not start");
+        thread::sleep(Duration::from_millis(50));
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+    while coordinator.order(&["cluster", "status"]).stdout.contains(" 1 jobs") {
+        assert!(Instant::now() < end, "the job is left behind");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let more = remote(&[&["cluster", "token", "--client"], &at[..]].concat(), "").wait();
+    more.expect_status(1).expect_stderr("on the coordinator's own machine");
+    let joined = coordinator.order(&["cluster", "token"]).expect_status(0).stdout;
+    fs::write(file, joined).expect("written");
+    remote(&job, "").wait().expect_status(1).expect_stderr("with which a node joins");
+    let nothing = ["--cluster", &coordinator.at, "-n", "2", launcher, "hello"];
+    remote(&nothing, "").wait().expect_status(1).expect_stderr("cluster token --client");
+    fs::write(file, user).expect("written");
+    let ran = remote(&[&["cluster", "drain", "one"], &at[..]].concat(), "").wait();
+    ran.expect_status(0);
+    node.wait().expect_status(0);
+    let daemon = coordinator.running.take().expect("it was started");
+    daemon.signal(Signal::TERM);
+    daemon.wait().expect_status(0);
+}

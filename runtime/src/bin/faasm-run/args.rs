@@ -320,6 +320,9 @@ fn apply<T>(
         .find(|flag| flag.names.contains(&name))
         .ok_or_else(|| flag::unknown(&word, table))?;
     if let Action::SetOptional(set) = flag.action {
+        // An address can hardly be meant as the program's name.
+        let next = words.as_slice().first().is_some_and(|word| nodes::host_and_port(word).is_ok());
+        let inline = inline.or_else(|| if next { words.next() } else { None });
         let outcome = set(target, inline.as_deref());
         return outcome.map(|()| Applied::Set).map_err(|problem| problem.at(word));
     }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::os::unix::net::UnixStream;
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faasm_transport::UserToken;
 use parking_lot::Mutex;
 
 use super::message::{Ask, Submit, Tell, from_hosts};
 use super::place::ClusterPlace;
 use super::wire::{Sender, receive};
-use crate::cluster::access::build;
+use crate::cluster::access::{build, resolve_all};
 use crate::cluster::codec::Message as _;
 use crate::cluster::coordinator::{ClusterJob, ClusterStatus, check, describe};
 use crate::cluster::error::ClusterError;
@@ -23,6 +25,8 @@ use crate::job::{
 
 /// Bytes of a program in one message.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// How long a coordinator on another machine may take to answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long states are waited for.
 const STATES_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -39,7 +43,21 @@ impl ClusterClient {
     /// # Errors
     /// None runs there, or it is another program.
     pub fn connect(place: &ClusterPlace) -> Result<Self, ClusterError> {
-        let stream = place.connect()?;
+        Self::greet(place.connect()?)
+    }
+
+    /// Connects to the coordinator at one of these addresses, `host:port` each, from any machine. `token` is a
+    /// user's, as [`issue_user_token`](Self::issue_user_token) makes it.
+    ///
+    /// # Errors
+    /// It cannot be reached or refuses, or it is another program.
+    pub fn connect_to(addresses: &[String], token: &str) -> Result<Self, ClusterError> {
+        let token = UserToken::from_str(token)?;
+        let addresses = resolve_all(addresses)?;
+        Self::greet(faasm_transport::control_port::connect(&addresses, &token, CONNECT_PATIENCE)?)
+    }
+
+    fn greet(stream: UnixStream) -> Result<Self, ClusterError> {
         let sender = stream.try_clone().map_err(gone)?;
         let mut client = Self { stream, sender: Arc::new(Sender::new(sender)) };
         match client.order(&Ask::Hello { build: build().to_string() })? {
@@ -64,8 +82,21 @@ impl ClusterClient {
     /// # Errors
     /// The coordinator is gone, or has too many open tokens.
     pub fn issue_token(&mut self, valid: Duration) -> Result<String, ClusterError> {
+        self.token(valid, false)
+    }
+
+    /// Makes a token with which a user of another machine can do for this time what this user can, but not make
+    /// such tokens. It is a secret.
+    ///
+    /// # Errors
+    /// The coordinator is gone, or this user is on another machine.
+    pub fn issue_user_token(&mut self, valid: Duration) -> Result<String, ClusterError> {
+        self.token(valid, true)
+    }
+
+    fn token(&mut self, valid: Duration, for_user: bool) -> Result<String, ClusterError> {
         let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
-        match self.order(&Ask::Token { valid_ms })? {
+        match self.order(&Ask::Token { valid_ms, for_user })? {
             Tell::Token(token) => Ok(token),
             other => Err(unexpected(&other)),
         }

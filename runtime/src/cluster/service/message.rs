@@ -30,8 +30,8 @@ pub(super) enum Ask {
     Hello { build: String },
     /// What there is.
     Status,
-    /// A token that is valid for so long.
-    Token { valid_ms: u64 },
+    /// A token that is valid for so long, for a node that joins or for a user on another machine.
+    Token { valid_ms: u64, for_user: bool },
     /// Take no further jobs to a node, and let it go then.
     Drain { node: String },
     /// Let a node go at once.

@@ -1,8 +1,9 @@
 //! A cluster that outlives its jobs: a coordinator that runs on its own, and the processes of its
 //! user that give it jobs and orders.
 //!
-//! They meet at a socket in a directory that only this user can enter (`place`); `message` is what
-//! they say, `wire` how, `server` the coordinator's side, `client` the user's.
+//! They meet at a socket in a directory that only this user can enter (`place`), or, from another machine with
+//! a user's token, at the coordinator's control port; `message` is what they say, `wire` how, `server` the
+//! coordinator's side, `client` the user's.
 
 mod client;
 mod message;

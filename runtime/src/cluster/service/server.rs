@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faasm_transport::NodeId;
+use faasm_transport::control_port::ControlPort;
 
 use super::message::{Ask, Status, Submit, Tell, with_hosts};
 use super::place::{ClusterPlace, Hold};
@@ -26,16 +27,20 @@ const PROGRAMS_BYTES_MAX: u64 = 2 * MODULE_BYTES_MAX;
 #[derive(Debug)]
 pub struct ClusterServer {
     hold: Hold,
+    /// For users on other machines; none if the cluster is inside one process.
+    control_port: Option<Arc<ControlPort>>,
     cluster: Cluster,
 }
 
 impl ClusterServer {
-    /// Takes the directory for this cluster.
+    /// Takes the directory for this cluster, and the port for users on other machines.
     ///
     /// # Errors
     /// Another coordinator has it, or it cannot be used.
     pub fn bind(place: &ClusterPlace, cluster: Cluster) -> Result<Self, ClusterError> {
-        Ok(Self { hold: place.hold()?, cluster })
+        let hold = place.hold()?;
+        let control_port = cluster.open_control_port()?.map(Arc::new);
+        Ok(Self { hold, control_port, cluster })
     }
 
     /// Serves for ever.
@@ -43,30 +48,45 @@ impl ClusterServer {
     /// # Errors
     /// No connection can be accepted any more.
     pub fn serve(&self) -> std::io::Result<()> {
+        if let Some(port) = self.control_port.clone() {
+            let cluster = self.cluster.clone();
+            std::thread::Builder::new().name("faasm-users".to_owned()).spawn(move || {
+                let served = port.serve(move |user| {
+                    serve_one(user.stream, &cluster, Some(&user.name));
+                });
+                tracing::error!(?served, "no user on another machine can be served any more");
+            })?;
+        }
         loop {
             let stream = match self.hold.listener.accept() {
                 Ok((stream, _)) => stream,
                 // Somebody gave up, or descriptors are short for the moment.
                 Err(error) => {
-                    tracing::warn!(%error, "nobody can be served; check `ulimit -n`");
+                    tracing::warn!(%error, "nobody can be served for the moment; if descriptors are short, raise `ulimit -n`");
                     std::thread::sleep(Duration::from_millis(100));
                     continue;
                 }
             };
             let cluster = self.cluster.clone();
             std::thread::Builder::new().name("faasm-serve".to_owned()).spawn(move || {
-                if let Err(error) = serve(stream, &cluster) {
-                    tracing::debug!(%error, "a user's process has gone");
-                }
+                serve_one(stream, &cluster, None);
             })?;
         }
     }
 }
 
+/// Serves one process until it leaves; `user` is who it is if it is on another machine.
+fn serve_one(stream: UnixStream, cluster: &Cluster, user: Option<&str>) {
+    if let Err(error) = serve(stream, cluster, user.is_some()) {
+        tracing::debug!(%error, user, "a user's process has gone");
+    }
+}
+
 /// Serves one process until it leaves. Its job ends with it.
-fn serve(mut stream: UnixStream, cluster: &Cluster) -> std::io::Result<()> {
+fn serve(mut stream: UnixStream, cluster: &Cluster, is_remote: bool) -> std::io::Result<()> {
     let sender = Arc::new(Sender::new(stream.try_clone()?));
-    let mut session = Session { cluster, sender: sender.clone(), greeted: false, job: None };
+    let mut session =
+        Session { cluster, is_remote, sender: sender.clone(), greeted: false, job: None };
     let served = loop {
         match receive::<Ask>(&mut stream) {
             Ok(Some(ask)) => {
@@ -87,6 +107,8 @@ fn serve(mut stream: UnixStream, cluster: &Cluster) -> std::io::Result<()> {
 
 struct Session<'a> {
     cluster: &'a Cluster,
+    /// Its user is on another machine.
+    is_remote: bool,
     sender: Arc<Sender>,
     greeted: bool,
     job: Option<RunningJob>,
@@ -109,8 +131,8 @@ impl Session<'_> {
         let answer = match ask {
             Ask::Hello { build } => self.greet(&build),
             Ask::Status => Tell::Status(Status::from(&self.cluster.status())),
-            Ask::Token { valid_ms } => {
-                match self.cluster.issue_token(Duration::from_millis(valid_ms), 1) {
+            Ask::Token { valid_ms, for_user } => {
+                match self.token(Duration::from_millis(valid_ms), for_user) {
                     Ok(token) => Tell::Token(token),
                     Err(error) => Tell::Refused(error.to_string()),
                 }
@@ -158,6 +180,20 @@ impl Session<'_> {
             "the coordinator runs {ours}, and this is {theirs}; start it anew with this program, or \
              use the one that it runs"
         ))
+    }
+
+    /// A user's token must not prolong itself: only the coordinator's own machine makes such.
+    fn token(&self, valid: Duration, for_user: bool) -> Result<String, ClusterError> {
+        match for_user {
+            false => self.cluster.issue_token(valid, 1),
+            true if self.is_remote => Err(ClusterError::Refused {
+                reason:
+                    "tokens for users are made on the coordinator's own machine; run `faasm-run \
+                         cluster token --client` there"
+                        .to_owned(),
+            }),
+            true => self.cluster.issue_user_token(valid),
+        }
     }
 
     /// Starts a job whose programs follow.

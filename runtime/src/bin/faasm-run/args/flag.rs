@@ -24,7 +24,7 @@ pub(super) struct Flag<T: 'static = Draft> {
 pub(super) enum Action<T: 'static = Draft> {
     /// Changes the job or the current program.
     Set(fn(&mut T, &[&str]) -> Result<(), Problem>),
-    /// The same for an option whose value may be left out, and therefore stands behind `=`.
+    /// The same for an option whose value, an address, may be left out.
     SetOptional(fn(&mut T, Option<&str>) -> Result<(), Problem>),
     /// Nothing but a note that says why nothing is needed.
     Note(&'static str),

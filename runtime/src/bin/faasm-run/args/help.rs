@@ -45,7 +45,8 @@ const CLUSTER_OPENING: &str = "\
 Begin a cluster that serves several jobs, or look at one and change it.
 
 Usage: faasm-run cluster init        become the coordinator and wait for nodes and jobs
-       faasm-run cluster token       print a token with which one node can join
+       faasm-run cluster token       print a token with which one node can join, or, with --client,
+                                     one for you on another machine
        faasm-run cluster status      print nodes and jobs
        faasm-run cluster drain NODE  give a node no further ranks
        faasm-run cluster leave NODE  have a node leave when its ranks have ended

@@ -58,8 +58,10 @@ pub(crate) struct ClusterArgs {
     pub(crate) cluster: ClusterAddress,
     /// The address on which the coordinator listens.
     pub(crate) listen: Option<String>,
-    /// The file with the token with which nodes join; one is made up if absent.
+    /// The file with the token with which nodes join, or with the user's own token for a cluster elsewhere.
     pub(crate) token_file: Option<String>,
+    /// Whether a new token is for a user on another machine instead of a node.
+    pub(crate) client: bool,
     /// How long a new token is valid.
     pub(crate) valid: Option<Duration>,
     /// When a silent node counts as lost.
@@ -118,6 +120,7 @@ pub(super) fn cluster(words: Vec<String>) -> Result<Request, UsageError> {
         cluster: ClusterAddress::Here,
         listen: None,
         token_file: None,
+        client: false,
         valid: None,
         node_timeout: None,
         json: false,
@@ -258,13 +261,21 @@ static CLUSTER_FLAGS: &[Flag<ClusterArgs>] = &[
         &["token-file"],
         &["FILE"],
         |args, values| put(&mut args.token_file, Some(values::path(values[0])?)),
-        "init: nodes may join with the token in this file, any number of times.",
+        "init: nodes may join with the token in this file, any number of times. With --cluster \
+         HOST:PORT: your token for that cluster; else it is taken from FAASM_TOKEN.",
+    ),
+    set(
+        &["client"],
+        &[],
+        |args, _| put(&mut args.client, true),
+        "token: make one with which you can give jobs and orders from another machine (--cluster \
+         HOST:PORT), not one for a node.",
     ),
     set(
         &["valid"],
         &["SECONDS"],
         |args, values| put(&mut args.valid, Some(values::seconds(values[0], "--valid 600")?)),
-        "token: how long it can be used. Default: 600.",
+        "token: how long it can be used. Default: 600; with --client 30 days.",
     ),
     set(
         &["node-timeout"],
@@ -362,6 +373,8 @@ mod tests {
             (ClusterAction::Token, Some(Duration::from_secs(60)))
         );
         assert_eq!((args.cluster, args.verbosity), (ClusterAddress::At("a:1".into()), 1));
+        let args = cluster("cluster token --client");
+        assert!(args.client && args.action == ClusterAction::Token);
         let args = cluster("cluster --json status");
         assert_eq!((args.action, args.json), (ClusterAction::Status, true));
         assert_eq!(cluster("cluster drain n1").action, ClusterAction::Drain("n1".into()));

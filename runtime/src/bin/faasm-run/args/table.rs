@@ -90,8 +90,9 @@ pub(super) static FLAGS: &[Flag] = &[
         &["cluster"],
         &["ADDRESS"],
         nodes::cluster,
-        "Run on the nodes of the cluster that `faasm-run cluster init` began; without an address \
-         on that of this machine.",
+        "Run on the nodes of the cluster that `faasm-run cluster init` began at this HOST:PORT, with a \
+         token of `cluster token --client` in --token-file or FAASM_TOKEN; without an address on that of \
+         this machine.",
     ),
     set(
         Section::Nodes,

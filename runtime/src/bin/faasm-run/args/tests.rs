@@ -38,6 +38,9 @@ static CASES: &[(&str, &str, Check)] = &[
     ("local-nodes", "--local-nodes 4 p", |job| job.nodes.local_nodes == Some(4)),
     ("await-nodes", "--await-nodes 3 p", |job| job.nodes.await_nodes == Some(3)),
     ("cluster", "--cluster p", |job| job.nodes.cluster == Some(ClusterAddress::Here)),
+    ("cluster", "--cluster h:7077 p", |job| {
+        job.nodes.cluster == Some(ClusterAddress::At("h:7077".into())) && job.apps[0].program == "p"
+    }),
     ("cluster", "--cluster=h:7077 p", |job| {
         job.nodes.cluster == Some(ClusterAddress::At("h:7077".into()))
     }),

@@ -31,11 +31,14 @@ fn carry_out(args: &ClusterArgs) -> anyhow::Result<()> {
     if args.action == ClusterAction::Init {
         return init(args);
     }
-    let mut client = connect(&args.cluster)?;
+    let mut client = connect(&args.cluster, args.token_file.as_deref())?;
     match &args.action {
         ClusterAction::Init => unreachable!("it needs no coordinator"),
         ClusterAction::Token => {
-            let token = client.issue_token(args.valid.unwrap_or(TOKEN_VALID))?;
+            let token = match args.client {
+                true => client.issue_user_token(args.valid.unwrap_or(USER_TOKEN_VALID))?,
+                false => client.issue_token(args.valid.unwrap_or(TOKEN_VALID))?,
+            };
             print(&format!("{token}\n"))
         }
         ClusterAction::Status => {
@@ -47,15 +50,26 @@ fn carry_out(args: &ClusterArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The coordinator that is meant.
-pub(super) fn connect(address: &ClusterAddress) -> anyhow::Result<ClusterClient> {
-    match address {
-        ClusterAddress::Here => Ok(ClusterClient::connect(&ClusterPlace::of_user()?)?),
-        ClusterAddress::At(address) => bail!(
-            "--cluster {address}: orders and jobs are given on the coordinator's own machine, by its \
-             own user; go there, as in `ssh HOST faasm-run --cluster ...`, and leave the address out"
+/// The coordinator that is meant; one that is elsewhere wants a user's token.
+pub(super) fn connect(
+    address: &ClusterAddress,
+    token_file: Option<&str>,
+) -> anyhow::Result<ClusterClient> {
+    let ClusterAddress::At(address) = address else {
+        return Ok(ClusterClient::connect(&ClusterPlace::of_user()?)?);
+    };
+    let token = match (token_file, std::env::var("FAASM_TOKEN")) {
+        (Some(file), _) => super::node::read_token(Path::new(file))?,
+        (None, Ok(token)) => token,
+        (None, Err(_)) => bail!(
+            "--cluster {address}: a coordinator on another machine must know who you are: run \
+             `faasm-run cluster token --client` there, keep what it prints in a file that only you can \
+             read, and name that with --token-file, or put it into FAASM_TOKEN; on the coordinator's own \
+             machine leave the address out"
         ),
-    }
+    };
+    ClusterClient::connect_to(std::slice::from_ref(address), &token)
+        .with_context(|| format!("--cluster {address}"))
 }
 
 /// Is a coordinator until this process is told to end.
@@ -158,6 +172,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 const LISTEN: &str = "0.0.0.0:7077";
 /// A secret of a file is good for as long as any coordinator runs.
 const SECRET_VALID: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How long a user's token is valid.
+const USER_TOKEN_VALID: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a token is valid.
 const TOKEN_VALID: Duration = Duration::from_secs(600);
 

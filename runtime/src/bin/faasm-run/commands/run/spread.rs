@@ -46,7 +46,7 @@ pub(super) fn submit_job(
     begun: Instant,
 ) -> anyhow::Result<i32> {
     let front = Front::new(job, begun)?;
-    let mut client = crate::commands::cluster::connect(address)?;
+    let mut client = crate::commands::cluster::connect(address, job.nodes.token_file.as_deref())?;
     let mut nodes = client.status()?.nodes;
     nodes.retain(|node| !node.draining);
     if nodes.is_empty() {
