@@ -1,6 +1,7 @@
 //! One call of a host function: its caller, waiting, and what becomes of an error.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -11,6 +12,7 @@ use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::ctx::{MpiCtx, OtherEntry, Phase};
 use crate::file_port::Files;
+use crate::gate::{Bar, Cut, Door};
 use crate::port::{MpiPort, Pending};
 
 /// What a store's data must give so that MPI can be linked.
@@ -66,6 +68,28 @@ pub trait MpiView: Send + 'static {
     {
         let _ = caller;
         false
+    }
+
+    /// The rank's access to the gate of its job, if its program is migratable.
+    #[inline]
+    fn door(&self) -> Option<&Arc<Door>> {
+        None
+    }
+
+    /// Called when the rank is to leave where it waits ([`Cut::Leave`], or a test): begins to take its stack, and the host
+    /// function returns. `false` when the program's frames cannot be taken here.
+    fn leave_now(caller: &mut Caller<'_, Self>) -> bool
+    where
+        Self: Sized,
+    {
+        let _ = caller;
+        false
+    }
+
+    /// The rank was told to leave and cannot; the runtime opens the gate and tries again. Called once
+    /// for each [`Cut::Leave`]. The text names the function and the reason.
+    fn refuses(&mut self, why: String) {
+        let _ = why;
     }
 }
 
@@ -141,6 +165,8 @@ pub struct Call<'a, T: MpiView> {
     pub function: &'static str,
     /// Whether the numbers that it takes by address are `MPI_Count`; else they are of 32 bits.
     pub large: bool,
+    /// Whether it can be left where it waits and be called anew.
+    pub(crate) is_switch_point: bool,
 }
 
 impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
@@ -154,7 +180,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[inline]
     pub fn new(mut caller: Caller<'a, T>, function: &'static str, large: bool) -> Self {
         caller.data_mut().mpi().error_comm = abi::MPI_COMM_SELF;
-        Self { caller, function, large }
+        Self { caller, function, large, is_switch_point: false }
     }
 
     /// The rank's MPI state.
@@ -348,6 +374,7 @@ impl<'a, T: MpiView> Call<'a, T> {
             if let Some(result) = ready(mpi) {
                 return result;
             }
+            self.refuse_if_told();
             if self.is_threaded() {
                 Box::pin(self.sleep(pending, is_done)).await;
                 continue;
@@ -361,6 +388,62 @@ impl<'a, T: MpiView> Call<'a, T> {
             } else {
                 mpi.pause(pending, is_done).await;
             }
+        }
+    }
+
+    /// Waits while the job's gate is closed; `false` when the rank leaves here.
+    #[cold]
+    pub(crate) async fn pass(&mut self, door: &Door) -> bool {
+        // Only when the function that MPI called has returned can the stack be taken.
+        while !door.is_in_callback() && door.cut() != Cut::Open {
+            if door.cut() == Cut::Leave && T::leave_now(&mut self.caller) {
+                return false;
+            }
+            if door.cut() == Cut::Leave {
+                door.bar(Bar::Held);
+                self.refuse_if_told();
+            }
+            let before = door.cut();
+            let pending = Pending { function: self.function, peer: None, tag: None, context: 0 };
+            let has_changed = || door.cut() != before;
+            self.wait(&pending, &has_changed, |_| has_changed().then_some(())).await;
+        }
+        door.begin();
+        true
+    }
+
+    /// What the call was doing has been dropped where it waited: whether the rank leaves. Otherwise the call
+    /// begins anew.
+    #[cold]
+    pub(crate) fn leaves_now(&mut self) -> bool {
+        self.mpi().port.stop_waiting();
+        T::leave_now(&mut self.caller)
+    }
+
+    /// The call has done something that must not be done twice: it cannot be left any more.
+    #[inline]
+    pub(crate) fn commit(&self) {
+        if let Some(door) = self.caller.data().door() {
+            door.bar(Bar::Committed);
+        }
+    }
+
+    /// Tells the runtime when the rank is to leave here and cannot.
+    #[inline]
+    fn refuse_if_told(&mut self) {
+        let Some(door) = self.caller.data().door() else { return };
+        if door.cut() != Cut::Leave {
+            return;
+        }
+        let obstacle = match self.is_switch_point {
+            true => door.obstacle(),
+            false => Some("its call cannot be repeated"),
+        };
+        if let Some(why) = obstacle
+            && door.refuses_first()
+        {
+            let why = format!("{}: {why}", self.function);
+            self.caller.data_mut().refuses(why);
         }
     }
 
@@ -397,6 +480,7 @@ impl<'a, T: MpiView> Call<'a, T> {
         mut ready: impl FnMut(&mut MpiCtx<T::Port>) -> Option<R>,
     ) -> R {
         loop {
+            self.refuse_if_told();
             let mpi = self.mpi();
             if !mpi.underway.is_empty() {
                 mpi.pause(pending, &|| false).await;
@@ -447,9 +531,12 @@ impl<'a, T: MpiView> Call<'a, T> {
         let mut result = [wasmtime::Val::I32(0)];
         let function_name = self.function;
         self.mpi().callbacks += 1;
+        let door = self.caller.data().door().cloned();
+        door.iter().for_each(|door| door.enter_callback());
         let called = function
             .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
             .await;
+        door.iter().for_each(|door| door.leave_callback());
         self.mpi().callbacks -= 1;
         called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;
         Ok((results > 0).then(|| result[0].unwrap_i32()))

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use faasm_mpi_engine::attribute::Attributes;
 use faasm_mpi_engine::collective::intercomm::Position;
@@ -67,9 +67,22 @@ pub struct Seat {
     site: Arc<Site>,
     /// Non-blocking collectives that the member has started here.
     started: AtomicU64,
+    /// The member was interrupted after it had arrived at a meeting, and will come again.
+    has_arrived: AtomicBool,
 }
 
 impl Seat {
+    /// Notes whether the member has arrived at a meeting without having been released.
+    pub(crate) fn set_arrived(&self, has_arrived: bool) {
+        self.has_arrived.store(has_arrived, Ordering::Relaxed);
+    }
+
+    /// Whether the member has arrived at its last meeting before and now only waits for its end; it is told so once.
+    #[inline]
+    pub(crate) fn comes_again(&self) -> bool {
+        self.has_arrived.load(Ordering::Relaxed) && self.has_arrived.swap(false, Ordering::Relaxed)
+    }
+
     /// Number of the non-blocking collective that the member starts now, from 1.
     pub fn next_number(&self) -> u64 {
         self.started.fetch_add(1, Ordering::Relaxed) + 1
@@ -93,7 +106,11 @@ impl Communicator {
             group,
             rank,
             seat: site.seat(rank),
-            site: Arc::new(Seat { site, started: AtomicU64::new(0) }),
+            site: Arc::new(Seat {
+                site,
+                started: AtomicU64::new(0),
+                has_arrived: AtomicBool::new(false),
+            }),
             meetings: 0,
             errhandler,
             topology: None,

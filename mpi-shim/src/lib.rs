@@ -5,7 +5,7 @@
 //! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
 //! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `appointment` (collectives
 //! that nobody waits for), `site` (where members meet), `world` (what ranks share), `port`,
-//! `communicator`, `request`, `alloc`, `window` (what members of a window share), `tool` (what the
+//! `gate` (stopping all ranks at once), `communicator`, `request`, `alloc`, `window` (what members of a window share), `tool` (what the
 //! tool interface keeps), `ctx` (one rank's state), `progress` (messages), `call` (one host call),
 //! `table` (declarations), `host` (one file per chapter).
 
@@ -17,6 +17,7 @@ mod communicator;
 pub mod ctx;
 mod file;
 pub mod file_port;
+pub mod gate;
 mod handle;
 pub mod host;
 pub mod port;

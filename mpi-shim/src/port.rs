@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestMemory;
 
@@ -103,6 +104,8 @@ pub enum Payload {
         /// Number of bytes.
         len: u64,
     },
+    /// Elements in the sender's memory whose bytes do not lie in one run.
+    Scattered(Box<Scattered>),
     /// Bytes that share a receive buffer.
     Shared(Bytes),
     /// `len` bytes that the sender's node gives under this name.
@@ -133,7 +136,18 @@ impl Payload {
             Self::Small(len, _) => u64::from(*len),
             Self::Owned(bytes) => bytes.len() as u64,
             Self::Reference { len, .. } | Self::Remote { len, .. } => *len,
+            Self::Scattered(elements) => elements.len,
             Self::Shared(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// The bytes, as far as they came with the message.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Small(len, bytes) => &bytes[..usize::from(*len)],
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+            Self::Reference { .. } | Self::Scattered(_) | Self::Remote { .. } => &[],
         }
     }
 
@@ -142,6 +156,28 @@ impl Payload {
         self.len() == 0
     }
 }
+
+/// Elements of a datatype in the memory of a sender, which waits until they are copied.
+#[derive(Clone, Debug)]
+pub struct Scattered {
+    /// Address of the buffer.
+    pub addr: u64,
+    /// Number of elements.
+    pub count: i64,
+    /// Their type.
+    pub datatype: Datatype,
+    /// Bytes of data.
+    pub len: u64,
+}
+
+impl PartialEq for Scattered {
+    fn eq(&self, other: &Self) -> bool {
+        (self.addr, self.count, self.len) == (other.addr, other.count, other.len)
+            && self.datatype.is_same(&other.datatype)
+    }
+}
+
+impl Eq for Scattered {}
 
 /// A message as it arrives.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -247,6 +283,9 @@ pub trait MpiPort: Send + Sync + 'static {
         is_done: &dyn Fn() -> bool,
         pending: &Pending,
     ) -> Poll<()>;
+
+    /// The rank gives up a wait for which [`MpiPort::poll_suspend`] has suspended it.
+    fn stop_waiting(&mut self) {}
 
     /// Wakes `rank` if it is suspended. What it shall see was published before.
     fn wake(&self, rank: u32);

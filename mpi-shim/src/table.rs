@@ -251,12 +251,32 @@ macro_rules! host_function {
                     $crate::call::enter(&mut caller).await;
                 }
                 let large = <$crate::table::$width as $crate::table::Width>::LARGE;
+                let door = if SWITCH_POINT { caller.data().door().cloned() } else { None };
                 let mut call = $crate::call::Call::new(caller, stringify!($name), large);
-                let $call = &mut call;
-                let result = $body;
-                let finished = call.finish(result).await;
-                call.caller.data_mut().leave();
-                finished
+                call.is_switch_point = SWITCH_POINT;
+                loop {
+                    if let Some(door) = &door {
+                        door.begin();
+                        if door.cut() != $crate::gate::Cut::Open && !Box::pin(call.pass(door)).await {
+                            return Ok($crate::abi::MPI_SUCCESS);
+                        }
+                    }
+                    let finished = {
+                        let body = std::pin::pin!(async {
+                            let $call = &mut call;
+                            let result = $body;
+                            $call.finish(result).await
+                        });
+                        $crate::gate::interruptible(door.as_deref(), body).await
+                    };
+                    if let Some(finished) = finished {
+                        call.caller.data_mut().leave();
+                        return finished;
+                    }
+                    if call.leaves_now() {
+                        return Ok($crate::abi::MPI_SUCCESS);
+                    }
+                }
             })
         }
         $linker.func_wrap_async("mpi", stringify!($name), $name::<T>)?;

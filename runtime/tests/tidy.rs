@@ -72,6 +72,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "file_port",
             "file",
             "port",
+            "gate",
             "communicator",
             "request",
             "alloc",

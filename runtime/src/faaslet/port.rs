@@ -225,6 +225,14 @@ impl MpiPort for RankPort {
         Poll::Pending
     }
 
+    fn stop_waiting(&mut self) {
+        if std::mem::take(&mut self.suspended) {
+            let shared = self.job.rank(self.rank);
+            shared.mailbox().clear_waiting();
+            shared.resume();
+        }
+    }
+
     fn wake(&self, rank: u32) {
         self.wake_if_waiting(rank);
     }

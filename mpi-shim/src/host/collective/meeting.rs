@@ -34,12 +34,21 @@ impl Meeting {
         bring: impl FnOnce(&Site, u32),
     ) -> Result<Self> {
         let communicator = call.mpi().comm_mut(comm)?;
-        communicator.meetings += 1;
+        let comes_again = communicator.site.comes_again();
+        communicator.meetings += u64::from(!comes_again);
         let (number, seat, context) =
             (communicator.meetings, communicator.seat, communicator.context);
         let site = communicator.site.clone();
+        if comes_again {
+            // It has arrived there already, and was interrupted while it waited.
+            return Ok(Self { site, comm, seat, context, number, is_last: false });
+        }
         bring(&site, seat);
         let is_last = site.arrive(seat, number);
+        if is_last && site.elsewhere().is_some() {
+            // Other nodes are told what was brought.
+            call.commit();
+        }
         Ok(Self { site, comm, seat, context, number, is_last })
     }
 
@@ -48,12 +57,17 @@ impl Meeting {
         let pending =
             Pending { function: call.function, peer: None, tag: None, context: self.context };
         let is_done = || self.site.is_over(self.number);
+        let mut left = Left { seat: &self.site, is_over: false };
         call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+        left.is_over = true;
+        // What is done with the outcome must not be done twice.
+        call.commit();
     }
 
     /// Releases the others. Only the last member calls it.
     pub(super) fn release<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
         self.site.release(self.number);
+        call.commit();
         let mpi = call.mpi();
         if let Some(elsewhere) = self.site.elsewhere() {
             mpi.port.wake_group(&elsewhere.local);
@@ -72,6 +86,20 @@ impl Meeting {
         match self.site.take_outcome(self.seat) {
             Outcome::Failed(error) => Err(error),
             outcome => Ok(outcome),
+        }
+    }
+}
+
+/// Notes at a member's seat that it has arrived, when it is interrupted before the meeting is over.
+struct Left<'a> {
+    seat: &'a Seat,
+    is_over: bool,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.seat.set_arrived(true);
         }
     }
 }

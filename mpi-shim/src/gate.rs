@@ -1,0 +1,218 @@
+//! Stopping all ranks of a job at one instant, so that their state can be written.
+//!
+//! The runtime closes the job's [`Gate`]. From then on no rank begins a call that may wait; a rank that is inside one
+//! goes on waiting there. When the whole job stands still, no message is under way, and the runtime asks
+//! everybody to leave: a rank that waits *drops what it was doing in the call*, and its stack is taken. When
+//! the stack is back the same function is called with the same arguments.
+//!
+//! So each function that waits can be called anew at any instant at which it waits: dropping its future undoes what
+//! it did, or leaves a note in the rank's MPI state with which the second call goes on. Where neither is possible,
+//! the rank refuses to leave, and the runtime tries again later.
+
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
+
+/// What the ranks of a job are to do at switch points.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[repr(u64)]
+pub enum Cut {
+    /// To go on.
+    Open = 0,
+    /// To begin nothing that may wait.
+    Closed = 1,
+    /// To hand their stacks over where they wait.
+    Leave = 2,
+}
+
+/// What the ranks of a job are told, all of them at once.
+#[derive(Debug, Default)]
+pub struct Gate(AtomicU64);
+
+/// The gate's low bits hold what is told, the others count how often it has asked to leave.
+const CUT_BITS: u32 = 2;
+
+impl Gate {
+    /// Tells all ranks. They look at their next switch point, and when they are woken. Only one thread calls it
+    /// at a time.
+    pub fn set(&self, cut: Cut) {
+        let attempt = self.attempt() + u64::from(cut == Cut::Leave);
+        self.0.store(attempt << CUT_BITS | cut as u64, Ordering::SeqCst);
+    }
+
+    /// What the ranks are told.
+    #[inline]
+    pub fn cut(&self) -> Cut {
+        match self.0.load(Ordering::Acquire) & ((1 << CUT_BITS) - 1) {
+            0 => Cut::Open,
+            1 => Cut::Closed,
+            _ => Cut::Leave,
+        }
+    }
+
+    fn attempt(&self) -> u64 {
+        self.0.load(Ordering::Acquire) >> CUT_BITS
+    }
+}
+
+/// One rank's own access to the gate of its job; it is counted apart, so that calls of MPI touch nothing that
+/// all ranks share. Only the rank itself changes it.
+#[derive(Debug)]
+pub struct Door {
+    gate: Arc<Gate>,
+    /// Functions of the program that MPI has called and that have not returned.
+    callbacks: AtomicU32,
+    /// Why the running call cannot be called anew: a [`Bar`].
+    bar: AtomicU8,
+    /// The last attempt at which the rank refused to leave.
+    refused: AtomicU64,
+    /// For tests: each so many-th wait is left, whatever the gate says.
+    every: Option<NonZeroU32>,
+    waits: AtomicU32,
+}
+
+/// Why a call cannot be called anew.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Bar {
+    /// It can.
+    None = 0,
+    /// It has done something that a second call would do again.
+    Committed = 1,
+    /// Frames of the program cannot be taken here.
+    Held = 2,
+}
+
+impl Door {
+    /// A rank's access to `gate`. With `every` the rank also leaves each so many-th wait by itself, which shows for a
+    /// program that its waits can be left.
+    pub fn new(gate: Arc<Gate>, every: Option<NonZeroU32>) -> Self {
+        Self {
+            gate,
+            callbacks: AtomicU32::new(0),
+            bar: AtomicU8::new(Bar::None as u8),
+            refused: AtomicU64::new(0),
+            every,
+            waits: AtomicU32::new(0),
+        }
+    }
+
+    /// What the rank is told.
+    #[inline]
+    pub fn cut(&self) -> Cut {
+        self.gate.cut()
+    }
+
+    /// A call begins; only the outermost counts.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        if !self.is_in_callback() {
+            self.bar(Bar::None);
+        }
+    }
+
+    /// From now on the running call cannot be called anew.
+    #[inline]
+    pub(crate) fn bar(&self, why: Bar) {
+        self.bar.store(why as u8, Ordering::Relaxed);
+    }
+
+    /// MPI calls a function of the program, whose frames lie between those of the host until it returns.
+    pub(crate) fn enter_callback(&self) {
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The function has returned.
+    pub(crate) fn leave_callback(&self) {
+        self.callbacks.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether the program is in a function that MPI has called.
+    pub(crate) fn is_in_callback(&self) -> bool {
+        self.callbacks.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the call that waits now is to be left.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        (self.cut() == Cut::Leave || self.is_tested()) && self.obstacle().is_none()
+    }
+
+    fn is_tested(&self) -> bool {
+        let Some(every) = self.every else { return false };
+        (self.waits.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every.get())
+    }
+
+    /// Why the running call cannot be left where it waits, if it cannot.
+    pub(crate) fn obstacle(&self) -> Option<&'static str> {
+        if self.is_in_callback() {
+            return Some("it waits inside a function of the program that MPI has called");
+        }
+        match self.bar.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some("it has done a part that cannot be done again"),
+            _ => Some("the program's frames cannot be taken inside an exception handler"),
+        }
+    }
+
+    /// Whether the rank refuses to leave for the first time in this attempt.
+    pub(crate) fn refuses_first(&self) -> bool {
+        let attempt = self.gate.attempt();
+        self.refused.swap(attempt, Ordering::Relaxed) != attempt
+    }
+}
+
+/// Runs `body` to its end, unless it is to be left where it waits; `None` then, and it is to be dropped.
+pub(crate) async fn interruptible<F: Future>(
+    door: Option<&Door>,
+    mut body: Pin<&mut F>,
+) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match body.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => match door {
+            Some(door) if door.is_interrupted() => Poll::Ready(None),
+            _ => Poll::Pending,
+        },
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_left_only_where_it_can_be_called_anew() {
+        let gate = Arc::new(Gate::default());
+        let door = Door::new(gate.clone(), None);
+        assert_eq!((door.cut(), door.is_interrupted()), (Cut::Open, false));
+        gate.set(Cut::Closed);
+        assert_eq!((door.cut(), door.is_interrupted()), (Cut::Closed, false));
+        gate.set(Cut::Leave);
+        assert!(door.is_interrupted());
+        door.bar(Bar::Committed);
+        assert!(!door.is_interrupted() && door.refuses_first() && !door.refuses_first());
+        door.begin();
+        assert!(door.is_interrupted());
+        door.enter_callback();
+        door.bar(Bar::Held);
+        door.begin();
+        assert!(
+            !door.is_interrupted(),
+            "a call inside a callback does not clear what the outer one noted"
+        );
+        door.leave_callback();
+        assert!(door.obstacle().is_some());
+        gate.set(Cut::Open);
+        gate.set(Cut::Leave);
+        assert!(door.refuses_first(), "each attempt is refused anew");
+    }
+
+    #[test]
+    fn waits_are_left_now_and_then_where_that_is_asked_for() {
+        let door = Door::new(Arc::default(), NonZeroU32::new(3));
+        let left: Vec<bool> = (0..6).map(|_| door.is_interrupted()).collect();
+        assert_eq!(left, [false, false, true, false, false, true]);
+    }
+}
