@@ -12,7 +12,9 @@ use faasm_vm::{GuestAddr, GuestMemory};
 
 use crate::abi::{self, Status};
 use crate::ctx::{Arrived, Bytes, MpiCtx};
-use crate::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX};
+use crate::port::{
+    FAR_EAGER_BYTES_MAX, Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX, Scattered,
+};
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 
 pub(crate) use collective::listen;
@@ -136,6 +138,13 @@ impl<P: MpiPort> MpiCtx<P> {
             self.memory()?.check(GuestAddr::new(addr), bytes).map_err(crate::ctx::fault("buf"))?;
             let header = Header { kind: Kind::Reference, ..header };
             self.port.send_payload(peer, header, Payload::Reference { addr, len: bytes });
+            return Ok(false);
+        } else if mode != SendMode::Buffered && !self.is_far(peer) {
+            let Buffer { addr, count, datatype } = buffer.clone();
+            datatype::probe(&Bytes(self.memory()?), addr, count, &datatype)?;
+            let elements = Scattered { addr, count, datatype, len: bytes };
+            let header = Header { kind: Kind::Reference, ..header };
+            self.port.send_payload(peer, header, Payload::Scattered(Box::new(elements)));
             return Ok(false);
         } else {
             let mut packed = Vec::new();
@@ -299,20 +308,27 @@ impl<P: MpiPort> MpiCtx<P> {
         let taken = arrived.payload.len().min(buffer.bytes()?);
         let memory = self.memory()?;
         match &arrived.payload {
-            Payload::Small(_, bytes) => write(memory, buffer, &bytes[..taken as usize]),
-            Payload::Owned(bytes) => write(memory, buffer, &bytes[..taken as usize]),
-            Payload::Shared(bytes) => write(memory, buffer, &bytes[..taken as usize]),
+            payload @ (Payload::Small(..) | Payload::Owned(_) | Payload::Shared(_)) => {
+                write(memory, buffer, &payload.bytes()[..taken as usize])
+            }
             Payload::Reference { addr, .. } => {
-                let source = self.port.memory(arrived.header.sender).ok_or_else(|| {
-                    MpiError::new(ErrorClass::Other, "the sender's memory is gone")
-                })?;
-                copy(memory, buffer, source, *addr, taken)
+                copy(memory, buffer, self.memory_of(arrived)?, *addr, taken)
+            }
+            Payload::Scattered(elements) => {
+                copy_scattered(memory, buffer, self.memory_of(arrived)?, elements, taken)
             }
             Payload::Remote { .. } => {
                 let detail = "the data of a message from another node was not asked for";
                 Err(MpiError::new(ErrorClass::Intern, detail))
             }
         }
+    }
+
+    /// The memory of the sender of a message of this node.
+    fn memory_of(&self, arrived: &Arrived) -> Result<&GuestMemory> {
+        self.port
+            .memory(arrived.header.sender)
+            .ok_or_else(|| MpiError::new(ErrorClass::Other, "the sender's memory is gone"))
     }
 
     /// Ends the request `name`, if it still exists and is under way.
@@ -428,18 +444,49 @@ fn copy(
         let (to, from) = (GuestAddr::new(addr), GuestAddr::new(from));
         return memory.copy_from(to, source, from, len).map_err(crate::ctx::fault("buf"));
     }
+    in_chunks(len, |done, part| {
+        source.read(GuestAddr::new(from + done), part).map_err(crate::ctx::fault("buf"))?;
+        write_window(memory, buffer, done, part)
+    })
+}
+
+/// Copies elements from another rank's memory into a buffer of the guest.
+fn copy_scattered(
+    memory: &GuestMemory,
+    buffer: &Buffer,
+    source: &GuestMemory,
+    elements: &Scattered,
+    len: u64,
+) -> Result<()> {
+    let Scattered { addr, count, datatype, .. } = elements;
+    in_chunks(len, |done, part| {
+        datatype::pack_window(&Bytes(source), *addr, *count, datatype, done, part)?;
+        match buffer.run() {
+            Some(to) => {
+                memory.write(GuestAddr::new(to + done), part).map_err(crate::ctx::fault("buf"))
+            }
+            None => write_window(memory, buffer, done, part),
+        }
+    })
+}
+
+/// Unpacks bytes from position `done` on into a buffer of the guest.
+fn write_window(memory: &GuestMemory, buffer: &Buffer, done: u64, part: &[u8]) -> Result<()> {
+    let Buffer { addr, count, datatype } = buffer;
+    Ok(datatype::unpack_window(&Bytes(memory), *addr, *count, datatype, done, part)?)
+}
+
+/// Calls `f` with the position and a chunk for each part of `len` bytes.
+fn in_chunks(len: u64, mut f: impl FnMut(u64, &mut [u8]) -> Result<()>) -> Result<()> {
     let mut chunk = vec![0; len.min(CHUNK_BYTES) as usize];
     let mut done = 0;
     while done < len {
         let part = &mut chunk[..(len - done).min(CHUNK_BYTES) as usize];
-        source.read(GuestAddr::new(from + done), part).map_err(crate::ctx::fault("buf"))?;
-        let into = Bytes(memory);
-        let Buffer { addr, count, datatype } = buffer;
-        datatype::unpack_window(&into, *addr, *count, datatype, done, part)?;
+        f(done, part)?;
         done += part.len() as u64;
     }
     Ok(())
 }
 
 /// Bytes moved at a time between two layouts.
-const CHUNK_BYTES: u64 = 64 * 1024;
+const CHUNK_BYTES: u64 = 16 * 1024;

@@ -16,7 +16,7 @@ use faasm_mpi_engine::matching::Pattern;
 
 use crate::abi::{self, Status};
 use crate::ctx::MpiCtx;
-use crate::port::{Header, Kind, MpiPort, Payload};
+use crate::port::{Header, Kind, MpiPort};
 use crate::request::{
     Buffer, Completion, Operation, Partitioned, Request, SendMode, State, Stream,
 };
@@ -178,13 +178,7 @@ impl<P: MpiPort> MpiCtx<P> {
             tag: Some(-1 - request.tag),
         };
         let Some((_, arrived)) = self.matching.extract(&pattern) else { return false };
-        let bytes = match &arrived.payload {
-            Payload::Small(len, bytes) => &bytes[..usize::from(*len)],
-            Payload::Owned(bytes) => bytes,
-            Payload::Shared(bytes) => bytes,
-            Payload::Reference { .. } | Payload::Remote { .. } => &[],
-        };
-        let stream = Stream::from_bytes(bytes);
+        let stream = Stream::from_bytes(arrived.payload.bytes());
         if let Some(partitioned) = self.partitioned_mut(handle) {
             partitioned.stream = Some(stream);
         }

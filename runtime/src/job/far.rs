@@ -82,8 +82,8 @@ impl JobShared {
             Payload::Reference { addr, .. } => Source::Memory(addr),
             Payload::Owned(bytes) => Source::Held(bytes.into()),
             Payload::Shared(bytes) => Source::Held(bytes),
-            // Only arriving messages are such; there is nothing to send.
-            Payload::Remote { .. } => return,
+            // Only arriving messages, and those of one node, are such; there is nothing to send.
+            Payload::Remote { .. } | Payload::Scattered(_) => return,
         };
         let about = about(dest, header, len);
         match source {

@@ -1,6 +1,6 @@
 /*
- * Goal: derived types between different ranks: columns, structures in arrays, a received prefix, and a type
- *       freed while its message is under way.
+ * Goal: derived types between different ranks: columns, structures in arrays, a received prefix, long messages
+ *       between different layouts, and a type freed while its message is under way.
  * Sizes: any number of ranks, a ring.
  * Expected: "ok datatype_messages".
  */
@@ -65,6 +65,40 @@ static void particles(int count)
     free(in);
 }
 
+/* Long messages between all pairs of layouts: adjacent, every second one, blocks of three with gaps of two. */
+static void layouts(void)
+{
+    enum { VALUES = 30000, ROOM = 2 * VALUES };
+    static const int block[3] = {VALUES, 1, 3}, stride[3] = {VALUES, 2, 5};
+    static double out[ROOM], in[ROOM];
+    MPI_Datatype types[3];
+    MPI_Request request;
+    MPI_Status status;
+    for (int i = 0; i < 3; i++) {
+        MPI_Type_vector(VALUES / block[i], block[i], stride[i], MPI_DOUBLE, &types[i]);
+        MPI_Type_commit(&types[i]);
+    }
+    for (int i = 0; i < ROOM; i++) out[i] = rank * 1e6 + i;
+    for (int from = 0; from < 3; from++) {
+        for (int to = 0; to < 3; to++) {
+            int elements = -1;
+            memset(in, 0, sizeof in);
+            MPI_Issend(out, 1, types[from], next, 4, MPI_COMM_WORLD, &request);
+            MPI_Recv(in, 1, types[to], previous, 4, MPI_COMM_WORLD, &status);
+            MPI_Wait(&request, MPI_STATUS_IGNORE);
+            MPI_Get_elements(&status, types[to], &elements);
+            CHECK(elements == VALUES);
+            for (int i = 0, at = 0; i < VALUES; i++, at++) {
+                int source = i / block[from] * stride[from] + i % block[from];
+                int place = i / block[to] * stride[to] + i % block[to];
+                for (; at < place; at++) CHECK(in[at] == 0);
+                CHECK(in[place] == previous * 1e6 + source);
+            }
+        }
+    }
+    for (int i = 0; i < 3; i++) MPI_Type_free(&types[i]);
+}
+
 /* A receive may describe the same signature differently and be longer than the message. */
 static void prefix(void)
 {
@@ -93,5 +127,6 @@ int main(int argc, char **argv)
     particles(1000);
     particles(20000);
     prefix();
+    layouts();
     return finish();
 }

@@ -24,7 +24,7 @@ pub use construct::{Combiner, Contents, Order};
 pub use darray::{DISTRIBUTE_DFLT_DARG, DistributedArray, Distribution};
 pub use external::{external_bytes, pack_external, unpack_external};
 pub use predefined::{BasicKind, Predefined, Scalar};
-pub use transfer::{Fault, Memory, pack, pack_window, unpack, unpack_window};
+pub use transfer::{Fault, Memory, pack, pack_window, probe, unpack, unpack_window};
 pub(crate) use transfer::{address, total_bytes};
 
 use bounds::Bounds;

@@ -80,6 +80,7 @@ pub fn pack<M: Memory + ?Sized>(
     if total > PACKED_BYTES_MAX {
         return Err(Fault { addr, len: total });
     }
+    // A wrong count is a fault before it is an allocation.
     probe(memory, addr, count, datatype)?;
     let start = out.len();
     out.resize(start + total as usize, 0);
@@ -230,8 +231,11 @@ pub(crate) fn total_bytes(addr: u64, count: i64, datatype: &Datatype) -> Result<
     datatype.bytes(count).filter(|&bytes| bytes <= i64::MAX as u64).ok_or(too_large)
 }
 
-/// Touches both ends of the buffer, so that a wrong count is a fault before it is an allocation.
-fn probe<M: Memory + ?Sized>(
+/// Touches both ends of the buffer: all elements lie between them.
+///
+/// # Errors
+/// [`Fault`] when one is not inside the memory.
+pub fn probe<M: Memory + ?Sized>(
     memory: &M,
     addr: u64,
     count: i64,

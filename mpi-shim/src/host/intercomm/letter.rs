@@ -8,7 +8,7 @@ use faasm_mpi_engine::matching::Pattern;
 
 use crate::call::{Call, MpiView};
 use crate::ctx::{Arrived, MpiCtx};
-use crate::port::{Header, Kind, MpiPort, Payload, Pending};
+use crate::port::{Header, Kind, MpiPort, Pending};
 
 /// Bytes of a piece; less than any message carries.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -75,16 +75,12 @@ async fn piece<T: MpiView>(
     let pattern = Pattern { context, source, tag: Some(tag) };
     let pending = Pending { function: call.function, peer: None, tag: None, context };
     let take = |mpi: &mut MpiCtx<T::Port>| mpi.matching.extract(&pattern).map(|found| found.1);
+    call.commit();
     call.wait(&pending, &|| false, take).await
 }
 
 fn bytes_of(arrived: &Arrived) -> &[u8] {
-    match &arrived.payload {
-        Payload::Small(len, bytes) => &bytes[..usize::from(*len)],
-        Payload::Owned(bytes) => bytes,
-        Payload::Shared(bytes) => bytes,
-        Payload::Reference { .. } | Payload::Remote { .. } => &[],
-    }
+    arrived.payload.bytes()
 }
 
 pub(crate) fn malformed() -> MpiError {
