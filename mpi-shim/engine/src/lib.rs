@@ -16,6 +16,7 @@ pub mod collective;
 pub mod datatype;
 pub mod dynamic;
 pub mod error;
+pub mod fault;
 pub mod file;
 pub mod graph;
 pub mod group;
