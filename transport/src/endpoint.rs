@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     bootstrap::Admission,
-    config::{EndpointConfig, FRAME_PAYLOAD_BYTES_MAX, LinkStats, Turned},
+    config::{EndpointConfig, FRAME_PAYLOAD_BYTES_MAX, Identity, LinkStats, Turned},
     envelope::Envelope,
     error::Error,
     handler::Handler,
@@ -155,6 +155,17 @@ impl Endpoint {
             Link::Local(link) => link.shutdown(grace),
             Link::Sim(link) => link.shutdown(grace),
             Link::Quic(link) => link.shutdown(grace),
+        }
+    }
+
+    /// From now on new links are made with this certificate; those that stand go on.
+    ///
+    /// # Errors
+    /// It is not this node's, or not valid by this machine's clock; nothing has changed then.
+    pub fn renew(&self, identity: &Identity) -> Result<(), Error> {
+        match &*self.0 {
+            Link::Quic(link) => link.renew(identity),
+            Link::Local(_) | Link::Sim(_) => Ok(()),
         }
     }
 

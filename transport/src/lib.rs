@@ -32,4 +32,4 @@ pub use id::{Lane, NodeId};
 pub use link::local::LocalNetwork;
 pub use link::sim::{Faults, SimNetwork};
 pub use payload::Payload;
-pub use tls::{Authority, ClusterId, UserToken};
+pub use tls::{Authority, ClusterId, KeyRequest, UserToken};

@@ -9,6 +9,7 @@
 //! Sessions are not resumed and no data is sent early: each connection proves both sides anew.
 
 mod authority;
+mod renewal;
 mod user;
 mod verify;
 
@@ -30,6 +31,7 @@ use crate::{
 
 pub(crate) use authority::node_key;
 pub use authority::{Authority, CERTIFICATE_LIFETIME};
+pub use renewal::KeyRequest;
 pub use user::UserToken;
 pub(crate) use user::{named_user, user_server_config};
 pub(crate) use verify::PinnedAuthority;

@@ -5,16 +5,17 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faasm_transport::config::{Identity, Timing};
 use faasm_transport::control_port::ControlPort;
+use faasm_transport::tls::CERTIFICATE_LIFETIME;
 use faasm_transport::{Admission, Authority, Build, Endpoint, EndpointConfig, NodeId, Token};
 use faasm_vm::ContentHash;
 
 use super::coordinator::Cluster;
 use super::error::ClusterError;
-use super::node::{Node, NodeOptions};
+use super::node::{Node, NodeOptions, Renewal};
 use crate::runtime::Runtime;
 
 /// Bytes of the executable's beginning and end that tell builds apart.
@@ -32,12 +33,20 @@ pub struct ClusterOptions {
     pub authority: Option<PathBuf>,
     /// A node from which nothing is heard for this long is lost. Default 5 s.
     pub node_timeout: Duration,
+    /// How long a node's certificate is valid. It asks for a new one when two thirds of this are over. Default
+    /// one day.
+    pub certificate_lifetime: Duration,
 }
 
 impl ClusterOptions {
     /// The defaults, listening at this address.
     pub const fn new(listen: SocketAddr) -> Self {
-        Self { listen, authority: None, node_timeout: Duration::from_secs(5) }
+        Self {
+            listen,
+            authority: None,
+            node_timeout: Duration::from_secs(5),
+            certificate_lifetime: CERTIFICATE_LIFETIME,
+        }
     }
 }
 
@@ -83,11 +92,10 @@ impl Cluster {
     pub fn open(options: &ClusterOptions) -> Result<Self, ClusterError> {
         let authority = authority(options.authority.as_deref())?;
         let identity = authority.issue(NodeId::COORDINATOR, OWN_LIFETIME)?;
-        let admission = Admission::new(authority, build());
+        let admission = Admission::with_lifetime(authority, build(), options.certificate_lifetime);
         let config = config(options.listen, NodeId::COORDINATOR, identity, options.node_timeout);
         let admits = admission.clone();
-        let cluster = Self::start(|handler| Endpoint::admitting(config, admits, handler))?;
-        Ok(cluster.with_admission(admission))
+        Self::start(Some(admission), |handler| Endpoint::admitting(config, admits, handler))
     }
 
     /// Makes a token with which so many machines can join in this time. It is a secret: hand it over
@@ -160,8 +168,10 @@ impl Node {
             Some(address) => resolve(address)?.first().copied().unwrap_or(ANY),
             None => bind_towards(coordinator.first()),
         };
+        let authority = joined.identity.authority.clone();
+        let renewal = Some(Renewal::new(authority, joined.valid, Instant::now()));
         let config = config(bind, joined.node, joined.identity, options.node_timeout);
-        let options = NodeOptions { host, slots: options.slots, coordinator };
+        let options = NodeOptions { host, slots: options.slots, coordinator, renewal };
         Self::start(runtime, options, |handler| Endpoint::quic(config, handler))
     }
 }
@@ -233,10 +243,10 @@ pub(crate) fn resolve_all(addresses: &[String]) -> Result<Vec<SocketAddr>, Clust
     }
 }
 
-/// Where a node listens that is not told: on this machine only if its coordinator is here, too.
+/// Where a node listens that is not told: on all its addresses, also if it reaches its coordinator on this
+/// machine, because other nodes may come from elsewhere.
 fn bind_towards(coordinator: Option<&SocketAddr>) -> SocketAddr {
     match coordinator.map(SocketAddr::ip) {
-        Some(ip) if ip.is_loopback() => SocketAddr::new(ip, 0),
         Some(IpAddr::V6(_)) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
         _ => ANY,
     }
@@ -258,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn a_node_listens_where_its_coordinator_is() {
+    fn a_node_listens_where_others_reach_it() {
         let bind = |text: &str| bind_towards(Some(&text.parse().expect("an address"))).to_string();
-        assert_eq!(bind("127.0.0.1:7"), "127.0.0.1:0");
-        assert_eq!(bind("[::1]:7"), "[::1]:0");
+        assert_eq!(bind("127.0.0.1:7"), "0.0.0.0:0");
+        assert_eq!(bind("[::1]:7"), "[::]:0");
         assert_eq!(bind("10.0.0.1:7"), "0.0.0.0:0");
         assert_eq!(bind("[fd00::1]:7"), "[::]:0");
     }

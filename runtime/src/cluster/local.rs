@@ -21,8 +21,9 @@ impl LocalCluster {
     /// No thread can be had.
     pub fn start(runtimes: impl IntoIterator<Item = Runtime>) -> Result<Self, ClusterError> {
         let network = LocalNetwork::default();
-        let cluster =
-            Cluster::start(|handler| Endpoint::local(&network, NodeId::COORDINATOR, handler))?;
+        let cluster = Cluster::start(None, |handler| {
+            Endpoint::local(&network, NodeId::COORDINATOR, handler)
+        })?;
         let mut nodes = Vec::new();
         for (number, runtime) in (1..).zip(runtimes) {
             let node = NodeId(number);

@@ -12,6 +12,7 @@
 //!      | <--------------------------- PartEnded --|   all its ranks have ended
 //!      |-- Release -----------------------------> |   all nodes' ranks have ended
 //! ```
+//! A node that has been there for long sends `Renew`, which is answered with `Certificate`.
 //! `End` may come at any time after `Prepare`, and again. Bytes of output, input and modules are
 //! not in these messages: they follow an envelope as they are (see `codec`).
 //!
@@ -75,6 +76,13 @@ pub(crate) enum ToNode {
         job: u32,
         /// Name of the question, echoed by the answer.
         round: u32,
+    },
+    /// The new certificate that was asked for.
+    Certificate {
+        /// In DER.
+        certificate: Vec<u8>,
+        /// How long it is valid from now on.
+        valid_ms: u64,
     },
     /// Leave the cluster once the jobs that run here have ended; take no further ones.
     Drain,
@@ -151,6 +159,11 @@ pub(crate) enum ToCoordinator {
         round: u32,
         /// What has happened so far, if they all wait.
         quiet: Option<Standstill>,
+    },
+    /// The node's certificate runs out: it wants one for a new key.
+    Renew {
+        /// The key, an uncompressed point of P-256.
+        public_key: Vec<u8>,
     },
     /// The node leaves the cluster; nothing of a job is left here.
     Leaving,

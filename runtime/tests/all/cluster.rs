@@ -9,8 +9,9 @@ use std::{
 };
 
 use faasm_runtime::{
-    ClusterApp, ClusterError, ClusterJob, JobHandle, JobReport, LocalCluster, NodeId, Outcome,
-    OutputSink, Program, RankExit, Runtime, StdinPolicy, StdinStream, Stream,
+    Cluster, ClusterApp, ClusterError, ClusterJob, ClusterOptions, JobHandle, JobReport,
+    JoinOptions, LocalCluster, Node, NodeId, Outcome, OutputSink, Program, RankExit, Runtime,
+    StdinPolicy, StdinStream, Stream,
 };
 
 use crate::support::{build_dir, compile, guests_dir};
@@ -103,6 +104,32 @@ fn messages_cross_nodes() {
     let report = report(&spawn(&cluster, job));
     assert_eq!(report.outcome, Outcome::Success, "{report:#?}");
     assert_eq!(printed.of(0), "ok point_to_point_lengths\n");
+}
+
+/// Without a new certificate the second node would not talk to the first.
+#[test]
+fn nodes_renew_their_certificates_and_make_new_links_with_them() {
+    let mut options = ClusterOptions::new("127.0.0.1:0".parse().expect("an address"));
+    options.certificate_lifetime = Duration::from_secs(3);
+    let cluster = Cluster::open(&options).unwrap_or_else(|error| panic!("{error}"));
+    let at = cluster.address().expect("it listens").to_string();
+    let join = |name: &str| {
+        let token = cluster.issue_token(LIMIT, 1).expect("a token");
+        let mut options = JoinOptions::new(vec![at.clone()], token);
+        options.name = Some(name.to_owned());
+        let runtime = Runtime::builder().workers(1).build().expect("there are threads");
+        Node::join(runtime, &options).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let first = join("first");
+    std::thread::sleep(options.certificate_lifetime + Duration::from_secs(1));
+    let second = join("second");
+    cluster.await_nodes(2, LIMIT).unwrap_or_else(|error| panic!("{error}"));
+    let (job, printed) = job(&guest("mpi/point_to_point_lengths.c"), &[], &[1, 2]);
+    let handle = cluster.spawn(job).unwrap_or_else(|error| panic!("{error}"));
+    let report = report(&handle);
+    assert_eq!(report.outcome, Outcome::Success, "{report:#?}");
+    assert_eq!(printed.of(0), "ok point_to_point_lengths\n");
+    drop((first, second));
 }
 
 #[test]

@@ -64,11 +64,16 @@ pub struct Admitted {
 impl Admission {
     /// Admits nodes of the same build in this authority's name.
     pub fn new(authority: Authority, build: Build) -> Self {
+        Self::with_lifetime(authority, build, CERTIFICATE_LIFETIME)
+    }
+
+    /// The same with another lifetime of the nodes' certificates.
+    pub fn with_lifetime(authority: Authority, build: Build, lifetime: Duration) -> Self {
         let state = State { tokens: HashMap::new(), next_node: 1, refused: 0 };
         Self(Arc::new(Shared {
             authority,
             build,
-            certificate_lifetime: CERTIFICATE_LIFETIME,
+            certificate_lifetime: lifetime,
             state: Mutex::new(state),
         }))
     }
@@ -105,6 +110,17 @@ impl Admission {
     /// The cluster has all the nodes it can have.
     pub fn next_node(&self) -> Result<NodeId, Error> {
         self.0.state.lock().next_node().ok_or(Error::TooManyNodes { max: NODES_MAX })
+    }
+
+    /// Certifies a new key of a node that is a member, from now on; the certificate, and how long it is
+    /// valid.
+    ///
+    /// # Errors
+    /// That is not a public key.
+    pub fn renew(&self, node: NodeId, public_key: &[u8]) -> Result<(Vec<u8>, Duration), Error> {
+        let Shared { authority, certificate_lifetime: lifetime, .. } = &*self.0;
+        let certificate = authority.certify(node, public_key, SystemTime::now(), *lifetime)?;
+        Ok((certificate, *lifetime))
     }
 
     /// The authority in whose name nodes are admitted.
@@ -259,12 +275,11 @@ impl Session {
         }
         let node = admission.redeem(&hello.token, now)?;
         let authority = &admission.0.authority;
-        let lifetime = admission.0.certificate_lifetime;
-        let certificate = authority
-            .certify(node, public_key, SystemTime::now(), lifetime)
-            .map_err(|error| error.to_string())?;
+        let (certificate, valid) =
+            admission.renew(node, public_key).map_err(|error| error.to_string())?;
+        let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
         let authority = authority.certificate().to_vec();
-        let message = Message::Admitted { node: node.0, certificate, authority };
+        let message = Message::Admitted { node: node.0, valid_ms, certificate, authority };
         tracing::info!(%node, host = %hello.host, addr = %self.addr, "a machine joined");
         let admitted = Admitted { node, host: hello.host.clone(), addr: self.addr };
         Ok(Answer::Admit(message.encode(), admitted))

@@ -1,5 +1,7 @@
 //! The joining side of the protocol.
 
+use std::time::Duration;
+
 use super::{
     Build, Exporter, PROTOCOL,
     admission::{COORDINATOR_ROLE, JOINER_ROLE},
@@ -20,6 +22,8 @@ pub struct Joined {
     pub node: NodeId,
     /// What it proves itself with.
     pub identity: Identity,
+    /// How long its certificate is valid from now on.
+    pub valid: Duration,
     /// The cluster it belongs to.
     pub cluster: ClusterId,
     /// The program that the coordinator runs.
@@ -90,8 +94,9 @@ impl Joiner {
         match message {
             Message::Refused { reason } => Err(Error::Refused { reason }),
             Message::Challenge { build, nonce, proof } => self.answer(build, &nonce, proof),
-            Message::Admitted { node, certificate, authority } => {
-                self.admitted(NodeId(node), certificate, authority)
+            Message::Admitted { node, valid_ms, certificate, authority } => {
+                let valid = Duration::from_millis(valid_ms);
+                self.admitted((NodeId(node), valid), certificate, authority)
             }
             Message::Hello(_) | Message::Proof { .. } => Err(odd()),
         }
@@ -115,7 +120,7 @@ impl Joiner {
 
     fn admitted(
         &mut self,
-        node: NodeId,
+        (node, valid): (NodeId, Duration),
         certificate: Vec<u8>,
         authority: Vec<u8>,
     ) -> Result<Step, Error> {
@@ -127,7 +132,7 @@ impl Joiner {
         let key = std::mem::take(&mut self.private_key);
         let identity = Identity { certificate, key, authority };
         tls::check_own(&identity, node)?;
-        Ok(Step::Done(Box::new(Joined { node, identity, cluster, coordinator })))
+        Ok(Step::Done(Box::new(Joined { node, identity, valid, cluster, coordinator })))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Message {
     Hello(Hello),
     Challenge { build: Build, nonce: Nonce, proof: [u8; 32] },
     Proof { proof: [u8; 32], public_key: Vec<u8> },
-    Admitted { node: u32, certificate: Vec<u8>, authority: Vec<u8> },
+    Admitted { node: u32, valid_ms: u64, certificate: Vec<u8>, authority: Vec<u8> },
     Refused { reason: String },
 }
 
@@ -59,9 +59,10 @@ impl Message {
                 out.extend_from_slice(proof);
                 put(&mut out, public_key);
             }
-            Self::Admitted { node, certificate, authority } => {
+            Self::Admitted { node, valid_ms, certificate, authority } => {
                 out.push(3);
                 out.extend_from_slice(&node.to_le_bytes());
+                out.extend_from_slice(&valid_ms.to_le_bytes());
                 put(&mut out, certificate);
                 put(&mut out, authority);
             }
@@ -88,8 +89,9 @@ impl Message {
             2 => Self::Proof { proof: rest.array()?, public_key: rest.bytes()?.to_vec() },
             3 => {
                 let node = u32::from_le_bytes(rest.array()?);
+                let valid_ms = u64::from_le_bytes(rest.array()?);
                 let certificate = rest.bytes()?.to_vec();
-                Self::Admitted { node, certificate, authority: rest.bytes()?.to_vec() }
+                Self::Admitted { node, valid_ms, certificate, authority: rest.bytes()?.to_vec() }
             }
             4 => Self::Refused { reason: printable(rest.bytes()?) },
             _ => return None,

@@ -159,7 +159,12 @@ fn messages_survive_their_encoding_and_no_cut_one_does() {
     let messages = [
         Message::Challenge { build: build(), nonce: [3; 32], proof: [4; 32] },
         Message::Proof { proof: [5; 32], public_key: vec![4; 65] },
-        Message::Admitted { node: 9, certificate: vec![1; 500], authority: vec![2; 400] },
+        Message::Admitted {
+            node: 9,
+            valid_ms: 1 << 40,
+            certificate: vec![1; 500],
+            authority: vec![2; 400],
+        },
         Message::Refused { reason: "no".into() },
     ];
     for message in messages {

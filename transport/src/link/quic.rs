@@ -48,7 +48,7 @@ use self::{
 };
 use crate::{
     bootstrap::Admission,
-    config::{EndpointConfig, LinkStats, Turned},
+    config::{EndpointConfig, Identity, LinkStats, Turned},
     envelope::Envelope,
     error::Error,
     handler::Handler,
@@ -72,7 +72,9 @@ struct Shared {
     handler: Arc<dyn Handler>,
     socket: Socket,
     wake: Wake,
-    settings: Settings,
+    /// Of connections that are made from now on.
+    settings: RwLock<Arc<Settings>>,
+    admits: bool,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
     driver: Mutex<Driver>,
     commands: Mutex<VecDeque<Command>>,
@@ -123,7 +125,8 @@ impl QuicLink {
         let socket = Socket::bind(config.bind)?;
         let wake = Wake::new(&socket)
             .map_err(|source| Error::Io { what: "waiting on a socket".into(), source })?;
-        let settings = Settings::new(&config.identity, admission.is_some(), config.timing)?;
+        let admits = admission.is_some();
+        let settings = Settings::new(&config.identity, admits, config.timing)?;
         let cluster = ClusterId::of_authority(&config.identity.authority);
         let endpoint = quinn_proto::Endpoint::new(
             settings.endpoint(),
@@ -137,7 +140,8 @@ impl QuicLink {
             handler,
             socket,
             wake,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
+            admits,
             peers: RwLock::new(HashMap::new()),
             driver: Mutex::new(Driver::new(endpoint, membership, admission)),
             commands: Mutex::new(VecDeque::new()),
@@ -224,6 +228,15 @@ impl QuicLink {
             }
         }
         self.end();
+    }
+
+    pub(crate) fn renew(&self, identity: &Identity) -> Result<(), Error> {
+        let shared = &*self.shared;
+        tls::check_own(identity, shared.config.node)?;
+        let settings = Settings::new(identity, shared.admits, shared.config.timing)?;
+        *shared.settings.write() = Arc::new(settings);
+        shared.command(Command::Renewed);
+        Ok(())
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -336,6 +349,10 @@ impl Shared {
         let command = commands.pop_front();
         self.has_commands.store(!commands.is_empty(), Ordering::SeqCst);
         command
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
     }
 
     fn peer(&self, node: NodeId) -> Option<Arc<Peer>> {

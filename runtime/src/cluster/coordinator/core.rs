@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use faasm_transport::NodeId;
 
+use super::reach::separated;
 use super::spread::{Exited, SpreadJob};
 use crate::cluster::message::{
     App, Block, Dir, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
@@ -108,6 +109,7 @@ impl Core {
         match message {
             // Chunks and input are the driver's.
             ToCoordinator::Hello(_)
+            | ToCoordinator::Renew { .. }
             | ToCoordinator::Want { .. }
             | ToCoordinator::StdinWanted { .. } => {}
             ToCoordinator::Ready { job } => self.ready(from, job, now),
@@ -190,6 +192,10 @@ impl Core {
             };
             let (host, addresses) = (member.info.host.clone(), member.addresses.clone());
             peers.push(Peer { node: node.0, host, addresses });
+        }
+        let members = nodes.iter().filter_map(|node| self.nodes.get(node));
+        if let Some(reason) = separated(&members.collect::<Vec<_>>()) {
+            return Err(reason);
         }
         let Submission { apps, env, dirs, stdin, terminal, timeout, .. } = submission;
         let job = self.last_job + 1;

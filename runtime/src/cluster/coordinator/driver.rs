@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faasm_transport::{Event, NodeId};
+use faasm_transport::{Admission, Event, NodeId};
 
 use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
@@ -70,11 +70,13 @@ pub(super) struct Driver {
     late: Vec<LateReport>,
     /// Where machines joined from.
     admitted: HashMap<NodeId, std::net::IpAddr>,
+    /// Who certifies nodes; nobody inside one process.
+    admission: Option<Admission>,
     stopping: bool,
 }
 
 impl Driver {
-    pub(super) fn new(outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(outbox: Arc<Outbox>, admission: Option<Admission>) -> Self {
         Self {
             outbox,
             core: Core::default(),
@@ -84,6 +86,7 @@ impl Driver {
             awaiting: Vec::new(),
             late: Vec::new(),
             admitted: HashMap::new(),
+            admission,
             stopping: false,
         }
     }
@@ -207,6 +210,7 @@ impl Driver {
                 self.core.handle_hello(from, info, addresses);
                 self.announce_nodes();
             }
+            ToCoordinator::Renew { public_key } => self.renew(from, &public_key, now),
             ToCoordinator::Want { module, offset } => self.send_chunk(from, module, offset),
             ToCoordinator::StdinWanted { job } => {
                 if let Some(front) = self.fronts.get_mut(&job) {
@@ -214,6 +218,18 @@ impl Driver {
                 }
             }
             message => self.core.handle_message(from, message, now),
+        }
+    }
+
+    /// Gives a member another certificate. The link has shown who it is: it gets one for its own name.
+    fn renew(&mut self, node: NodeId, public_key: &[u8], now: Instant) {
+        let Some(admission) = &self.admission else { return };
+        match admission.renew(node, public_key) {
+            Ok((certificate, valid)) => {
+                let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
+                self.outbox.send(node, &ToNode::Certificate { certificate, valid_ms });
+            }
+            Err(error) => self.cut_off(node, &format!("it cannot be certified: {error}"), now),
         }
     }
 

@@ -1,11 +1,13 @@
 //! The coordinator of a cluster: admits nodes, spreads jobs over them, and brings together what
 //! they tell.
 //!
-//! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side.
+//! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side,
+//! `reach` tells whether nodes can reach each other.
 
 mod core;
 mod driver;
 mod front;
+mod reach;
 mod spread;
 
 use std::net::SocketAddr;
@@ -135,26 +137,23 @@ impl std::fmt::Debug for ClusterJob {
 }
 
 impl Cluster {
-    /// Starts a coordinator; `connect` makes its endpoint for the given handler.
+    /// Starts a coordinator, which machines can join if there is an admission; `connect` makes its endpoint
+    /// for the given handler.
     pub(crate) fn start(
+        admission: Option<Admission>,
         connect: impl FnOnce(Arc<dyn Handler>) -> Result<Endpoint, faasm_transport::Error>,
     ) -> Result<Self, ClusterError> {
         let (inbox, received) = flume::unbounded();
         let sorter: Sorter<NoServices, Input> = Sorter::new(inbox.clone(), NoServices);
         let endpoint = connect(Arc::new(sorter))?;
         let address = endpoint.local_addr();
-        let driver = Driver::new(Arc::new(Outbox::new(endpoint)));
+        let driver = Driver::new(Arc::new(Outbox::new(endpoint)), admission.clone());
         let thread = std::thread::Builder::new()
             .name("faasm-coordinate".to_owned())
             .spawn(move || driver.run(&received))
             .map_err(|cause| Error::Start { what: "coordinator's thread", cause })?;
         let inner = Inner { inbox, address, thread: Mutex::new(Some(thread)) };
-        Ok(Self { inner: Arc::new(inner), admission: None })
-    }
-
-    /// The same cluster, which machines can join.
-    pub(crate) fn with_admission(self, admission: Admission) -> Self {
-        Self { admission: Some(admission), ..self }
+        Ok(Self { inner: Arc::new(inner), admission })
     }
 
     /// Who may join.

@@ -11,6 +11,7 @@ use flume::RecvTimeoutError;
 use super::NodeEnd;
 use super::fetch::Programs;
 use super::part::{PartStreams, ReadyPart, follow, prepare};
+use super::renewal::Renewal;
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::data::DataError;
 use crate::cluster::inbox::Input as Arrived;
@@ -86,10 +87,15 @@ pub(super) struct Driver {
     end: Option<NodeEnd>,
     /// When to look whether all ranks of a job wait.
     look_at: Instant,
+    renewal: Option<Renewal>,
 }
 
 impl Driver {
-    pub(super) fn new(runtime: Runtime, links: Links, inbox: flume::Sender<Input>) -> Self {
+    pub(super) fn new(
+        (runtime, renewal): (Runtime, Option<Renewal>),
+        links: Links,
+        inbox: flume::Sender<Input>,
+    ) -> Self {
         let programs = Arc::new(Programs::new(runtime.clone(), links.outbox.clone()));
         Self {
             links,
@@ -101,6 +107,7 @@ impl Driver {
             draining: false,
             end: None,
             look_at: Instant::now(),
+            renewal,
         }
     }
 
@@ -112,9 +119,10 @@ impl Driver {
                 return end;
             }
             let runs = self.parts.values().any(|part| part.ranks.is_some());
-            let input = match runs {
-                true => received.recv_deadline(self.look_at),
-                false => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let renewal = self.renewal.as_ref().map(Renewal::next_timeout);
+            let input = match runs.then_some(self.look_at).into_iter().chain(renewal).min() {
+                Some(at) => received.recv_deadline(at),
+                None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match input {
                 Ok(input) => self.handle(input),
@@ -125,6 +133,24 @@ impl Driver {
                 self.look_at = Instant::now() + STANDSTILL_INTERVAL;
                 self.tell_standstills();
             }
+            self.renew_if_due();
+        }
+    }
+
+    fn renew_if_due(&mut self) {
+        let due = self.renewal.as_mut().and_then(|renewal| renewal.handle_timeout(Instant::now()));
+        if let Some(public_key) = due {
+            self.tell(&ToCoordinator::Renew { public_key });
+        }
+    }
+
+    fn certified(&mut self, certificate: Vec<u8>, valid: Duration) {
+        let now = Instant::now();
+        let Some(renewal) = &mut self.renewal else { return };
+        let Some(identity) = renewal.handle_certificate(certificate, valid, now) else { return };
+        match self.links.outbox.endpoint().renew(&identity) {
+            Ok(()) => tracing::info!("this node has a new certificate"),
+            Err(error) => tracing::error!(%error, "the coordinator sent a certificate of no use"),
         }
     }
 
@@ -196,6 +222,9 @@ impl Driver {
             }
             ToNode::Query { job, query } => self.answer(job, query),
             ToNode::Confirm { job, round } => self.confirm(job, round),
+            ToNode::Certificate { certificate, valid_ms } => {
+                self.certified(certificate, Duration::from_millis(valid_ms));
+            }
             ToNode::Drain => {
                 self.draining = true;
                 self.leave_if_drained();

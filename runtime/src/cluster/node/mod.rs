@@ -1,11 +1,12 @@
 //! A node of a cluster: runs the ranks that a coordinator places on it.
 //!
 //! `driver` carries out what the coordinator says, `part` is one job's part, `fetch` gets
-//! programs.
+//! programs, `renewal` new certificates.
 
 mod driver;
 mod fetch;
 mod part;
+mod renewal;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use super::planes::Planes;
 use crate::error::Error;
 use crate::runtime::Runtime;
 use driver::{Driver, Input, Links};
+pub(crate) use renewal::Renewal;
 
 /// A node that runs; it leaves its cluster when this is dropped.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub enum NodeEnd {
 }
 
 /// What a node says of itself, and where its coordinator is.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct NodeOptions {
     /// What the node is called.
     pub(crate) host: String,
@@ -63,6 +65,8 @@ pub(crate) struct NodeOptions {
     pub(crate) slots: Option<u32>,
     /// Where the coordinator may be found.
     pub(crate) coordinator: Vec<SocketAddr>,
+    /// When its certificate runs out; never inside one process.
+    pub(crate) renewal: Option<Renewal>,
 }
 
 impl Node {
@@ -94,7 +98,7 @@ impl Node {
         outbox.send(NodeId::COORDINATOR, &ToCoordinator::Hello(hello));
         let coordinator = options.coordinator.first().copied();
         let links = Links { outbox, planes, coordinator };
-        let driver = Driver::new(runtime, links, inbox.clone());
+        let driver = Driver::new((runtime, options.renewal), links, inbox.clone());
         let (end, ended) = flume::bounded(1);
         let run = move || {
             // The node may be waited for by nobody.

@@ -96,6 +96,8 @@ pub(super) enum Command {
     Remove(NodeId),
     /// More was sent to a peer than may wait.
     GiveUp(Arc<Peer>),
+    /// This node has a new certificate.
+    Renewed,
     /// Ends the connection as a broken network would, for tests.
     #[cfg(test)]
     Sever(NodeId),
@@ -172,6 +174,9 @@ impl Driver {
                 Command::Add(peer) => self.add(shared, peer),
                 Command::Remove(node) => self.remove(shared, node),
                 Command::GiveUp(peer) => self.give_up(shared, &peer),
+                Command::Renewed => {
+                    self.endpoint.set_server_config(Some(shared.settings().base_server()));
+                }
                 #[cfg(test)]
                 Command::Sever(node) => self.sever(shared, node),
             }
@@ -240,7 +245,7 @@ impl Driver {
             }
             return;
         }
-        let config = shared.settings.server(remote);
+        let config = shared.settings().server(remote);
         match self.endpoint.accept(incoming, now, &mut self.response, Some(config)) {
             Ok((handle, proto)) => {
                 self.handshakes += 1;

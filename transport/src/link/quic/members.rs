@@ -54,7 +54,7 @@ impl Driver {
         };
         member.attempts += 1;
         let remote = shared.socket.reachable(remote);
-        let config = shared.settings.client(remote);
+        let config = shared.settings().client(remote);
         let name = tls::node_name(shared.cluster, node);
         match self.endpoint.connect(now, config, remote, &name) {
             Ok((handle, proto)) => {

@@ -392,3 +392,30 @@ fn garbage_is_counted_and_harmless() {
         assert!(!seen.events.iter().any(|event| matches!(event, Event::PeerLost { .. })));
     }
 }
+
+#[test]
+fn a_link_outlives_its_certificates_and_a_new_one_needs_renewed_ones() {
+    let authority = Authority::new().expect("an authority");
+    let short = Duration::from_secs(2);
+    let issue = |node, lifetime| authority.issue(NodeId(node), lifetime).expect("an identity");
+    let nodes: Vec<Node> =
+        (1..=2).map(|node| start_with(config(node, issue(node, short), quick()), None)).collect();
+    nodes[0].link.add_peer(NodeId(2), &[]);
+    nodes[1].link.add_peer(NodeId(1), &[nodes[0].link.local_addr()]);
+    nodes[0].handler.wait_up(2);
+    std::thread::sleep(short + Duration::from_secs(1));
+    let send = |from: &Node, to| {
+        from.link.send(NodeId(to), Lane::Message, &Envelope::default(), Sent::Copied(b"x"));
+    };
+    send(&nodes[1], 1);
+    nodes[0].handler.wait_count(1);
+    assert!(nodes[0].link.renew(&issue(2, HOUR)).is_err(), "another node's");
+    for node in &nodes {
+        node.link.renew(&issue(node.link.node().0, HOUR)).expect("a new one");
+    }
+    nodes[1].link.shared.command(Command::Sever(NodeId(1)));
+    send(&nodes[1], 1);
+    nodes[0].handler.wait_count(2);
+    send(&nodes[0], 2);
+    nodes[1].handler.wait_count(1);
+}

@@ -94,7 +94,7 @@ fn launch(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> anyhow::Resul
         join: addresses(cluster, &hosts)?,
         hosts,
         tokens: tokens.collect::<Result<_, _>>()?,
-        node_args: node_args(plan, job),
+        node_args: node_args(cluster, plan, job),
         on_line: Arc::new(|host, line| eprintln!("{host}: {line}")),
     };
     Ok(plan.launcher.start(&order)?)
@@ -127,9 +127,13 @@ fn addresses(cluster: &Cluster, hosts: &[Host]) -> anyhow::Result<Vec<String>> {
     Ok(found)
 }
 
-fn node_args(plan: &NodePlan, job: &Invocation) -> Vec<String> {
+fn node_args(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> Vec<String> {
     let workers = job.workers.map(usize::from).or(plan.workers);
     let mut args = Vec::new();
+    if let Some(address) = cluster.address().filter(|address| address.ip().is_loopback()) {
+        // All nodes are on this machine, and nobody else needs to see them.
+        args.extend(["--listen".to_owned(), SocketAddr::new(address.ip(), 0).to_string()]);
+    }
     if let Some(workers) = workers {
         args.extend(["--workers".to_owned(), workers.to_string()]);
     }
