@@ -10,7 +10,7 @@ use wasmtime::{AsContextMut, Caller, Extern, Func};
 
 use crate::abi;
 use crate::alloc::GuestHeap;
-use crate::ctx::{MpiCtx, OtherEntry, Phase};
+use crate::ctx::{Interrupted, MpiCtx, OtherEntry, Phase};
 use crate::file_port::Files;
 use crate::gate::{Bar, Cut, Door};
 use crate::port::{MpiPort, Pending};
@@ -428,6 +428,21 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
     }
 
+    /// Notes what the call waits for, for the case that it is left there and called anew. To be taken back after the
+    /// wait.
+    #[inline]
+    pub(crate) fn note(&mut self, note: Interrupted) {
+        if self.caller.data().door().is_some() {
+            self.mpi().interrupted = Some(note);
+        }
+    }
+
+    /// What the call was waiting for when it was left, if it has been called before.
+    #[inline]
+    pub(crate) fn resume(&mut self) -> Option<Interrupted> {
+        self.mpi().interrupted.take()
+    }
+
     /// Tells the runtime when the rank is to leave here and cannot.
     #[inline]
     fn refuse_if_told(&mut self) {
@@ -536,7 +551,11 @@ impl<'a, T: MpiView> Call<'a, T> {
         let called = function
             .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
             .await;
-        door.iter().for_each(|door| door.leave_callback());
+        door.iter().for_each(|door| {
+            door.leave_callback();
+            // The program would see it if the function ran again.
+            door.bar(Bar::Committed);
+        });
         self.mpi().callbacks -= 1;
         called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;
         Ok((results > 0).then(|| result[0].unwrap_i32()))
@@ -553,6 +572,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// # Errors
     /// `MPI_ERR_NO_MEM` when the guest's memory is exhausted; a trap of its `malloc`.
     pub async fn allocate(&mut self, bytes: u32) -> wasmtime::Result<Result<u32>> {
+        self.commit();
         let none = || {
             let detail = format!("{bytes} bytes cannot be had in the program's memory");
             MpiError::new(ErrorClass::NoMem, detail)

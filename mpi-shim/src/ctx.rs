@@ -98,6 +98,17 @@ pub struct Arrived {
     pub payload: Payload,
 }
 
+/// What a call was doing when it was left where it waited: with this it goes on when it is called anew.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Interrupted {
+    /// It waits for this request, which the program does not know.
+    Request(i32),
+    /// It waits for a send and a receive.
+    Pair(i32, i32),
+    /// It is among those who wait for a lock of a window.
+    Lock,
+}
+
 /// The MPI state of one rank.
 #[derive(Debug)]
 pub struct MpiCtx<P> {
@@ -174,6 +185,8 @@ pub struct MpiCtx<P> {
     pub(crate) tool: ToolState,
     /// What all files share.
     pub(crate) files: FileDefaults,
+    /// What was left where it waited, until the same call is there again.
+    pub(crate) interrupted: Option<Interrupted>,
     /// Fortran's true and false, once the program told.
     pub(crate) fortran_booleans: Option<FortranBooleans>,
 }
@@ -249,6 +262,7 @@ impl<P: MpiPort> MpiCtx<P> {
             group_sessions: std::collections::BTreeMap::new(),
             tool: ToolState::default(),
             files: FileDefaults::default(),
+            interrupted: None,
             fortran_booleans: None,
         }
     }

@@ -1,10 +1,11 @@
 //! Switch points: functions at which a rank's stack may be taken, because they may have to wait.
 //!
 //! A program that can be moved is slower where it calls these, so functions that only look something up or
-//! describe something are not among them.
+//! describe something are not among them. All functions in which a rank may wait for others are, and those with which a
+//! program may poll: at each of them a checkpoint can be made.
 
 /// What a switch point's name starts with, behind `MPI_`.
-const PREFIXES: [&str; 22] = [
+const PREFIXES: [&str; 64] = [
     "Allgather",
     "Allreduce",
     "Alltoall",
@@ -27,11 +28,66 @@ const PREFIXES: [&str; 22] = [
     "Wait",
     "Improbe",
     "Iprobe",
+    "Parrived",
+    "Request_get_status",
+    "Finalize",
+    "Session_finalize",
+    "Comm_create",
+    "Comm_disconnect",
+    "Comm_dup",
+    "Comm_free",
+    "Comm_split",
+    "Intercomm_create",
+    "Intercomm_merge",
+    "Cart_create",
+    "Cart_sub",
+    "Dist_graph_create",
+    "Graph_create",
+    "Win_allocate",
+    "Win_complete",
+    "Win_create",
+    "Win_fence",
+    "Win_flush",
+    "Win_free",
+    "Win_lock",
+    "Win_start",
+    "Win_sync",
+    "Win_test",
+    "Win_unlock",
+    "Win_wait",
+    "File_close",
+    "File_open",
+    "File_preallocate",
+    "File_read_all",
+    "File_read_at_all",
+    "File_read_ordered",
+    "File_seek_shared",
+    "File_set_atomicity",
+    "File_set_info",
+    "File_set_size",
+    "File_set_view",
+    "File_sync",
+    "File_write_all",
+    "File_write_at_all",
+    "File_write_ordered",
 ];
 
 /// Names that start like a switch point's, and are none.
-const OTHERS: [&str; 6] =
-    ["Reduce_local", "Test_cancelled", "Send_init", "Recv_init", "Ssend_init", "Rsend_init"];
+const OTHERS: [&str; 13] = [
+    "Reduce_local",
+    "Test_cancelled",
+    "Send_init",
+    "Recv_init",
+    "Ssend_init",
+    "Rsend_init",
+    "Finalized",
+    "Comm_create_errhandler",
+    "Comm_create_keyval",
+    "Comm_free_keyval",
+    "Win_create_errhandler",
+    "Win_create_keyval",
+    "Win_free_keyval",
+];
 
 /// Whether the host function `name`, or its profiling twin, is a switch point.
 pub const fn is_switch_point(name: &str) -> bool {
@@ -91,11 +147,17 @@ mod tests {
             "MPI_Improbe",
             "MPI_Reduce_scatter_block",
             "MPI_Scatterv_c",
+            "MPI_Comm_split_type",
+            "MPI_Win_lock_all",
+            "MPI_File_write_at_all_begin_c",
+            "MPI_Request_get_status_any",
         ] {
             assert!(is_switch_point(name), "{name}");
         }
         for name in [
             "MPI_Comm_rank",
+            "MPI_Finalized",
+            "MPI_Win_create_keyval",
             "MPI_Type_commit",
             "MPI_Isend",
             "MPI_Allreduce_init",

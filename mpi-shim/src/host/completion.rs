@@ -5,7 +5,7 @@ use faasm_vm::GuestAddr;
 
 use crate::abi::{self, Status};
 use crate::call::{Call, Failure, MpiView};
-use crate::ctx::{MpiCtx, bad_handle};
+use crate::ctx::{Interrupted, MpiCtx, bad_handle};
 use crate::host::generalized::{self, inspect, settle};
 use crate::port::{MpiPort, Pending};
 use crate::request::{Completion, Operation, State};
@@ -68,6 +68,30 @@ pub(crate) async fn wait_one<T: MpiView>(call: &mut Call<'_, T>, handle: i32) ->
     }
     let pending = pending_of(call, handle);
     call.wait(&pending, &|| false, |mpi| take(mpi, handle)).await
+}
+
+/// As [`wait_one`] for a request that the program does not know.
+pub(crate) async fn wait_own<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Completion {
+    call.note(Interrupted::Request(handle));
+    let completion = wait_one(call, handle).await;
+    call.mpi().interrupted = None;
+    completion
+}
+
+/// As [`wait_own`] for two; neither is taken before both have ended.
+pub(crate) async fn wait_both<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (first, second): (i32, i32),
+) -> (Completion, Completion) {
+    call.note(Interrupted::Pair(first, second));
+    for handle in [first, second] {
+        if !is_complete(call.mpi(), handle) {
+            let pending = pending_of(call, handle);
+            call.wait(&pending, &|| false, |mpi| is_complete(mpi, handle).then_some(())).await;
+        }
+    }
+    call.mpi().interrupted = None;
+    (wait_one(call, first).await, wait_one(call, second).await)
 }
 
 fn pending_of<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Pending {

@@ -6,10 +6,10 @@ use faasm_vm::GuestAddr;
 
 use crate::abi;
 use crate::call::{Call, Ending, MpiView};
-use crate::ctx::{Arrived, MpiCtx, bad_handle};
+use crate::ctx::{Arrived, Interrupted, MpiCtx, bad_handle};
 use crate::host::buffer::check_room;
 use crate::host::collective;
-use crate::host::completion::{put_status, wait_one};
+use crate::host::completion::{put_status, wait_both, wait_own};
 use crate::port::{MpiPort, Pending};
 use crate::progress::{Received, pattern};
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
@@ -107,6 +107,9 @@ async fn blocking_send<T: MpiView>(
     mode: SendMode,
     args: Args,
 ) -> Result<()> {
+    if let Some(Interrupted::Request(handle)) = call.resume() {
+        return Box::pin(finish_send(call, handle)).await;
+    }
     let request = send_request(call.mpi(), mode, args)?;
     // Only a send that has to wait needs an entry in the table, for the answer to find.
     let mpi = call.mpi();
@@ -114,6 +117,7 @@ async fn blocking_send<T: MpiView>(
     if mode != SendMode::Synchronous && request.is_eager(eager_bytes_max, is_far) {
         mpi.start_send(&request, 0, eager_bytes_max)?;
         if call.mpi().port.is_congested(request.peer) {
+            call.commit();
             Box::pin(let_drain(call, request.peer)).await;
         }
         return Ok(());
@@ -137,7 +141,11 @@ async fn let_drain<T: MpiView>(call: &mut Call<'_, T>, peer: u32) {
 /// Sends what the receiver has to answer.
 async fn send_and_wait<T: MpiView>(call: &mut Call<'_, T>, request: Request) -> Result<()> {
     let handle = start(call.mpi(), request)?;
-    let sent = wait_one(call, handle).await;
+    finish_send(call, handle).await
+}
+
+async fn finish_send<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Result<()> {
+    let sent = wait_own(call, handle).await;
     sent.error.map_or(Ok(()), Err)
 }
 
@@ -151,6 +159,9 @@ async fn recv<T: MpiView>(
     comm: i32,
     status: GuestAddr,
 ) -> Result<()> {
+    if let Some(Interrupted::Request(handle)) = call.resume() {
+        return Box::pin(finish_receive(call, handle, status)).await;
+    }
     let request = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
     let is_posted = call.is_threaded() || call.mpi().matching.posted_len() > 0;
     if peer == abi::MPI_PROC_NULL || is_posted {
@@ -208,7 +219,7 @@ pub(super) async fn finish_receive<T: MpiView>(
     handle: i32,
     status: GuestAddr,
 ) -> Result<()> {
-    let completion = wait_one(call, handle).await;
+    let completion = wait_own(call, handle).await;
     put_status(call, status, &completion.status)?;
     completion.error.map_or(Ok(()), Err)
 }
@@ -228,6 +239,9 @@ async fn sendrecv<T: MpiView>(
     comm: i32,
     status: GuestAddr,
 ) -> Result<()> {
+    if let Some(Interrupted::Pair(send, receive)) = call.resume() {
+        return finish_both(call, (send, receive), status).await;
+    }
     let outgoing =
         Args { buf: sendbuf, count: sendcount, datatype: sendtype, peer: dest, tag: sendtag, comm };
     let incoming = Args {
@@ -252,8 +266,17 @@ async fn sendrecv<T: MpiView>(
             return Err(error);
         }
     };
-    let sent = wait_one(call, send).await;
-    finish_receive(call, receive, status).await?;
+    finish_both(call, (send, receive), status).await
+}
+
+async fn finish_both<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (send, receive): (i32, i32),
+    status: GuestAddr,
+) -> Result<()> {
+    let (sent, received) = wait_both(call, (send, receive)).await;
+    put_status(call, status, &received.status)?;
+    received.error.map_or(Ok(()), Err)?;
     sent.error.map_or(Ok(()), Err)
 }
 
@@ -269,8 +292,10 @@ async fn sendrecv_replace<T: MpiView>(
     comm: i32,
     status: GuestAddr,
 ) -> Result<()> {
-    let receive =
-        replace(call.mpi(), buf, (count, datatype), (dest, sendtag), (source, recvtag, comm))?;
+    let receive = match call.resume() {
+        Some(Interrupted::Request(receive)) => receive,
+        _ => replace(call.mpi(), buf, (count, datatype), (dest, sendtag), (source, recvtag, comm))?,
+    };
     finish_receive(call, receive, status).await
 }
 

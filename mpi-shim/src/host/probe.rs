@@ -5,7 +5,7 @@ use faasm_vm::GuestAddr;
 
 use crate::abi::{self, Status};
 use crate::call::{Call, MpiView};
-use crate::ctx::{MpiCtx, OtherEntry, bad_handle};
+use crate::ctx::{Interrupted, MpiCtx, OtherEntry, bad_handle};
 use crate::host::completion::put_status;
 use crate::host::point_to_point::{
     check_rank, check_tag, finish_receive, insert, pending, request, too_many,
@@ -150,7 +150,10 @@ async fn mrecv<T: MpiView>(
     message: GuestAddr,
     status: GuestAddr,
 ) -> Result<()> {
-    let handle = matched_receive(call, buf, count, datatype, message)?;
+    let handle = match call.resume() {
+        Some(Interrupted::Request(handle)) => handle,
+        _ => matched_receive(call, buf, count, datatype, message)?,
+    };
     finish_receive(call, handle, status).await
 }
 

@@ -319,6 +319,7 @@ pub(crate) async fn gather_context<T: MpiView>(
         world.gather_context(key, member)
     } else {
         let name = call.mpi().port.ask_to_gather(node, key, member);
+        call.commit();
         let pending = Pending { function: call.function, peer: None, tag: Some(tag), context };
         Box::pin(call.wait(&pending, &|| false, |mpi| answer(mpi, name))).await
     }

@@ -28,6 +28,7 @@ pub(super) async fn ask<T: MpiView>(
         return registry::told(&registry::answer(&world, &question));
     }
     let name = mpi.port.ask(REGISTRY_NODE, &question);
+    call.commit();
     let function = call.function;
     let pending = Pending { function, peer: None, tag: None, context: CONTEXT_SELF };
     call.wait(&pending, &|| false, |mpi| answer(mpi, name)).await

@@ -148,6 +148,7 @@ fn pending<T: MpiView>(call: &mut Call<'_, T>, win: i32, target: Option<u32>) ->
 async fn have_room<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     if call.mpi().far_ops.is_full() {
         let pending = pending(call, win, None)?;
+        call.commit();
         call.wait(&pending, &|| false, |mpi| (!mpi.far_ops.is_full()).then_some(())).await;
     }
     Ok(())
@@ -169,6 +170,7 @@ pub(super) async fn settle<T: MpiView>(
     }
     if call.mpi().far_ops.reaches(context, target) {
         let pending = pending(call, win, target)?;
+        call.commit();
         let is_over = |mpi: &mut MpiCtx<T::Port>| !mpi.far_ops.reaches(context, target);
         Box::pin(call.wait(&pending, &|| false, |mpi| is_over(mpi).then_some(()))).await;
     }
@@ -181,6 +183,7 @@ pub(super) async fn finish<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Resu
     settle(call, win, None).await?;
     let context = window(call.mpi(), win)?.context;
     let pending = pending(call, win, None)?;
+    call.commit();
     let is_over = |mpi: &mut MpiCtx<T::Port>| !mpi.far_ops.concerns(context);
     Box::pin(call.wait(&pending, &|| false, |mpi| is_over(mpi).then_some(()))).await;
     Ok(())
@@ -217,6 +220,7 @@ pub(crate) async fn inquire<T: MpiView>(
     question: &[u8],
 ) -> Result<Vec<u8>> {
     let name = call.mpi().port.ask_object(peer, context, question);
+    call.commit();
     let pending = Pending { function: call.function, peer: None, tag: None, context };
     Box::pin(call.wait(&pending, &|| false, |mpi| {
         let index = mpi.answers.iter().position(|answer| answer.header.request == name)?;

@@ -9,6 +9,7 @@ use super::synchronize::{check_assert, leave_fence, wake};
 use super::{far, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
+use crate::ctx::Interrupted;
 use crate::port::Pending;
 use crate::table::host_functions;
 use crate::window::Window;
@@ -33,6 +34,9 @@ host_functions! {
     /// Lets this rank see what others have written, and others what it has. Section 12.5.4.
     call fn MPI_Win_sync(win: i32) = win_sync;
 }
+
+/// Flushes after which other fibers get their turn.
+const FLUSHES_BEFORE_YIELD: u32 = 32;
 
 /// The target with `rank`; `None` for `MPI_PROC_NULL`.
 pub(super) fn target(own: &Window, rank: i32) -> Result<Option<u32>> {
@@ -99,9 +103,11 @@ async fn acquire<T: MpiView>(call: &mut Call<'_, T>, win: i32, wanted: Wanted) -
         return far::lock(call, win, wanted).await;
     }
     let granted = &shared.member(rank).granted;
-    granted.store(false, Ordering::Relaxed);
-    if shared.locks().acquire(rank, wanted) {
-        return Ok(());
+    if call.resume() != Some(Interrupted::Lock) {
+        granted.store(false, Ordering::Relaxed);
+        if shared.locks().acquire(rank, wanted) {
+            return Ok(());
+        }
     }
     let peer = match wanted {
         Wanted::One(target, _) => Some(target.cast_signed()),
@@ -109,7 +115,9 @@ async fn acquire<T: MpiView>(call: &mut Call<'_, T>, win: i32, wanted: Wanted) -
     };
     let pending = Pending { function: call.function, peer, tag: None, context };
     let is_done = || granted.load(Ordering::Acquire);
+    call.note(Interrupted::Lock);
     call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+    call.mpi().interrupted = None;
     Ok(())
 }
 
@@ -138,6 +146,7 @@ async fn win_unlock<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> 
     };
     let settled = far::settle(call, win, Some(target)).await;
     release(call, win, Wanted::One(target, kind)).and(settled)?;
+    call.commit();
     // Programs poll by locking again and again.
     call.yield_if_due().await;
     Ok(())
@@ -150,6 +159,7 @@ async fn win_unlock_all<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<
     }
     let settled = far::settle(call, win, None).await;
     release(call, win, Wanted::All).and(settled)?;
+    call.commit();
     call.yield_if_due().await;
     Ok(())
 }
@@ -161,9 +171,19 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
         let detail = format!("target {rank} is not locked; call MPI_Win_lock or MPI_Win_lock_all");
         return Err(wrong_synchronization(&detail));
     }
-    far::settle(call, win, Some(target)).await?;
-    // Operations on this node are complete when their calls return; but programs poll with flushes between.
-    call.yield_if_due().await;
+    if own.shared.is_spread {
+        far::settle(call, win, Some(target)).await?;
+    }
+    give_way(call, win).await
+}
+
+/// Operations on this node are complete when their calls return; but programs poll with flushes between.
+async fn give_way<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
+    let own = window(call.mpi(), win)?;
+    own.flushes = own.flushes.wrapping_add(1);
+    if own.flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) {
+        call.yield_now().await;
+    }
     Ok(())
 }
 
@@ -173,8 +193,7 @@ async fn win_flush_all<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<(
         return Err(wrong_synchronization(detail));
     }
     far::settle(call, win, None).await?;
-    call.yield_if_due().await;
-    Ok(())
+    give_way(call, win).await
 }
 
 async fn win_sync<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
