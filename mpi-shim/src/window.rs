@@ -214,6 +214,8 @@ pub struct Window {
     pub locks: BTreeMap<u32, LockKind>,
     /// `MPI_Win_lock_all` is in force.
     pub has_locked_all: bool,
+    /// Flushes so far.
+    pub flushes: u32,
     /// Handle of its error handler.
     pub errhandler: i32,
     /// Cached attributes.

@@ -188,6 +188,7 @@ fn enter<T: MpiView>(
         posted: None,
         locks: BTreeMap::new(),
         has_locked_all: false,
+        flushes: 0,
         // Other than a communicator's, the handler is not that of the parent.
         errhandler: abi::MPI_ERRORS_ARE_FATAL,
         attributes: Attributes::default(),

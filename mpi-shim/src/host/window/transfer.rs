@@ -1,7 +1,7 @@
 //! Puts and gets (MPI-5.0 sections 12.3.1, 12.3.2 and 12.3.5), and what all operations share.
 
 use faasm_mpi_engine::collective::{Members, Operand, typed_copy};
-use faasm_mpi_engine::datatype::{Datatype, Fault};
+use faasm_mpi_engine::datatype::{Datatype, Fault, Predefined};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::op::Op;
 use faasm_vm::{GuestAddr, GuestMemory};
@@ -10,7 +10,7 @@ use super::far::{self, FarAccess};
 use super::{passive, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
-use crate::ctx::{MpiCtx, engine_fault};
+use crate::ctx::{MpiCtx, OtherEntry, engine_fault};
 use crate::host::point_to_point::insert_complete;
 use crate::port::MpiPort;
 use crate::request::Buffer;
@@ -219,6 +219,9 @@ fn transfer<T: MpiView>(
     (win, is_passive): (i32, bool),
 ) -> Result<Option<FarAccess>> {
     let mpi = call.mpi();
+    if at_once(mpi, direction, origin, target, (win, is_passive)).is_some() {
+        return Ok(None);
+    }
     window(mpi, win)?;
     let origin = local(mpi, ("origin_addr", "origin_count"), origin)?;
     let Some(reached) = reach(mpi, win, target, is_passive)? else { return Ok(None) };
@@ -240,6 +243,41 @@ fn transfer<T: MpiView>(
     };
     typed_copy(&ends, from, to).map_err(MpiError::from)?;
     Ok(None)
+}
+
+/// The usual case: as many elements of the same predefined type at both ends, adjacent, in a window whose memory
+/// is on this node. `None` when anything is otherwise, or wrong; then nothing has been done.
+#[inline]
+fn at_once<P: MpiPort>(
+    mpi: &mut MpiCtx<P>,
+    direction: Direction,
+    (addr, count, datatype): Local,
+    (rank, disp, target_count, target_datatype): Remote,
+    (win, is_passive): (i32, bool),
+) -> Option<()> {
+    if (count, datatype) != (target_count, target_datatype) || addr.is_null() {
+        return None;
+    }
+    let kind = Predefined::from_handle(datatype)?.kind();
+    let len = u64::try_from(count).ok()?.checked_mul(kind.size() as u64)?;
+    let Some(OtherEntry::Window(own)) = mpi.others.get_mut(win) else { return None };
+    let rank = u32::try_from(rank).ok()?;
+    let part = own.shared.members.get(rank as usize)?.part;
+    let start = u64::try_from(disp).ok()? * u64::from(part.unit);
+    let is_inside = start.checked_add(len)? <= u64::from(part.size);
+    let is_usual = !own.shared.is_dynamic && !own.shared.is_spread && kind.size() == kind.extent();
+    let is_open = if is_passive { own.has_locked(rank) } else { own.enter(rank) };
+    if !(is_inside && is_usual && is_open) {
+        return None;
+    }
+    let world_rank = own.shared.group.world_rank(rank as usize)?;
+    let (near, far) = (mpi.memory().ok()?, mpi.port.memory(world_rank)?);
+    let there = GuestAddr::new(u64::from(part.base) + start);
+    match direction {
+        Direction::Put => far.copy_from(there, near, addr, len),
+        Direction::Get => near.copy_from(addr, far, there, len),
+    }
+    .ok()
 }
 
 /// The same for a target on another node.
