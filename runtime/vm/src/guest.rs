@@ -5,13 +5,15 @@
 //! see a mixture of old and new bytes, which only ever harms the guest that races.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::page::HostPages;
 use crate::pool::Pool;
-use crate::sys::Mapping;
+use crate::sys::{ImageView, Mapping};
 
 /// An address in a linear memory, in bytes from its start.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -72,14 +74,16 @@ pub(crate) struct Slot {
     len: AtomicUsize,
     /// Pages that other memories have, too: first byte and length of each region.
     regions: Mutex<BTreeMap<usize, usize>>,
+    /// What its first bytes were copied from, page by page as they are written to.
+    image: Mutex<Option<Arc<ImageView>>>,
     pool: Weak<Pool>,
 }
 
 impl Slot {
     /// A slot of which the first `len` bytes are accessible; without a live `pool` it is unmapped at the end.
     pub(crate) fn new(mapping: Mapping, len: usize, pool: Weak<Pool>) -> Self {
-        let regions = Mutex::default();
-        Self { mapping: Some(mapping), len: AtomicUsize::new(len), regions, pool }
+        let (regions, image) = (Mutex::default(), Mutex::default());
+        Self { mapping: Some(mapping), len: AtomicUsize::new(len), regions, image, pool }
     }
 
     pub(crate) fn mapping(&self) -> &Mapping {
@@ -96,6 +100,35 @@ impl Slot {
         self.len.load(Ordering::Acquire)
     }
 
+    /// The image that is mapped into it.
+    pub(crate) fn image(&self) -> Option<Arc<ImageView>> {
+        self.image.lock().clone()
+    }
+
+    /// Makes all accessible bytes zero.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        if let Some(image) = self.image.lock().take() {
+            self.mapping().unshare(0, image.bytes().len())?;
+        }
+        self.mapping().discard(0, self.page_end())
+    }
+
+    /// Makes `image`, which is no larger than the slot, its content, and zero what follows.
+    pub(crate) fn set_image(&self, image: &Arc<ImageView>) -> io::Result<()> {
+        if !self.image().is_some_and(|mapped| Arc::ptr_eq(&mapped, image)) {
+            self.clear()?;
+            self.mapping().copy_on_write(image.bytes().len(), image.file())?;
+            *self.image.lock() = Some(image.clone());
+        }
+        // Pages of the image that were written to become the image's again.
+        self.mapping().discard(0, self.page_end())
+    }
+
+    /// End of the last page that holds an accessible byte.
+    fn page_end(&self) -> usize {
+        HostPages::round_up(self.len()).map_or(0, HostPages::bytes)
+    }
+
     /// Publishes a new size; the caller has made the bytes below it accessible.
     pub(crate) fn set_len(&self, len: usize) {
         self.len.store(len, Ordering::Release);
@@ -105,8 +138,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let (Some(mapping), Some(pool)) = (self.mapping.take(), self.pool.upgrade()) {
-            let mut regions = self.regions.get_mut().iter();
-            if regions.all(|(start, bytes)| mapping.unshare(*start, *bytes).is_ok()) {
+            let image = self.image.get_mut().take().map(|image| (0, image.bytes().len()));
+            let regions = self.regions.get_mut().iter().map(|(start, bytes)| (*start, *bytes));
+            if image.into_iter().chain(regions).all(|(at, len)| mapping.unshare(at, len).is_ok()) {
                 pool.recycle_memory(mapping, *self.len.get_mut());
             } else {
                 // Nobody may get a slot through which others' pages can be reached.

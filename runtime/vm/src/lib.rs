@@ -3,7 +3,8 @@
 //! This is the only crate of the workspace that may hold `unsafe`. Modules, lower ones first:
 //! `page` (page arithmetic), `line` (zeroed cache lines), `sys` (the operating system), `guest` (bounds-checked guest memory),
 //! `pool` (memory and stack slots), `region` (pages that memories share), `engine` (the wasmtime configuration that uses them),
-//! `rewrite` (load-time passes) and `artifact` (the cache of compiled modules).
+//! `rewrite` (load-time passes), `unwind` (call stacks as values), `artifact` (the cache of compiled modules) and `snapshot` (the content
+//! of memories as values).
 
 pub mod artifact;
 pub mod engine;
@@ -13,6 +14,7 @@ pub mod page;
 pub mod pool;
 pub mod region;
 pub mod rewrite;
+pub mod snapshot;
 mod sys;
 pub mod unwind;
 
@@ -21,3 +23,4 @@ pub use engine::{EngineConfig, VmEngine};
 pub use guest::{GuestAddr, GuestFault, GuestMemory};
 pub use pool::{OnMemory, Pool, PoolConfig, on_memory};
 pub use region::{RegionError, SharedRegion};
+pub use snapshot::{MemorySnapshot, SnapshotBuilder, SnapshotError};

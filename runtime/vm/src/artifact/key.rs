@@ -17,6 +17,11 @@ impl ContentHash {
         Self(blake3::hash(bytes))
     }
 
+    /// The hash that was computed piece by piece.
+    pub(crate) const fn of_pieces(hash: blake3::Hash) -> Self {
+        Self(hash)
+    }
+
     /// The hash that stands for what the pass `name` makes of the module.
     #[must_use]
     pub fn variant(&self, name: &str, version: u32) -> Self {

@@ -1,5 +1,9 @@
-//! The operating system: anonymous address space and its protection.
+//! The operating system: anonymous address space and its protection, files without a name, which pages were written.
 
+mod image;
+mod pagemap;
 mod unix;
 
+pub(crate) use image::{ImageFile, ImageView};
+pub(crate) use pagemap::{Pages, scan_pages};
 pub(crate) use unix::{Mapping, anonymous_file, page_bytes};

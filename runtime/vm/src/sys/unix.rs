@@ -134,6 +134,17 @@ impl Mapping {
         Ok(())
     }
 
+    /// Replaces the first `bytes` of the mapping, which are accessible, by private copies of the first ones of
+    /// `file`, made page by page when they are written to. The file has as many and never changes.
+    pub(crate) fn copy_on_write(&self, bytes: usize, file: impl AsFd) -> io::Result<()> {
+        let at = self.range_start(0, bytes);
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: as in `share`; what is written to the pages stays in this mapping.
+        unsafe { rustix::mm::mmap(at.cast(), bytes, access, flags, file, 0) }?;
+        Ok(())
+    }
+
     /// Replaces the pages of the accessible `[start, start + bytes)` by empty private ones.
     pub(crate) fn unshare(&self, start: usize, bytes: usize) -> io::Result<()> {
         let at = self.range_start(start, start + bytes);
