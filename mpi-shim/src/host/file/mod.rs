@@ -69,9 +69,7 @@ host_functions! {
     /// Extent of a type in the file. Section 14.5.
     call fn MPI_File_get_type_extent_c(fh: i32, datatype: i32, extent: GuestAddr) = get_type_extent_c;
     /// Defines a data representation. Section 14.5.3.
-    call fn MPI_Register_datarep(datarep: GuestAddr, read_conversion_fn: i32, write_conversion_fn: i32, dtype_file_extent_fn: i32, extra_state: GuestAddr) = register;
-    /// Defines a data representation. Section 14.5.3.
-    call fn MPI_Register_datarep_c(datarep: GuestAddr, read_conversion_fn: i32, write_conversion_fn: i32, dtype_file_extent_fn: i32, extra_state: GuestAddr) = register;
+    call fn MPI_Register_datarep or MPI_Register_datarep_c(datarep: GuestAddr, read_conversion_fn: i32, write_conversion_fn: i32, dtype_file_extent_fn: i32, extra_state: GuestAddr) = register;
     /// Makes conflicting accesses atomic, or not. Section 14.6.1.
     call fn MPI_File_set_atomicity(fh: i32, flag: i32) = set_atomicity;
     /// Whether they are atomic. Section 14.6.1.

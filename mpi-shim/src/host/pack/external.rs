@@ -4,25 +4,19 @@ use faasm_mpi_engine::datatype::{external_bytes, pack_external, unpack_external}
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use super::{Packed, Width, put, typed};
+use super::{Packed, put, typed};
 use crate::call::{Call, MpiView};
 use crate::ctx::{Bytes, fault};
 use crate::request::Buffer;
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Packs typed data in a form for other machines. Section 5.3.
-    call fn MPI_Pack_external(datarep: GuestAddr, inbuf: GuestAddr, incount: i32, datatype: i32, outbuf: GuestAddr, outsize: i32, position: GuestAddr) = external_pack;
-    /// Packs typed data in a form for other machines. Section 5.3.
-    call fn MPI_Pack_external_c(datarep: GuestAddr, inbuf: GuestAddr, incount: i64, datatype: i32, outbuf: GuestAddr, outsize: i64, position: GuestAddr) = external_pack_c;
+    call fn MPI_Pack_external or MPI_Pack_external_c(datarep: GuestAddr, inbuf: GuestAddr, incount: Count, datatype: i32, outbuf: GuestAddr, outsize: Count, position: GuestAddr) = external_pack;
     /// Unpacks data in a form for other machines. Section 5.3.
-    call fn MPI_Unpack_external(datarep: GuestAddr, inbuf: GuestAddr, insize: i32, position: GuestAddr, outbuf: GuestAddr, outcount: i32, datatype: i32) = external_unpack;
-    /// Unpacks data in a form for other machines. Section 5.3.
-    call fn MPI_Unpack_external_c(datarep: GuestAddr, inbuf: GuestAddr, insize: i64, position: GuestAddr, outbuf: GuestAddr, outcount: i64, datatype: i32) = external_unpack_c;
+    call fn MPI_Unpack_external or MPI_Unpack_external_c(datarep: GuestAddr, inbuf: GuestAddr, insize: Count, position: GuestAddr, outbuf: GuestAddr, outcount: Count, datatype: i32) = external_unpack;
     /// Room that data in the form for other machines needs. Section 5.3.
-    call fn MPI_Pack_external_size(datarep: GuestAddr, incount: i32, datatype: i32, size: GuestAddr) = external_size;
-    /// Room that data in the form for other machines needs. Section 5.3.
-    call fn MPI_Pack_external_size_c(datarep: GuestAddr, incount: i64, datatype: i32, size: GuestAddr) = external_size_c;
+    call fn MPI_Pack_external_size or MPI_Pack_external_size_c(datarep: GuestAddr, incount: Count, datatype: i32, size: GuestAddr) = external_size;
 }
 
 /// The one representation there is besides the native one.
@@ -42,22 +36,6 @@ async fn external_pack<T: MpiView>(
     call: &mut Call<'_, T>,
     datarep: GuestAddr,
     inbuf: GuestAddr,
-    incount: i32,
-    datatype: i32,
-    outbuf: GuestAddr,
-    outsize: i32,
-    position: GuestAddr,
-) -> Result<()> {
-    check_datarep(call, datarep)?;
-    let size = ("outsize", outsize.into());
-    let to = Packed { buffer: ("outbuf", outbuf), size, position, width: Width::Word };
-    externalise(call, (inbuf, incount.into(), datatype), to)
-}
-
-async fn external_pack_c<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datarep: GuestAddr,
-    inbuf: GuestAddr,
     incount: i64,
     datatype: i32,
     outbuf: GuestAddr,
@@ -65,17 +43,8 @@ async fn external_pack_c<T: MpiView>(
     position: GuestAddr,
 ) -> Result<()> {
     check_datarep(call, datarep)?;
-    let size = ("outsize", outsize);
-    let to = Packed { buffer: ("outbuf", outbuf), size, position, width: Width::Count };
-    externalise(call, (inbuf, incount, datatype), to)
-}
-
-fn externalise<T: MpiView>(
-    call: &mut Call<'_, T>,
-    from: (GuestAddr, i64, i32),
-    to: Packed,
-) -> Result<()> {
-    let typed = typed(call.mpi(), "incount", from)?;
+    let to = Packed { buffer: ("outbuf", outbuf), size: ("outsize", outsize), position };
+    let typed = typed(call.mpi(), "incount", (inbuf, incount, datatype))?;
     let window = to.window(call, external(&typed)?)?;
     let memory = call.mpi().memory()?;
     let Buffer { addr, count, datatype } = &typed;
@@ -89,22 +58,6 @@ async fn external_unpack<T: MpiView>(
     call: &mut Call<'_, T>,
     datarep: GuestAddr,
     inbuf: GuestAddr,
-    insize: i32,
-    position: GuestAddr,
-    outbuf: GuestAddr,
-    outcount: i32,
-    datatype: i32,
-) -> Result<()> {
-    check_datarep(call, datarep)?;
-    let size = ("insize", insize.into());
-    let from = Packed { buffer: ("inbuf", inbuf), size, position, width: Width::Word };
-    internalise(call, from, (outbuf, outcount.into(), datatype))
-}
-
-async fn external_unpack_c<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datarep: GuestAddr,
-    inbuf: GuestAddr,
     insize: i64,
     position: GuestAddr,
     outbuf: GuestAddr,
@@ -112,17 +65,8 @@ async fn external_unpack_c<T: MpiView>(
     datatype: i32,
 ) -> Result<()> {
     check_datarep(call, datarep)?;
-    let size = ("insize", insize);
-    let from = Packed { buffer: ("inbuf", inbuf), size, position, width: Width::Count };
-    internalise(call, from, (outbuf, outcount, datatype))
-}
-
-fn internalise<T: MpiView>(
-    call: &mut Call<'_, T>,
-    from: Packed,
-    to: (GuestAddr, i64, i32),
-) -> Result<()> {
-    let typed = typed(call.mpi(), "outcount", to)?;
+    let from = Packed { buffer: ("inbuf", inbuf), size: ("insize", insize), position };
+    let typed = typed(call.mpi(), "outcount", (outbuf, outcount, datatype))?;
     let window = from.window(call, external(&typed)?)?;
     let memory = call.mpi().memory()?;
     let at = GuestAddr::new(window.at);
@@ -135,19 +79,6 @@ fn internalise<T: MpiView>(
 async fn external_size<T: MpiView>(
     call: &mut Call<'_, T>,
     datarep: GuestAddr,
-    incount: i32,
-    datatype: i32,
-    size: GuestAddr,
-) -> Result<()> {
-    check_datarep(call, datarep)?;
-    let buffer = typed(call.mpi(), "incount", (GuestAddr::new(0), incount.into(), datatype))?;
-    let bytes = external(&buffer)?.cast_signed();
-    put(call, ("size", size), Width::Word, bytes)
-}
-
-async fn external_size_c<T: MpiView>(
-    call: &mut Call<'_, T>,
-    datarep: GuestAddr,
     incount: i64,
     datatype: i32,
     size: GuestAddr,
@@ -155,7 +86,7 @@ async fn external_size_c<T: MpiView>(
     check_datarep(call, datarep)?;
     let buffer = typed(call.mpi(), "incount", (GuestAddr::new(0), incount, datatype))?;
     let bytes = external(&buffer)?.cast_signed();
-    put(call, ("size", size), Width::Count, bytes)
+    put(call, ("size", size), bytes)
 }
 
 /// Bytes that a buffer takes in the external form.

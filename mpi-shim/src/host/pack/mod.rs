@@ -13,21 +13,15 @@ use crate::call::{Call, MpiView};
 use crate::ctx::{Bytes, MpiCtx, fault};
 use crate::port::MpiPort;
 use crate::request::Buffer;
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Packs typed data into a buffer. Section 5.2.
-    call fn MPI_Pack(inbuf: GuestAddr, incount: i32, datatype: i32, outbuf: GuestAddr, outsize: i32, position: GuestAddr, comm: i32) = pack;
-    /// Packs typed data into a buffer. Section 5.2.
-    call fn MPI_Pack_c(inbuf: GuestAddr, incount: i64, datatype: i32, outbuf: GuestAddr, outsize: i64, position: GuestAddr, comm: i32) = pack_c;
+    call fn MPI_Pack or MPI_Pack_c(inbuf: GuestAddr, incount: Count, datatype: i32, outbuf: GuestAddr, outsize: Count, position: GuestAddr, comm: i32) = pack;
     /// Unpacks a buffer into typed data. Section 5.2.
-    call fn MPI_Unpack(inbuf: GuestAddr, insize: i32, position: GuestAddr, outbuf: GuestAddr, outcount: i32, datatype: i32, comm: i32) = unpack;
-    /// Unpacks a buffer into typed data. Section 5.2.
-    call fn MPI_Unpack_c(inbuf: GuestAddr, insize: i64, position: GuestAddr, outbuf: GuestAddr, outcount: i64, datatype: i32, comm: i32) = unpack_c;
+    call fn MPI_Unpack or MPI_Unpack_c(inbuf: GuestAddr, insize: Count, position: GuestAddr, outbuf: GuestAddr, outcount: Count, datatype: i32, comm: i32) = unpack;
     /// Room that packed data needs. Section 5.2.
-    call fn MPI_Pack_size(incount: i32, datatype: i32, comm: i32, size: GuestAddr) = pack_size;
-    /// Room that packed data needs. Section 5.2.
-    call fn MPI_Pack_size_c(incount: i64, datatype: i32, comm: i32, size: GuestAddr) = pack_size_c;
+    call fn MPI_Pack_size or MPI_Pack_size_c(incount: Count, datatype: i32, comm: i32, size: GuestAddr) = pack_size;
 }
 
 /// Bytes moved at a time.
@@ -41,31 +35,18 @@ struct Window {
     bytes: u64,
 }
 
-/// How wide the numbers are that a function takes by address.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-enum Width {
-    /// `int` and `MPI_Aint`.
-    Word,
-    /// `MPI_Count`.
-    Count,
-}
-
 /// The packed side of a call as the guest gives it.
 #[derive(Copy, Clone)]
 struct Packed {
     buffer: (&'static str, GuestAddr),
     size: (&'static str, i64),
     position: GuestAddr,
-    width: Width,
 }
 
 impl Packed {
     /// Finds the `bytes` from the position on, and moves the position behind them.
     fn window<T: MpiView>(&self, call: &mut Call<'_, T>, bytes: u64) -> Result<Window> {
-        let start = match self.width {
-            Width::Word => call.read_i32s("position", self.position, 1)?[0].into(),
-            Width::Count => call.read_i64s("position", self.position, 1)?[0],
-        };
+        let start = call.read_numbers("position", self.position, 1)?[0];
         let ((size_name, size), (buffer_name, buffer)) = (self.size, self.buffer);
         if size < 0 {
             let detail = format!("{size} is negative");
@@ -94,45 +75,24 @@ impl Packed {
     /// Moves the position behind the `bytes` that were packed or unpacked.
     fn advance<T: MpiView>(&self, call: &mut Call<'_, T>, window: &Window) -> Result<()> {
         let end = window.at - self.buffer.1.get() + window.bytes;
-        put(call, ("position", self.position), self.width, end.cast_signed())
+        put(call, ("position", self.position), end.cast_signed())
     }
 }
 
-/// Writes a number of the width that the function's arguments have.
+/// Writes a number as wide as the function has it.
 fn put<T: MpiView>(
     call: &mut Call<'_, T>,
     (name, addr): (&'static str, GuestAddr),
-    width: Width,
     value: i64,
 ) -> Result<()> {
-    match width {
-        Width::Count => call.write(name, addr, &value.to_le_bytes()),
-        Width::Word => {
-            let word = i32::try_from(value).map_err(|_| {
-                let detail = format!("{value} bytes exceed the 2^31 of an int");
-                MpiError::argument(ErrorClass::Count, name, detail)
-            })?;
-            call.write_i32(name, addr, word)
-        }
+    if !call.large && i32::try_from(value).is_err() {
+        let detail = format!("{value} bytes exceed the 2^31 of an int");
+        return Err(MpiError::argument(ErrorClass::Count, name, detail));
     }
+    call.write_number(name, addr, value)
 }
 
 async fn pack<T: MpiView>(
-    call: &mut Call<'_, T>,
-    inbuf: GuestAddr,
-    incount: i32,
-    datatype: i32,
-    outbuf: GuestAddr,
-    outsize: i32,
-    position: GuestAddr,
-    comm: i32,
-) -> Result<()> {
-    let size = ("outsize", outsize.into());
-    let to = Packed { buffer: ("outbuf", outbuf), size, position, width: Width::Word };
-    pack_into(call, (inbuf, incount.into(), datatype), to, comm)
-}
-
-async fn pack_c<T: MpiView>(
     call: &mut Call<'_, T>,
     inbuf: GuestAddr,
     incount: i64,
@@ -142,40 +102,15 @@ async fn pack_c<T: MpiView>(
     position: GuestAddr,
     comm: i32,
 ) -> Result<()> {
-    let size = ("outsize", outsize);
-    let to = Packed { buffer: ("outbuf", outbuf), size, position, width: Width::Count };
-    pack_into(call, (inbuf, incount, datatype), to, comm)
-}
-
-fn pack_into<T: MpiView>(
-    call: &mut Call<'_, T>,
-    from: (GuestAddr, i64, i32),
-    to: Packed,
-    comm: i32,
-) -> Result<()> {
+    let to = Packed { buffer: ("outbuf", outbuf), size: ("outsize", outsize), position };
     call.mpi().comm(comm)?;
-    let typed = typed(call.mpi(), "incount", from)?;
+    let typed = typed(call.mpi(), "incount", (inbuf, incount, datatype))?;
     let window = to.window(call, typed.bytes()?)?;
     copy_out(call.mpi(), &typed, &window)?;
     to.advance(call, &window)
 }
 
 async fn unpack<T: MpiView>(
-    call: &mut Call<'_, T>,
-    inbuf: GuestAddr,
-    insize: i32,
-    position: GuestAddr,
-    outbuf: GuestAddr,
-    outcount: i32,
-    datatype: i32,
-    comm: i32,
-) -> Result<()> {
-    let size = ("insize", insize.into());
-    let from = Packed { buffer: ("inbuf", inbuf), size, position, width: Width::Word };
-    unpack_from(call, from, (outbuf, outcount.into(), datatype), comm)
-}
-
-async fn unpack_c<T: MpiView>(
     call: &mut Call<'_, T>,
     inbuf: GuestAddr,
     insize: i64,
@@ -185,38 +120,15 @@ async fn unpack_c<T: MpiView>(
     datatype: i32,
     comm: i32,
 ) -> Result<()> {
-    let size = ("insize", insize);
-    let from = Packed { buffer: ("inbuf", inbuf), size, position, width: Width::Count };
-    unpack_from(call, from, (outbuf, outcount, datatype), comm)
-}
-
-fn unpack_from<T: MpiView>(
-    call: &mut Call<'_, T>,
-    from: Packed,
-    to: (GuestAddr, i64, i32),
-    comm: i32,
-) -> Result<()> {
+    let from = Packed { buffer: ("inbuf", inbuf), size: ("insize", insize), position };
     call.mpi().comm(comm)?;
-    let typed = typed(call.mpi(), "outcount", to)?;
+    let typed = typed(call.mpi(), "outcount", (outbuf, outcount, datatype))?;
     let window = from.window(call, typed.bytes()?)?;
     copy_in(call.mpi(), &typed, &window)?;
     from.advance(call, &window)
 }
 
 async fn pack_size<T: MpiView>(
-    call: &mut Call<'_, T>,
-    incount: i32,
-    datatype: i32,
-    comm: i32,
-    size: GuestAddr,
-) -> Result<()> {
-    call.mpi().comm(comm)?;
-    let buffer = typed(call.mpi(), "incount", (GuestAddr::new(0), incount.into(), datatype))?;
-    let bytes = buffer.bytes()?.cast_signed();
-    put(call, ("size", size), Width::Word, bytes)
-}
-
-async fn pack_size_c<T: MpiView>(
     call: &mut Call<'_, T>,
     incount: i64,
     datatype: i32,
@@ -226,7 +138,7 @@ async fn pack_size_c<T: MpiView>(
     call.mpi().comm(comm)?;
     let buffer = typed(call.mpi(), "incount", (GuestAddr::new(0), incount, datatype))?;
     let bytes = buffer.bytes()?.cast_signed();
-    put(call, ("size", size), Width::Count, bytes)
+    put(call, ("size", size), bytes)
 }
 
 /// The typed side of the call.

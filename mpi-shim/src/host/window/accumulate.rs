@@ -19,26 +19,18 @@ use crate::call::{Call, MpiView};
 use crate::ctx::{MpiCtx, Operator};
 use crate::port::MpiPort;
 use crate::request::Buffer;
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 use crate::window::calculate;
 
 host_functions! {
     /// Combines with a target's memory. Section 12.3.4.
-    call fn MPI_Accumulate(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, op: i32, win: i32) = accumulate;
-    /// Combines with a target's memory. Section 12.3.4.
-    call fn MPI_Accumulate_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, op: i32, win: i32) = accumulate_c;
+    call fn MPI_Accumulate or MPI_Accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32) = accumulate;
     /// Combines with a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Raccumulate(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = raccumulate;
-    /// Combines with a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Raccumulate_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = raccumulate_c;
+    call fn MPI_Raccumulate or MPI_Raccumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = raccumulate;
     /// Reads a target's memory and combines with it. Section 12.3.4.
-    call fn MPI_Get_accumulate(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, result_addr: GuestAddr, result_count: i32, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, op: i32, win: i32) = get_accumulate;
-    /// Reads a target's memory and combines with it. Section 12.3.4.
-    call fn MPI_Get_accumulate_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, result_addr: GuestAddr, result_count: i64, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, op: i32, win: i32) = get_accumulate_c;
+    call fn MPI_Get_accumulate or MPI_Get_accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, result_addr: GuestAddr, result_count: Count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32) = get_accumulate;
     /// Reads a target's memory and combines with it, with a request. Section 12.3.5.
-    call fn MPI_Rget_accumulate(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, result_addr: GuestAddr, result_count: i32, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = rget_accumulate;
-    /// Reads a target's memory and combines with it, with a request. Section 12.3.5.
-    call fn MPI_Rget_accumulate_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, result_addr: GuestAddr, result_count: i64, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = rget_accumulate_c;
+    call fn MPI_Rget_accumulate or MPI_Rget_accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, result_addr: GuestAddr, result_count: Count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = rget_accumulate;
     /// Reads one element of a target and combines with it. Section 12.3.4.
     call fn MPI_Fetch_and_op(origin_addr: GuestAddr, result_addr: GuestAddr, datatype: i32, target_rank: i32, target_disp: i32, op: i32, win: i32) = fetch_and_op;
     /// Reads one element of a target and replaces it if it has a value. Section 12.3.4.
@@ -165,45 +157,88 @@ fn apply(
     Ok(())
 }
 
-macro_rules! accumulates {
-    ($($name:ident $request_name:ident $get_name:ident $get_request_name:ident $count:ty;)*) => {$(
-        async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32) -> Result<()> {
-            let origin = (origin_addr, origin_count.into(), origin_datatype);
-            let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            let far = run(call, &Arguments { origin, result: None, target, op, win, is_passive: false })?;
-            perform(call, far, false).await
-        }
-
-        async fn $request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) -> Result<()> {
-            let origin = (origin_addr, origin_count.into(), origin_datatype);
-            let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            let far = run(call, &Arguments { origin, result: None, target, op, win, is_passive: true })?;
-            perform(call, far, true).await?;
-            put_request(call, request)
-        }
-
-        async fn $get_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, result_addr: GuestAddr, result_count: $count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32) -> Result<()> {
-            let origin = (origin_addr, origin_count.into(), origin_datatype);
-            let result = Some((result_addr, result_count.into(), result_datatype));
-            let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            let far = run(call, &Arguments { origin, result, target, op, win, is_passive: false })?;
-            perform(call, far, false).await
-        }
-
-        async fn $get_request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, result_addr: GuestAddr, result_count: $count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) -> Result<()> {
-            let origin = (origin_addr, origin_count.into(), origin_datatype);
-            let result = Some((result_addr, result_count.into(), result_datatype));
-            let target = (target_rank, target_disp, target_count.into(), target_datatype);
-            let far = run(call, &Arguments { origin, result, target, op, win, is_passive: true })?;
-            perform(call, far, true).await?;
-            put_request(call, request)
-        }
-    )*};
+async fn accumulate<T: MpiView>(
+    call: &mut Call<'_, T>,
+    origin_addr: GuestAddr,
+    origin_count: i64,
+    origin_datatype: i32,
+    target_rank: i32,
+    target_disp: i32,
+    target_count: i64,
+    target_datatype: i32,
+    op: i32,
+    win: i32,
+) -> Result<()> {
+    let origin = (origin_addr, origin_count, origin_datatype);
+    let target = (target_rank, target_disp, target_count, target_datatype);
+    let far = run(call, &Arguments { origin, result: None, target, op, win, is_passive: false })?;
+    perform(call, far, false).await
 }
 
-accumulates! {
-    accumulate raccumulate get_accumulate rget_accumulate i32;
-    accumulate_c raccumulate_c get_accumulate_c rget_accumulate_c i64;
+async fn raccumulate<T: MpiView>(
+    call: &mut Call<'_, T>,
+    origin_addr: GuestAddr,
+    origin_count: i64,
+    origin_datatype: i32,
+    target_rank: i32,
+    target_disp: i32,
+    target_count: i64,
+    target_datatype: i32,
+    op: i32,
+    win: i32,
+    request: GuestAddr,
+) -> Result<()> {
+    let origin = (origin_addr, origin_count, origin_datatype);
+    let target = (target_rank, target_disp, target_count, target_datatype);
+    let far = run(call, &Arguments { origin, result: None, target, op, win, is_passive: true })?;
+    perform(call, far, true).await?;
+    put_request(call, request)
+}
+
+async fn get_accumulate<T: MpiView>(
+    call: &mut Call<'_, T>,
+    origin_addr: GuestAddr,
+    origin_count: i64,
+    origin_datatype: i32,
+    result_addr: GuestAddr,
+    result_count: i64,
+    result_datatype: i32,
+    target_rank: i32,
+    target_disp: i32,
+    target_count: i64,
+    target_datatype: i32,
+    op: i32,
+    win: i32,
+) -> Result<()> {
+    let origin = (origin_addr, origin_count, origin_datatype);
+    let result = Some((result_addr, result_count, result_datatype));
+    let target = (target_rank, target_disp, target_count, target_datatype);
+    let far = run(call, &Arguments { origin, result, target, op, win, is_passive: false })?;
+    perform(call, far, false).await
+}
+
+async fn rget_accumulate<T: MpiView>(
+    call: &mut Call<'_, T>,
+    origin_addr: GuestAddr,
+    origin_count: i64,
+    origin_datatype: i32,
+    result_addr: GuestAddr,
+    result_count: i64,
+    result_datatype: i32,
+    target_rank: i32,
+    target_disp: i32,
+    target_count: i64,
+    target_datatype: i32,
+    op: i32,
+    win: i32,
+    request: GuestAddr,
+) -> Result<()> {
+    let origin = (origin_addr, origin_count, origin_datatype);
+    let result = Some((result_addr, result_count, result_datatype));
+    let target = (target_rank, target_disp, target_count, target_datatype);
+    let far = run(call, &Arguments { origin, result, target, op, win, is_passive: true })?;
+    perform(call, far, true).await?;
+    put_request(call, request)
 }
 
 async fn fetch_and_op<T: MpiView>(

@@ -32,13 +32,9 @@ use construct::{Flavor, create};
 
 host_functions! {
     /// A window of memory that the program has. Section 12.2.1.
-    ending fn MPI_Win_create(base: GuestAddr, size: i32, disp_unit: i32, info: i32, comm: i32, win: GuestAddr) = win_create;
-    /// A window of memory that the program has. Section 12.2.1.
-    ending fn MPI_Win_create_c(base: GuestAddr, size: i32, disp_unit: i32, info: i32, comm: i32, win: GuestAddr) = win_create;
+    ending fn MPI_Win_create or MPI_Win_create_c(base: GuestAddr, size: i32, disp_unit: i32, info: i32, comm: i32, win: GuestAddr) = win_create;
     /// A window of new memory. Section 12.2.2.
-    ending fn MPI_Win_allocate(size: i32, disp_unit: i32, info: i32, comm: i32, baseptr: GuestAddr, win: GuestAddr) = win_allocate;
-    /// A window of new memory. Section 12.2.2.
-    ending fn MPI_Win_allocate_c(size: i32, disp_unit: i32, info: i32, comm: i32, baseptr: GuestAddr, win: GuestAddr) = win_allocate;
+    ending fn MPI_Win_allocate or MPI_Win_allocate_c(size: i32, disp_unit: i32, info: i32, comm: i32, baseptr: GuestAddr, win: GuestAddr) = win_allocate;
     /// A window whose memory is attached later. Section 12.2.4.
     ending fn MPI_Win_create_dynamic(info: i32, comm: i32, win: GuestAddr) = win_create_dynamic;
     /// Attaches memory to a dynamic window. Section 12.2.4.

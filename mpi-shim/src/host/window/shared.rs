@@ -21,13 +21,9 @@ use crate::window::{Part, Segments, Window};
 
 host_functions! {
     /// A window of new memory that the members share. Section 12.2.3.
-    ending fn MPI_Win_allocate_shared(size: i32, disp_unit: i32, info: i32, comm: i32, baseptr: GuestAddr, win: GuestAddr) = win_allocate_shared;
-    /// A window of new memory that the members share. Section 12.2.3.
-    ending fn MPI_Win_allocate_shared_c(size: i32, disp_unit: i32, info: i32, comm: i32, baseptr: GuestAddr, win: GuestAddr) = win_allocate_shared;
+    ending fn MPI_Win_allocate_shared or MPI_Win_allocate_shared_c(size: i32, disp_unit: i32, info: i32, comm: i32, baseptr: GuestAddr, win: GuestAddr) = win_allocate_shared;
     /// Where a member's part of the window lies in this process's memory. Section 12.2.3.
-    call fn MPI_Win_shared_query(win: i32, rank: i32, size: GuestAddr, disp_unit: GuestAddr, baseptr: GuestAddr) = win_shared_query;
-    /// Where a member's part of the window lies in this process's memory. Section 12.2.3.
-    call fn MPI_Win_shared_query_c(win: i32, rank: i32, size: GuestAddr, disp_unit: GuestAddr, baseptr: GuestAddr) = win_shared_query;
+    call fn MPI_Win_shared_query or MPI_Win_shared_query_c(win: i32, rank: i32, size: GuestAddr, disp_unit: GuestAddr, baseptr: GuestAddr) = win_shared_query;
 }
 
 async fn win_allocate_shared<T: MpiView>(

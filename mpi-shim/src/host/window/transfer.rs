@@ -14,26 +14,18 @@ use crate::ctx::{MpiCtx, OtherEntry, engine_fault};
 use crate::host::point_to_point::insert_complete;
 use crate::port::MpiPort;
 use crate::request::Buffer;
-use crate::table::host_functions;
+use crate::table::{Count, host_functions};
 use crate::window::{Member, Shared};
 
 host_functions! {
     /// Writes to a target's memory. Section 12.3.1.
-    call fn MPI_Put(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32) = put;
-    /// Writes to a target's memory. Section 12.3.1.
-    call fn MPI_Put_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) = put_c;
+    call fn MPI_Put or MPI_Put_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32) = put;
     /// Reads a target's memory. Section 12.3.2.
-    call fn MPI_Get(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32) = get;
-    /// Reads a target's memory. Section 12.3.2.
-    call fn MPI_Get_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) = get_c;
+    call fn MPI_Get or MPI_Get_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32) = get;
     /// Writes to a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Rput(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32, request: GuestAddr) = rput;
-    /// Writes to a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Rput_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32, request: GuestAddr) = rput_c;
+    call fn MPI_Rput or MPI_Rput_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32, request: GuestAddr) = rput;
     /// Reads a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Rget(origin_addr: GuestAddr, origin_count: i32, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i32, target_datatype: i32, win: i32, request: GuestAddr) = rget;
-    /// Reads a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Rget_c(origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32, request: GuestAddr) = rget_c;
+    call fn MPI_Rget or MPI_Rget_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32, request: GuestAddr) = rget;
 }
 
 /// Address, number and type of elements at the origin, as the program gives them.
@@ -320,17 +312,17 @@ pub(super) fn put_request<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr
 }
 
 macro_rules! transfers {
-    ($($direction:ident: $name:ident $request_name:ident $count:ty;)*) => {$(
-        async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, win: i32) -> Result<()> {
-            let origin = (origin_addr, origin_count.into(), origin_datatype);
-            let target = (target_rank, target_disp, target_count.into(), target_datatype);
+    ($($direction:ident: $name:ident $request_name:ident;)*) => {$(
+        async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) -> Result<()> {
+            let origin = (origin_addr, origin_count, origin_datatype);
+            let target = (target_rank, target_disp, target_count, target_datatype);
             let far = transfer(call, Direction::$direction, origin, target, (win, false))?;
             perform(call, far, false).await
         }
 
-        async fn $request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: $count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: $count, target_datatype: i32, win: i32, request: GuestAddr) -> Result<()> {
-            let origin = (origin_addr, origin_count.into(), origin_datatype);
-            let target = (target_rank, target_disp, target_count.into(), target_datatype);
+        async fn $request_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32, request: GuestAddr) -> Result<()> {
+            let origin = (origin_addr, origin_count, origin_datatype);
+            let target = (target_rank, target_disp, target_count, target_datatype);
             let far = transfer(call, Direction::$direction, origin, target, (win, true))?;
             perform(call, far, true).await?;
             put_request(call, request)
@@ -339,8 +331,6 @@ macro_rules! transfers {
 }
 
 transfers! {
-    Put: put rput i32;
-    Put: put_c rput_c i64;
-    Get: get rget i32;
-    Get: get_c rget_c i64;
+    Put: put rput;
+    Get: get rget;
 }
