@@ -6,6 +6,8 @@
 //! A freed keyval lives on until the last attribute with it is gone, as the standard demands:
 //! [`Keyvals::attach`] and [`Keyvals::detach`] count them.
 
+mod saved;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -13,7 +15,7 @@ use alloc::vec::Vec;
 use crate::error::{ErrorClass, MpiError, Result};
 
 /// What kind of object a keyval is for.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Target {
     /// Communicators.
     Communicator,
@@ -24,7 +26,7 @@ pub enum Target {
 }
 
 /// What happens to an attribute when its object is duplicated or freed.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Callback {
     /// The null function: not copied; nothing happens on deletion.
     Null,
@@ -35,7 +37,7 @@ pub enum Callback {
 }
 
 /// What `MPI_Comm_create_keyval` and its relatives were given.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Keyval {
     /// Objects it is for.
     pub target: Target,

@@ -1,6 +1,8 @@
 //! Error classes of the MPI 5.0 ABI, the error value every engine function returns, and the registry
 //! of classes, codes and strings that a program adds at run time (MPI-5.0 section 9.4 and 9.5).
 
+mod saved;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,7 +12,8 @@ use core::fmt;
 pub type Result<T> = core::result::Result<T, MpiError>;
 
 /// An MPI error: its class, the argument at fault, and what was wrong with it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(into = "saved::Saved", try_from = "saved::Saved")]
 pub struct MpiError {
     /// Class reported to the guest.
     pub class: ErrorClass,
@@ -164,13 +167,13 @@ pub const ERROR_STRING_LEN_MAX: usize = 511;
 /// Commands: `add_class`, `add_code`, `add_string`, `remove_*`. Queries: `class_of`, `text`,
 /// `last_used_code`. A class is a code of itself, so both share one numbering above
 /// [`ERR_LASTCODE`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ErrorRegistry {
     codes: BTreeMap<i32, UserCode>,
     strings: BTreeMap<i32, String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct UserCode {
     class: i32,
 }

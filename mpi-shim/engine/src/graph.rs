@@ -77,7 +77,7 @@ impl Graph {
 }
 
 /// One member's edges in a distributed graph: neighbors with the weights of the edges.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Distributed {
     /// Where edges come from.
     pub sources: Vec<(u32, i32)>,

@@ -4,6 +4,8 @@
 //! as those of `MPI_COMM_WORLD` and of most splits do, is stored as such and looks ranks up in
 //! constant time; any other holds a sorted index.
 
+mod saved;
+
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -12,7 +14,8 @@ use alloc::vec::Vec;
 use crate::error::{ErrorClass, MpiError, Result};
 
 /// An ordered set of processes; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(into = "saved::Saved", try_from = "saved::Saved")]
 pub struct Group(Ranks);
 
 #[derive(Clone, Debug)]
@@ -31,6 +34,12 @@ struct Listed {
     ranks: Vec<u32>,
     /// World rank and rank here, sorted.
     index: Vec<(u32, u32)>,
+}
+
+/// The error of a progression that leaves the numbers of ranks or stays at one.
+fn saved_wrongly(first: u32, step: i64, len: u32) -> MpiError {
+    let detail = format!("{len} world ranks from {first} in steps of {step} are no group");
+    MpiError::argument(ErrorClass::Rank, "ranks", detail)
 }
 
 /// How two groups compare; the discriminant is the ABI's `MPI_IDENT` and so on.

@@ -13,7 +13,7 @@ pub const KEY_LEN_MAX: usize = 255;
 pub const VALUE_LEN_MAX: usize = 1023;
 
 /// The key-value pairs of one info object, in the order in which keys were first set.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Info {
     pairs: Vec<(String, String)>,
 }

@@ -9,10 +9,12 @@
 //!
 //! Cost: linear in the queue that is searched; the common case is its first entry.
 
+mod saved;
+
 use alloc::collections::VecDeque;
 
 /// What a message is matched by.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Envelope {
     /// Context of the communicator it was sent in.
     pub context: u32,
@@ -23,7 +25,7 @@ pub struct Envelope {
 }
 
 /// What a receive or a probe accepts.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Pattern {
     /// Context of the communicator.
     pub context: u32,

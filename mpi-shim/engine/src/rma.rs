@@ -43,7 +43,7 @@ impl Layout {
 }
 
 /// How a target is locked.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum LockKind {
     /// Others may lock it so as well.
     Shared,

@@ -7,7 +7,7 @@ use crate::datatype::{Datatype, address};
 use crate::op::Op;
 
 /// Which collective operation is called.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs, reason = "each is the MPI function of the same name")]
 pub enum Kind {
     Barrier,
@@ -137,7 +137,7 @@ pub enum Side {
 }
 
 /// The operator of a reduction.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Operator {
     /// One the standard defines.
     Predefined(Op),

@@ -11,6 +11,7 @@ mod external;
 mod layout;
 mod parametric;
 mod predefined;
+mod rebuild;
 mod signature;
 #[cfg(test)]
 mod tests;

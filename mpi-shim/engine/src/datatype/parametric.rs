@@ -102,7 +102,7 @@ fn parametric(
 }
 
 /// `MPI_UNDEFINED` of the ABI.
-const UNDEFINED: i64 = -32766;
+pub(super) const UNDEFINED: i64 = -32766;
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,9 @@ pub type Kernel = fn(inout: &mut [u8], input: &[u8]);
 macro_rules! operators {
     ($($variant:ident = $handle:literal, $name:literal;)*) => {
         /// The predefined operators; the discriminant is the handle in the MPI 5.0 ABI.
-        #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+        #[derive(
+            Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, serde::Serialize, serde::Deserialize,
+        )]
         #[repr(u8)]
         pub enum Op {
             $(#[doc = concat!("`", $name, "`.")] $variant = $handle,)*

@@ -1,0 +1,54 @@
+//! Errors as they are written to a file.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+use super::{ErrorClass, MpiError};
+
+/// Arguments that the errors of requests name.
+const ARGUMENTS: [&str; 10] =
+    ["count", "buf", "datatype", "comm", "op", "request", "status", "source", "dest", "tag"];
+
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(super) struct Saved {
+    class: i32,
+    argument: Option<String>,
+    detail: String,
+}
+
+impl From<MpiError> for Saved {
+    fn from(error: MpiError) -> Self {
+        let MpiError { class, argument, detail } = error;
+        Self { class: class.code(), argument: argument.map(str::to_owned), detail }
+    }
+}
+
+impl TryFrom<Saved> for MpiError {
+    type Error = String;
+
+    fn try_from(saved: Saved) -> Result<Self, String> {
+        let Saved { class, argument, detail } = saved;
+        let class = ErrorClass::from_code(class).ok_or_else(|| format!("{class} is no class"))?;
+        let Some(name) = argument else { return Ok(Self { class, argument: None, detail }) };
+        let known = ARGUMENTS.into_iter().find(|known| *known == name);
+        let detail = if known.is_some() { detail } else { format!("argument {name}: {detail}") };
+        Ok(Self { class, argument: known, detail })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_come_back() {
+        let told = MpiError::argument(ErrorClass::Truncate, "count", "too long");
+        assert_eq!(MpiError::try_from(Saved::from(told.clone())), Ok(told));
+        let other = MpiError::argument(ErrorClass::Arg, "unheard_of", "wrong");
+        let back = MpiError::try_from(Saved::from(other)).expect("a class");
+        assert_eq!((back.argument, &*back.detail), (None, "argument unheard_of: wrong"));
+        let saved = Saved { class: -7, argument: None, detail: String::new() };
+        assert!(MpiError::try_from(saved).is_err());
+    }
+}
