@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <sys/times.h>
 #include <time.h>
 #include <wasi/api.h>
 
@@ -13,12 +14,9 @@ enum { WASM_PAGE_KIB = 64, STACK_BYTES = 8 << 20, FILES_MAX = 1024 };
 
 static long memory_kib(void) { return (long)(__builtin_wasm_memory_size(0) * WASM_PAGE_KIB); }
 
-/* Processor time where the runtime keeps it, else the time since some moment, as clock() has it. */
 static struct timeval processor_time(void) {
-    __wasi_timestamp_t now;
-    if (__wasi_clock_time_get(__WASI_CLOCKID_PROCESS_CPUTIME_ID, 1000, &now)) {
-        now = (__wasi_timestamp_t)clock() * (1000000000 / CLOCKS_PER_SEC);
-    }
+    __wasi_timestamp_t now = 0;
+    (void)__wasi_clock_time_get(__WASI_CLOCKID_PROCESS_CPUTIME_ID, 1000, &now);
     return (struct timeval){
         .tv_sec = (time_t)(now / 1000000000),
         .tv_usec = (suseconds_t)(now % 1000000000 / 1000),
@@ -39,6 +37,22 @@ static rlim_t limit(int resource) {
 }
 
 #pragma clang attribute push(__attribute__((weak)), apply_to = function)
+
+/* The sysroot's own counts the time since some moment. */
+clock_t clock(void) {
+    __wasi_timestamp_t now;
+    if (__wasi_clock_time_get(__WASI_CLOCKID_PROCESS_CPUTIME_ID, 1000, &now)) return (clock_t)-1;
+    return (clock_t)(now / (1000000000 / CLOCKS_PER_SEC));
+}
+
+clock_t times(struct tms *used) {
+    struct timespec now;
+    memset(used, 0, sizeof *used);
+    used->tms_utime = clock();
+    return clock_gettime(CLOCK_MONOTONIC, &now) ? (clock_t)-1
+                                                : (clock_t)now.tv_sec * CLOCKS_PER_SEC +
+                                                      (clock_t)(now.tv_nsec / (1000000000 / CLOCKS_PER_SEC));
+}
 
 int getrusage(int who, struct rusage *usage) {
     memset(usage, 0, sizeof *usage);

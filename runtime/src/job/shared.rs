@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::Pending;
@@ -11,11 +11,12 @@ use faasm_vm::GuestMemory;
 use parking_lot::Mutex;
 
 use super::far::Far;
+use super::fault::Mourning;
 use super::spawn::Spawner;
 use crate::faaslet::Threads;
 use crate::host::wasi::{WasiHooks, WasiWait};
 use crate::message::{JobLinks, Mailbox};
-use crate::scheduler::{Scheduler, Task};
+use crate::scheduler::{Scheduler, Task, process_time};
 
 /// Not started yet.
 const STARTING: u8 = 0;
@@ -199,10 +200,14 @@ pub(crate) struct JobShared {
     /// The job's other nodes, if it has any.
     far: Option<Far>,
     started: Instant,
+    /// What the process had used when the job began.
+    processor_time_before: Duration,
     processor_name: String,
     /// Wake-ups that were handed to another worker and have not been carried out.
     pub(super) wakes_in_flight: AtomicU64,
     ending: AtomicBool,
+    /// What is done about ranks that fail while the job goes on.
+    pub(super) mourning: Mourning,
 }
 
 impl JobShared {
@@ -235,9 +240,11 @@ impl JobShared {
             scheduler,
             far: links.map(Far::new),
             started: Instant::now(),
+            processor_time_before: process_time(),
             processor_name: uname.nodename().to_string_lossy().into_owned(),
             wakes_in_flight: AtomicU64::new(0),
             ending: AtomicBool::new(false),
+            mourning: Mourning::default(),
         })
     }
 
@@ -338,6 +345,12 @@ impl JobShared {
         self.started
     }
 
+    /// What one rank of this node has used so far, if all have used the same.
+    fn share_of_processor_time(&self) -> Duration {
+        let used = process_time().saturating_sub(self.processor_time_before);
+        used / self.local_ranks().count().max(1) as u32
+    }
+
     pub(crate) fn processor_name(&self) -> &str {
         &self.processor_name
     }
@@ -423,6 +436,13 @@ impl WasiHooks for OutsideWaits {
 
     fn wait_ends(&self) {
         self.job.rank(self.rank).set_doing(RUNNING);
+    }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        let shared = self.job.rank(self.rank);
+        // Threads of a rank are fibers of their own; what they use together is not kept apart.
+        let task = shared.task().filter(|_| shared.threads().is_none())?;
+        Some(task.processor_time(|| self.job.share_of_processor_time()))
     }
 }
 

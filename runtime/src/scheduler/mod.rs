@@ -5,10 +5,12 @@
 //! tasks from workers that have been busy with one poll for long.
 
 mod links;
+mod meter;
 mod queue;
 mod spin;
 mod task;
 
+pub(crate) use meter::process_time;
 pub(crate) use queue::{LocalQueue, Observer, Scheduler};
 pub(crate) use spin::Spin;
 pub(crate) use task::Task;

@@ -5,10 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Context;
+use std::time::Duration;
 
 use futures_util::task::{ArcWake, waker_ref};
 use parking_lot::Mutex;
 
+use super::meter::Meter;
 use super::queue::Scheduler;
 
 /// Suspended; a wake-up queues it.
@@ -35,6 +37,7 @@ pub(crate) struct Task {
     owner: AtomicU64,
     /// The fiber is to be dropped when its current poll ends.
     cancelled: AtomicBool,
+    meter: Meter,
     scheduler: Arc<Scheduler>,
     /// `None` once it has finished. The state machine lets one thread poll at a time, so the lock
     /// is never contended.
@@ -50,6 +53,7 @@ impl Task {
             home: AtomicU32::new(home),
             owner: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
+            meter: Meter::default(),
             scheduler: scheduler.clone(),
             fiber: Mutex::new(Some(fiber)),
         })
@@ -116,7 +120,9 @@ impl Task {
         let waker = waker_ref(self);
         let mut fiber = self.fiber.lock();
         let Some(running) = fiber.as_mut() else { return };
+        self.meter.begin();
         let polled = running.as_mut().poll(&mut Context::from_waker(&waker));
+        self.meter.end();
         if polled.is_ready() || self.cancelled.load(Ordering::Acquire) {
             *fiber = None;
             self.state.store(DONE, Ordering::Release);
@@ -129,6 +135,11 @@ impl Task {
             self.state.store(QUEUED, Ordering::Release);
             self.enqueue();
         }
+    }
+
+    /// Processor time of the fiber, which asks for it itself; see [`Meter::read`].
+    pub(crate) fn processor_time(&self, before: impl FnOnce() -> Duration) -> Duration {
+        self.meter.read(before)
     }
 
     /// Drops the fiber where it stands; one that is being polled, when that poll ends.
