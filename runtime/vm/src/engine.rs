@@ -44,8 +44,6 @@ impl VmEngine {
             .async_stack_size(config.wasm_stack_bytes + config.host_stack_bytes)
             .with_host_memory(Arc::new(PoolMemories(pool.clone())))
             .with_host_stack(Arc::new(PoolStacks(pool.clone())))
-            .memory_reservation(4 << 30)
-            .memory_may_move(false)
             // Copy-on-write images need memories of wasmtime's own making.
             .memory_init_cow(false)
             .wasm_exceptions(true)
@@ -53,6 +51,16 @@ impl VmEngine {
             .relaxed_simd_deterministic(true)
             .wasm_backtrace_details(WasmBacktraceDetails::Enable)
             .cranelift_opt_level(OptLevel::Speed);
+        if config.pool.small_memory_bytes.is_some() {
+            // Code may count on nothing about addresses beyond the current size, so it compares each with it.
+            wasmtime
+                .memory_reservation(0)
+                .memory_reservation_for_growth(0)
+                .memory_guard_size(0)
+                .memory_may_move(true);
+        } else {
+            wasmtime.memory_reservation(4 << 30).memory_may_move(false);
+        }
         Ok(Self { engine: Engine::new(&wasmtime)?, pool })
     }
 

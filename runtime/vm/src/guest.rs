@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::page::HostPages;
-use crate::pool::Pool;
+use crate::pool::Home;
 use crate::sys::{ImageView, Mapping};
 
 /// An address in a linear memory, in bytes from its start.
@@ -74,16 +74,43 @@ pub(crate) struct Slot {
     len: AtomicUsize,
     /// Pages that other memories have, too: first byte and length of each region.
     regions: Mutex<BTreeMap<usize, usize>>,
-    /// What its first bytes were copied from, page by page as they are written to.
-    image: Mutex<Option<Arc<ImageView>>>,
-    pool: Weak<Pool>,
+    image: Mutex<Beneath>,
+    /// Where it goes at the end; without it is unmapped.
+    home: Option<Arc<Home>>,
+}
+
+/// What lies beneath the pages that were written.
+#[derive(Debug, Default)]
+enum Beneath {
+    /// Zeros.
+    #[default]
+    Zeros,
+    /// An image, from the first byte on.
+    Image(Arc<ImageView>),
+    /// An image with other pages in it.
+    Torn(Arc<ImageView>),
+}
+
+impl Beneath {
+    const fn image(&self) -> Option<&Arc<ImageView>> {
+        match self {
+            Self::Zeros => None,
+            Self::Image(image) | Self::Torn(image) => Some(image),
+        }
+    }
 }
 
 impl Slot {
-    /// A slot of which the first `len` bytes are accessible; without a live `pool` it is unmapped at the end.
-    pub(crate) fn new(mapping: Mapping, len: usize, pool: Weak<Pool>) -> Self {
-        let (regions, image) = (Mutex::default(), Mutex::default());
-        Self { mapping: Some(mapping), len: AtomicUsize::new(len), regions, image, pool }
+    /// A slot of which the first `len` bytes are accessible, with the content of `image`.
+    pub(crate) fn new(
+        mapping: Mapping,
+        len: usize,
+        image: Option<Arc<ImageView>>,
+        home: Option<Arc<Home>>,
+    ) -> Self {
+        let image = Mutex::new(image.map_or(Beneath::Zeros, Beneath::Image));
+        let regions = Mutex::default();
+        Self { mapping: Some(mapping), len: AtomicUsize::new(len), regions, image, home }
     }
 
     pub(crate) fn mapping(&self) -> &Mapping {
@@ -100,28 +127,44 @@ impl Slot {
         self.len.load(Ordering::Acquire)
     }
 
-    /// The image that is mapped into it.
+    /// The image that is mapped into it, maybe with other pages in it.
     pub(crate) fn image(&self) -> Option<Arc<ImageView>> {
-        self.image.lock().clone()
+        self.image.lock().image().cloned()
+    }
+
+    /// Whether pages that were not written to are those of `image`, or zero behind it.
+    pub(crate) fn began_as(&self, image: &Arc<ImageView>) -> bool {
+        matches!(&*self.image.lock(), Beneath::Image(own) if Arc::ptr_eq(own, image))
+    }
+
+    /// Notes that other pages take the place of some.
+    pub(crate) fn tear_image(&self) {
+        let mut beneath = self.image.lock();
+        if let Beneath::Image(image) = &*beneath {
+            *beneath = Beneath::Torn(image.clone());
+        }
     }
 
     /// Makes all accessible bytes zero.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        if let Some(image) = self.image.lock().take() {
+        let mut beneath = self.image.lock();
+        if let Some(image) = beneath.image() {
             self.mapping().unshare(0, image.bytes().len())?;
+            *beneath = Beneath::Zeros;
         }
         self.mapping().discard(0, self.page_end())
     }
 
     /// Makes `image`, which is no larger than the slot, its content, and zero what follows.
     pub(crate) fn set_image(&self, image: &Arc<ImageView>) -> io::Result<()> {
-        if !self.image().is_some_and(|mapped| Arc::ptr_eq(&mapped, image)) {
-            self.clear()?;
-            self.mapping().copy_on_write(image.bytes().len(), image.file())?;
-            *self.image.lock() = Some(image.clone());
+        if self.began_as(image) {
+            // Pages of the image that were written to become the image's again.
+            return self.mapping().discard(0, self.page_end());
         }
-        // Pages of the image that were written to become the image's again.
-        self.mapping().discard(0, self.page_end())
+        self.clear()?;
+        self.mapping().copy_on_write(image.bytes().len(), image.file())?;
+        *self.image.lock() = Beneath::Image(image.clone());
+        Ok(())
     }
 
     /// End of the last page that holds an accessible byte.
@@ -137,15 +180,19 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let (Some(mapping), Some(pool)) = (self.mapping.take(), self.pool.upgrade()) {
-            let image = self.image.get_mut().take().map(|image| (0, image.bytes().len()));
-            let regions = self.regions.get_mut().iter().map(|(start, bytes)| (*start, *bytes));
-            if image.into_iter().chain(regions).all(|(at, len)| mapping.unshare(at, len).is_ok()) {
-                pool.recycle_memory(mapping, *self.len.get_mut());
-            } else {
-                // Nobody may get a slot through which others' pages can be reached.
-                pool.lose_memory(&mapping);
-            }
+        let (Some(mapping), Some(home)) = (self.mapping.take(), self.home.take()) else { return };
+        let mut regions = self.regions.get_mut().iter();
+        let unshared = regions.all(|(start, bytes)| mapping.unshare(*start, *bytes).is_ok());
+        let (image, whole) = match std::mem::take(self.image.get_mut()) {
+            Beneath::Image(image) => (Some(image), true),
+            Beneath::Torn(image) => (None, mapping.unshare(0, image.bytes().len()).is_ok()),
+            Beneath::Zeros => (None, true),
+        };
+        if unshared && whole {
+            home.recycle_memory(mapping, *self.len.get_mut(), image);
+        } else {
+            // Nobody may get a slot through which others' pages can be reached.
+            home.lose_memory(&mapping);
         }
     }
 }
@@ -180,7 +227,7 @@ impl GuestMemory {
         let pages = crate::page::HostPages::round_up(len.max(1)).expect("a test memory is small");
         let mapping = Mapping::reserve(pages.bytes()).expect("address space for a test memory");
         mapping.make_accessible(0, pages.bytes()).expect("accessible test memory");
-        Self::new(Arc::new(Slot::new(mapping, len, Weak::new())))
+        Self::new(Arc::new(Slot::new(mapping, len, None, None)))
     }
 
     /// Address of its first byte in the host.

@@ -21,6 +21,6 @@ pub mod unwind;
 pub use artifact::{ArtifactCache, ArtifactConfig, CacheTrouble, ContentHash};
 pub use engine::{EngineConfig, VmEngine};
 pub use guest::{GuestAddr, GuestFault, GuestMemory};
-pub use pool::{OnMemory, Pool, PoolConfig, on_memory};
+pub use pool::{OnMemory, Pool, PoolConfig, on_image, on_memory};
 pub use region::{RegionError, SharedRegion};
 pub use snapshot::{MemorySnapshot, SnapshotBuilder, SnapshotError};

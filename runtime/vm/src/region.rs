@@ -85,6 +85,7 @@ impl GuestMemory {
         if regions.len() >= REGIONS_MAX {
             return Err(RegionError::TooMany);
         }
+        self.slot().tear_image();
         self.slot().mapping().share(start, bytes, &region.file)?;
         regions.insert(start, bytes);
         Ok(())

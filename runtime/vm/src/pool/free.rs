@@ -1,25 +1,38 @@
-//! Free slots of one kind: emptied a while after they fell free, or when they are used again.
+//! Free slots of one kind: emptied when they are used again, or a while after they fell free.
+//!
+//! The list is in shards, and each thread has one that it looks at first: in the steady state a thread takes
+//! what it gave back, and shares no cache line with others.
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::sys::Mapping;
+use super::reset;
+use crate::sys::{ImageView, Mapping};
 
-/// Most slots that are reserved by one call of the kernel. The first call reserves one, each further
-/// one twice as many as the one before, so that a small job takes little address space.
+/// Most slots that are reserved by one call of the kernel, if they are large. The first call reserves one, each
+/// further one twice as many as the one before, so that a small job takes little address space.
 const RESERVED_AT_ONCE_MAX: usize = 16;
+
+/// Address space that may be reserved by one call whatever the number of slots in it.
+const RESERVED_BYTES: usize = 1 << 30;
 
 /// Free slots.
 #[derive(Debug)]
 pub(super) struct FreeList {
-    inner: Mutex<Inner>,
-    /// Slots kept, at most.
-    slots_max: usize,
+    shards: Box<[Shard]>,
+    /// Slots kept in a shard, at most.
+    shard_slots_max: usize,
     /// New slots are readable and writable.
     accessible: bool,
 }
+
+/// On cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -34,12 +47,14 @@ struct FreeSlot {
     /// What may be touched, and so may hold pages.
     accessible: Range<usize>,
     content: Content,
+    /// What is mapped at its start, beneath the content.
+    image: Option<Arc<ImageView>>,
 }
 
 /// What is in a slot's pages.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 enum Content {
-    /// Nothing: it has no pages.
+    /// Nothing: it has no pages of its own.
     Nothing,
     /// What its last user left.
     Left,
@@ -47,42 +62,52 @@ enum Content {
     LeftLongAgo,
 }
 
+/// What a slot is to be.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    /// Its size.
+    pub(super) bytes: usize,
+    /// What of it may be touched.
+    pub(super) accessible: Range<usize>,
+    /// Its content; zeros where there is none. No larger than what may be touched.
+    pub(super) image: Option<&'a Arc<ImageView>>,
+    /// Whether anything of its last user may still be there.
+    pub(super) dirty: bool,
+}
+
 impl FreeList {
-    /// A list that keeps `slots_max` slots at most; new ones are `accessible` or not.
-    pub(super) fn new(slots_max: usize, accessible: bool) -> Self {
-        let inner = Inner { slots: Vec::new(), next: 1 };
-        Self { inner: Mutex::new(inner), slots_max, accessible }
+    /// A list of `shards` that keeps about `slots_max` slots; new ones are `accessible` or not.
+    pub(super) fn new(shards: usize, slots_max: usize, accessible: bool) -> Self {
+        let shard = || Shard(Mutex::new(Inner { slots: Vec::new(), next: 1 }));
+        let shards: Box<[Shard]> = (0..shards.max(1)).map(|_| shard()).collect();
+        let shard_slots_max = slots_max.div_ceil(shards.len());
+        Self { shards, shard_slots_max, accessible }
     }
 
-    /// A slot of `bytes` of which exactly `accessible` may be touched; it reads as zero.
-    pub(super) fn take(&self, bytes: usize, accessible: &Range<usize>) -> io::Result<Mapping> {
-        let slot = match self.reusable(bytes, accessible) {
+    /// Number of shards.
+    pub(super) const fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// A slot as it is wanted, by the thread whose shard is `home`.
+    pub(super) fn take(&self, home: usize, wanted: &Wanted<'_>) -> io::Result<Mapping> {
+        let slot = match self.reusable(home, wanted) {
             Some(slot) => slot,
-            None => self.reserve(bytes)?,
+            None => self.reserve(home, wanted.bytes)?,
         };
-        if slot.content != Content::Nothing {
-            slot.mapping.discard(slot.accessible.start, slot.accessible.end)?;
-        }
-        adjust(&slot.mapping, &slot.accessible, accessible)?;
-        Ok(slot.mapping)
+        fit(slot, wanted)
     }
 
-    /// A slot of the right size: one that needs neither emptying nor other limits if there is one.
-    fn reusable(&self, bytes: usize, accessible: &Range<usize>) -> Option<FreeSlot> {
-        let slots = &mut self.inner.lock().slots;
-        let fits = |slot: &FreeSlot| slot.mapping.bytes() == bytes;
-        let exact = |slot: &FreeSlot| fits(slot) && slot.accessible == *accessible;
-        let ready = |slot: &FreeSlot| exact(slot) && slot.content == Content::Nothing;
-        let index = slots
-            .iter()
-            .rposition(ready)
-            .or_else(|| slots.iter().rposition(exact))
-            .or_else(|| slots.iter().rposition(fits))?;
-        Some(slots.swap_remove(index))
+    /// A free slot of the right size, from the thread's own shard if there is one.
+    fn reusable(&self, home: usize, wanted: &Wanted<'_>) -> Option<FreeSlot> {
+        let others = (0..self.shards.len()).filter(|shard| *shard != home);
+        std::iter::once(home)
+            .chain(others)
+            .find_map(|shard| take_from(&mut self.shards[shard].0.lock().slots, wanted))
     }
 
-    fn reserve(&self, bytes: usize) -> io::Result<FreeSlot> {
-        let mut inner = self.inner.lock();
+    fn reserve(&self, home: usize, bytes: usize) -> io::Result<FreeSlot> {
+        let mut inner = self.shards[home].0.lock();
         let count = inner.next;
         // Where there is no room for many there may be room for one.
         let many = Mapping::reserve_many(bytes, count, self.accessible)
@@ -92,47 +117,127 @@ impl FreeList {
             // A kernel that does not know this has no huge pages.
             let _ = many[0].refuse_huge_pages();
         }
-        inner.next = (2 * count).min(RESERVED_AT_ONCE_MAX);
+        inner.next = (2 * count).min(RESERVED_AT_ONCE_MAX.max(RESERVED_BYTES / bytes));
         let end = if self.accessible { bytes } else { 0 };
         inner.slots.extend(many.into_iter().map(|mapping| FreeSlot {
             mapping,
             accessible: 0..end,
             content: Content::Nothing,
+            image: None,
         }));
         Ok(inner.slots.pop().expect("at least one slot was reserved"))
     }
 
-    /// Takes back a slot of which `accessible` could be touched.
-    pub(super) fn give_back(&self, mapping: Mapping, accessible: Range<usize>) {
-        let mut inner = self.inner.lock();
-        if inner.slots.len() < self.slots_max {
-            inner.slots.push(FreeSlot { mapping, accessible, content: Content::Left });
+    /// Takes back a slot of which `accessible` could be touched, and which holds `image` beneath what was written.
+    pub(super) fn give_back(
+        &self,
+        home: usize,
+        mapping: Mapping,
+        accessible: Range<usize>,
+        image: Option<Arc<ImageView>>,
+    ) {
+        let mut slot = FreeSlot { mapping, accessible, content: Content::Left, image };
+        for index in 0..self.shards.len() {
+            let shard = &self.shards[(home + index) % self.shards.len()];
+            let mut inner = shard.0.lock();
+            if inner.slots.len() < self.shard_slots_max {
+                inner.slots.push(slot);
+                return;
+            }
+        }
+        // It is unmapped, or with the last other part of its reservation; the image need not wait for that.
+        if let Some(image) = slot.image.take() {
+            let unmapped = slot.mapping.unshare(0, image.bytes().len());
+            debug_assert!(unmapped.is_ok(), "{unmapped:?}");
         }
     }
 
-    /// Empties the slots that were free at the last call already. Returns whether others are left.
+    /// Gives the pages back of the slots that were free at the last call already. Returns whether others are left.
     pub(super) fn tidy(&self) -> bool {
-        let (due, left) = self.age();
-        for slot in due {
-            // A slot that cannot be emptied must not be reused; dropping it unmaps it.
-            if slot.mapping.discard(slot.accessible.start, slot.accessible.end).is_ok() {
-                self.inner.lock().slots.push(FreeSlot { content: Content::Nothing, ..slot });
+        let mut left = false;
+        for shard in &self.shards {
+            let (due, younger) = age(&mut shard.0.lock().slots);
+            left |= younger;
+            for mut slot in due {
+                // A slot that cannot be emptied must not be reused; dropping it unmaps it.
+                if slot.give_pages_back().is_ok() {
+                    shard.0.lock().slots.push(slot);
+                }
             }
         }
         left
     }
 
-    /// Takes out the slots to be emptied; returns whether others will have to be.
-    fn age(&self) -> (Vec<FreeSlot>, bool) {
-        let slots = &mut self.inner.lock().slots;
-        let due = slots.extract_if(.., |slot| slot.content == Content::LeftLongAgo).collect();
-        let mut left = false;
-        for slot in slots.iter_mut().filter(|slot| slot.content == Content::Left) {
-            slot.content = Content::LeftLongAgo;
-            left = true;
-        }
-        (due, left)
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        let left = |slot: &&FreeSlot| slot.content == Content::Left;
+        self.shards.iter().map(|s| s.0.lock().slots.iter().filter(left).count()).sum()
     }
+}
+
+impl FreeSlot {
+    fn holds(&self, image: Option<&Arc<ImageView>>) -> bool {
+        match (&self.image, image) {
+            (None, None) => true,
+            (Some(held), Some(image)) => Arc::ptr_eq(held, image),
+            _ => false,
+        }
+    }
+
+    fn take_image_out(&mut self) -> io::Result<()> {
+        if let Some(image) = self.image.take() {
+            self.mapping.unshare(0, image.bytes().len())?;
+        }
+        Ok(())
+    }
+
+    fn give_pages_back(&mut self) -> io::Result<()> {
+        self.take_image_out()?;
+        self.content = Content::Nothing;
+        self.mapping.discard(self.accessible.start, self.accessible.end)
+    }
+}
+
+/// The slot of `slots` that needs the least work to be what is wanted: the last one given back if all are alike.
+fn take_from(slots: &mut Vec<FreeSlot>, wanted: &Wanted<'_>) -> Option<FreeSlot> {
+    let fits = |slot: &FreeSlot| slot.mapping.bytes() == wanted.bytes;
+    let same = |slot: &FreeSlot| fits(slot) && slot.holds(wanted.image);
+    let exact = |slot: &FreeSlot| same(slot) && slot.accessible == wanted.accessible;
+    let plain = |slot: &FreeSlot| fits(slot) && slot.image.is_none();
+    let index = slots
+        .iter()
+        .rposition(exact)
+        .or_else(|| slots.iter().rposition(same))
+        .or_else(|| slots.iter().rposition(plain))
+        .or_else(|| slots.iter().rposition(fits))?;
+    Some(slots.swap_remove(index))
+}
+
+/// Makes a free slot what is wanted.
+fn fit(mut slot: FreeSlot, wanted: &Wanted<'_>) -> io::Result<Mapping> {
+    let same = slot.holds(wanted.image);
+    if !same {
+        slot.take_image_out()?;
+    }
+    if slot.content != Content::Nothing && !wanted.dirty {
+        reset::empty(&slot.mapping, &slot.accessible, slot.image.as_deref())?;
+    }
+    adjust(&slot.mapping, &slot.accessible, &wanted.accessible)?;
+    if let (false, Some(image)) = (same, wanted.image) {
+        slot.mapping.copy_on_write(image.bytes().len(), image.file())?;
+    }
+    Ok(slot.mapping)
+}
+
+/// Takes out the slots to be emptied; returns whether others will have to be.
+fn age(slots: &mut Vec<FreeSlot>) -> (Vec<FreeSlot>, bool) {
+    let due = slots.extract_if(.., |slot| slot.content == Content::LeftLongAgo).collect();
+    let mut left = false;
+    for slot in slots.iter_mut().filter(|slot| slot.content == Content::Left) {
+        slot.content = Content::LeftLongAgo;
+        left = true;
+    }
+    (due, left)
 }
 
 /// Changes what of `mapping` may be touched from one range to another.
@@ -156,44 +261,81 @@ fn adjust(mapping: &Mapping, from: &Range<usize>, to: &Range<usize>) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::page_bytes;
+    use crate::sys::{ImageFile, page_bytes};
 
     fn write_and_read(mapping: &Mapping, at: usize) -> u8 {
-        let byte = mapping.base().as_ptr().wrapping_add(at);
-        // SAFETY: the tests take slots in which `at` is accessible.
-        let before = unsafe { byte.read() };
-        // SAFETY: as above.
-        unsafe { byte.write(7) };
-        before
+        let mut before = [0];
+        mapping.read(at, &mut before);
+        mapping.write(at, &[7]);
+        before[0]
+    }
+
+    fn wanted(bytes: usize, accessible: Range<usize>) -> Wanted<'static> {
+        Wanted { bytes, accessible, image: None, dirty: false }
     }
 
     #[test]
     fn a_slot_is_empty_when_it_is_used_again() {
         let page = page_bytes();
-        let list = FreeList::new(4, false);
+        let list = FreeList::new(1, 4, false);
         for _ in 0..3 {
-            let mapping = list.take(4 * page, &(0..page)).expect("address space");
+            let mapping = list.take(0, &wanted(4 * page, 0..page)).expect("address space");
             assert_eq!(write_and_read(&mapping, 5), 0);
-            list.give_back(mapping, 0..page);
+            list.give_back(0, mapping, 0..page, None);
         }
         assert!(list.tidy(), "it fell free since the last call");
         assert!(!list.tidy());
-        let mapping = list.take(4 * page, &(0..2 * page)).expect("address space");
+        let mapping = list.take(0, &wanted(4 * page, 0..2 * page)).expect("address space");
         assert_eq!(write_and_read(&mapping, 5), 0);
         assert_eq!(write_and_read(&mapping, page), 0);
     }
 
     #[test]
+    fn a_slot_becomes_what_is_wanted_whatever_it_was() {
+        let page = page_bytes();
+        let list = FreeList::new(2, 4, false);
+        let images: Vec<_> = [1_u8, 2]
+            .into_iter()
+            .map(|byte| {
+                let mut file = ImageFile::new(2 * page).expect("a file");
+                file.write(0, &vec![byte; 2 * page]).expect("room");
+                Arc::new(file.seal().expect("sealed"))
+            })
+            .collect();
+        let mut base = None;
+        for image in [None, Some(0), Some(0), Some(1), None, Some(1), Some(1)] {
+            for tidied in [false, true] {
+                let image = image.map(|index: usize| &images[index]);
+                let wanted = Wanted { image, ..wanted(4 * page, 0..3 * page) };
+                let mapping = list.take(0, &wanted).expect("address space");
+                let expected = image.map_or(0, |image| image.bytes()[0]);
+                for at in [5, 2 * page - 1] {
+                    assert_eq!(write_and_read(&mapping, at), expected);
+                }
+                assert_eq!(write_and_read(&mapping, 2 * page), 0, "behind the image");
+                let at = mapping.base();
+                assert_eq!(*base.get_or_insert(at), at, "the slot is used again");
+                list.give_back(1, mapping, 0..3 * page, image.cloned());
+                if tidied {
+                    list.tidy();
+                    list.tidy();
+                }
+            }
+        }
+    }
+
+    #[test]
     fn many_slots_do_not_overlap_and_none_beyond_the_limit_is_kept() {
         let page = page_bytes();
-        let list = FreeList::new(2, true);
-        let taken: Vec<_> =
-            (0..40).map(|_| list.take(2 * page, &(page..2 * page)).expect("room")).collect();
+        let list = FreeList::new(2, 2, true);
+        let one = wanted(2 * page, page..2 * page);
+        let taken: Vec<_> = (0..40).map(|_| list.take(0, &one).expect("room")).collect();
         for mapping in &taken {
             assert_eq!(write_and_read(mapping, page), 0);
         }
-        taken.into_iter().for_each(|mapping| list.give_back(mapping, page..2 * page));
-        let used = list.inner.lock().slots.iter().filter(|s| s.content == Content::Left).count();
-        assert!(used <= 2, "{used} slots were kept");
+        for mapping in taken {
+            list.give_back(0, mapping, page..2 * page, None);
+        }
+        assert!(list.kept() <= 2, "{} slots were kept", list.kept());
     }
 }

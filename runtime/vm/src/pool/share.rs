@@ -1,6 +1,6 @@
-//! Instances on the memory of another: the threads of one rank.
+//! Memories that do not begin as zeros: those of another instance (the threads of one rank), and images.
 //!
-//! Wasmtime asks for a memory without saying for whom, so the memory to join is left for it in the
+//! Wasmtime asks for a memory without saying for whom, so what it is to be is left for it in the
 //! thread that makes the instance.
 
 use std::cell::RefCell;
@@ -10,25 +10,49 @@ use std::task::{Context, Poll};
 
 use wasmtime::LinearMemory;
 
-use super::PoolMemory;
+use super::memory::PoolMemory;
 use crate::guest::{GuestMemory, Slot};
+use crate::sys::ImageView;
+
+/// What a memory is to be.
+#[derive(Debug, Default)]
+pub(super) enum Given {
+    /// A memory of zeros.
+    #[default]
+    Nothing,
+    /// The same as another's.
+    Memory(Arc<Slot>),
+    /// A private copy of an image.
+    Image(Arc<ImageView>),
+}
 
 thread_local! {
-    /// What the next memory of this thread joins.
-    static JOINED: RefCell<Option<Arc<Slot>>> = const { RefCell::new(None) };
+    /// What the next memory of this thread is to be.
+    static GIVEN: RefCell<Given> = const { RefCell::new(Given::Nothing) };
 }
 
 /// Polls `future` so that the first instance that it makes gets the memory `memory`.
 ///
 /// The module must be one that `rewrite` made of a module with a shared memory.
 pub fn on_memory<F: Future + Unpin>(memory: &GuestMemory, future: F) -> OnMemory<F> {
-    OnMemory { slot: Some(memory.slot().clone()), future }
+    OnMemory { given: Given::Memory(memory.slot().clone()), future }
+}
+
+/// Calls `make` so that the first instance that it makes gets a memory with the content of `snapshot`.
+///
+/// The module must be one that writes no data to its memory when it becomes an instance, as
+/// `rewrite::without_data` makes it; its memory must be as large as the snapshot at least.
+pub fn on_image<R>(snapshot: &crate::MemorySnapshot, make: impl FnOnce() -> R) -> R {
+    GIVEN.set(Given::Image(snapshot.image().clone()));
+    let made = make();
+    take();
+    made
 }
 
 /// See [`on_memory`].
 #[derive(Debug)]
 pub struct OnMemory<F> {
-    slot: Option<Arc<Slot>>,
+    given: Given,
     future: F,
 }
 
@@ -36,18 +60,17 @@ impl<F: Future + Unpin> Future for OnMemory<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let slot = self.slot.take();
-        JOINED.with_borrow_mut(|joined| *joined = slot);
+        GIVEN.set(std::mem::take(&mut self.given));
         let polled = Pin::new(&mut self.future).poll(cx);
         // Whoever is polled next in this thread makes a memory of its own.
-        self.slot = take();
+        self.given = take();
         polled
     }
 }
 
-/// What the memory that is being made joins, once.
-pub(super) fn take() -> Option<Arc<Slot>> {
-    JOINED.with_borrow_mut(Option::take)
+/// What the memory that is being made is to be, once.
+pub(super) fn take() -> Given {
+    GIVEN.take()
 }
 
 /// A further memory in `slot`.
@@ -58,5 +81,5 @@ pub(super) fn join(slot: Arc<Slot>, minimum: usize) -> Result<Box<dyn LinearMemo
             slot.len()
         ));
     }
-    Ok(Box::new(PoolMemory { slot, capacity: minimum }))
+    Ok(Box::new(PoolMemory { slot, capacity: minimum, accessible: true }))
 }

@@ -166,6 +166,11 @@ impl MemorySnapshot {
         builder.finish()
     }
 
+    /// What memories can be made of.
+    pub(crate) fn image(&self) -> &Arc<ImageView> {
+        &self.inner.view
+    }
+
     /// `len` bytes from `offset` on; zeros beyond the end.
     fn bytes_at(&self, offset: u64, len: usize) -> Vec<u8> {
         let mut bytes = self.base(offset, len).to_vec();

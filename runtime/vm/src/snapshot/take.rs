@@ -1,7 +1,6 @@
 //! From a memory to a snapshot and back.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{MemorySnapshot, SNAPSHOT_PAGE_BYTES, SnapshotBuilder, SnapshotError, byte_range};
 use crate::guest::{GuestAddr, GuestMemory, Slot};
@@ -64,11 +63,10 @@ impl MemorySnapshot {
     pub(super) fn suspects(&self, memory: &GuestMemory) -> Vec<Range<usize>> {
         let slot = memory.slot();
         let whole = 0..page_end(slot.len());
-        if !slot.image().is_some_and(|image| Arc::ptr_eq(&image, &self.inner.view)) {
+        if !slot.began_as(&self.inner.view) {
             return vec![whole];
         }
-        let mut ranges = private_pages(slot).unwrap_or_else(|| vec![whole]);
-        ranges.extend(slot.regions().iter().map(|(start, bytes)| *start..start + bytes));
+        let ranges = private_pages(slot).unwrap_or_else(|| vec![whole]);
         joined(ranges)
     }
 }

@@ -155,6 +155,29 @@ impl Mapping {
         Ok(())
     }
 
+    /// Writes `bytes` at `start`, to accessible bytes that only guests and this thread may reach meanwhile.
+    pub(crate) fn write(&self, start: usize, bytes: &[u8]) {
+        let at = self.range_start(start, start + bytes.len());
+        // SAFETY: as many accessible bytes begin at `at`; `bytes` is host memory outside every mapping of slots,
+        // or a read-only view of an image.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len()) };
+    }
+
+    /// Makes the accessible bytes `[start, end)` zero, which only guests and this thread may reach meanwhile.
+    pub(crate) fn zero(&self, start: usize, end: usize) {
+        let at = self.range_start(start, end);
+        // SAFETY: as many accessible bytes begin at `at`.
+        unsafe { std::ptr::write_bytes(at, 0, end - start) };
+    }
+
+    /// Reads the accessible bytes from `start` on.
+    #[cfg(test)]
+    pub(crate) fn read(&self, start: usize, out: &mut [u8]) {
+        let at = self.range_start(start, start + out.len());
+        // SAFETY: as in `write`, the other way round.
+        unsafe { std::ptr::copy_nonoverlapping(at.cast_const(), out.as_mut_ptr(), out.len()) };
+    }
+
     /// Asks for small pages only, in the whole reservation that this is a part of, so that one touched
     /// byte costs one small page.
     pub(crate) fn refuse_huge_pages(&self) -> io::Result<()> {
