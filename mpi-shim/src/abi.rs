@@ -47,7 +47,7 @@ pub fn constants() -> impl Iterator<Item = (&'static str, i32)> {
 /// ```
 /// The count is in bytes; `MPI_Get_count` divides it by the size of a datatype. Where elements were
 /// set by hand (`MPI_Status_set_elements`) it is the number of bytes they would have had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Status {
     /// Rank of the sender in the communicator, or a sentinel.
     pub source: i32,

@@ -4,7 +4,7 @@
 //! a first-fit free list keeps what it gives back.
 
 /// Blocks grown by MPI in a guest without `malloc`: address and size, sorted by address.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct GuestHeap {
     free: Vec<(u32, u32)>,
     live: std::collections::BTreeMap<u32, u32>,
@@ -33,6 +33,12 @@ impl GuestHeap {
         let index = self.free.partition_point(|(start, _)| *start < addr);
         self.free.insert(index, (addr, size));
         self.merge(index);
+    }
+
+    /// Whether all blocks lie inside a memory of 32-bit addresses; what comes from a file is asked.
+    pub(crate) fn is_sound(&self) -> bool {
+        let mut blocks = self.free.iter().copied().chain(self.live.iter().map(|(at, len)| (*at, *len)));
+        blocks.all(|(at, len)| at.checked_add(len).is_some()) && self.free.is_sorted()
     }
 
     /// Gives a block back; `false` when it is not a live block.

@@ -72,6 +72,21 @@ pub struct Seat {
 }
 
 impl Seat {
+    /// The seat of a member that has started so many non-blocking collectives there.
+    pub(crate) const fn new(site: Arc<Site>, started: u64) -> Self {
+        Self { site, started: AtomicU64::new(started), has_arrived: AtomicBool::new(false) }
+    }
+
+    /// Where it is.
+    pub(crate) const fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    /// Number of non-blocking collectives that the member has started here.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
     /// Notes whether the member has arrived at a meeting without having been released.
     pub(crate) fn set_arrived(&self, has_arrived: bool) {
         self.has_arrived.store(has_arrived, Ordering::Relaxed);
@@ -106,11 +121,7 @@ impl Communicator {
             group,
             rank,
             seat: site.seat(rank),
-            site: Arc::new(Seat {
-                site,
-                started: AtomicU64::new(0),
-                has_arrived: AtomicBool::new(false),
-            }),
+            site: Arc::new(Seat::new(site, 0)),
             meetings: 0,
             errhandler,
             topology: None,
@@ -211,7 +222,7 @@ pub struct Session {
 }
 
 /// A buffer for buffered sends, as the guest attached it. Section 3.6.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AttachedBuffer {
     /// Its address, or `MPI_BUFFER_AUTOMATIC` for one without a limit.
     pub addr: u32,

@@ -23,7 +23,7 @@ use crate::window::{FarOps, Window};
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, Family};
 
 /// How far the program is between `MPI_Init` and `MPI_Finalize`.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// Before `MPI_Init`.
     Before,
@@ -34,7 +34,7 @@ pub enum Phase {
 }
 
 /// An operator that a guest's handle names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum OpEntry {
     /// Made by `MPI_Op_create`.
     User {
@@ -99,7 +99,7 @@ pub struct Arrived {
 }
 
 /// What a call was doing when it was left where it waited: with this it goes on when it is called anew.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Interrupted {
     /// It waits for this request, which the program does not know.
     Request(i32),
@@ -192,7 +192,7 @@ pub struct MpiCtx<P> {
 }
 
 /// Fortran's true and false, as `MPI_Abi_set_fortran_booleans` gave them.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct FortranBooleans {
     pub(crate) bytes: usize,
     pub(crate) yes: [u8; 16],

@@ -14,7 +14,7 @@ use crate::file_port::GuestFile;
 use crate::world::{Effect, Question, Served, answer};
 
 /// What all files of a rank share.
-#[derive(Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct FileDefaults {
     /// Handler of `MPI_FILE_NULL`, which new files get.
     pub(crate) errhandler: i32,
@@ -145,7 +145,7 @@ impl Shared {
 }
 
 /// How data lies in a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Representation {
     /// As in memory, under this name.
     Native(String),
@@ -171,7 +171,7 @@ pub(crate) struct ViewType {
 }
 
 /// A split collective under way. Section 14.4.5.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Split {
     pub(crate) flags: u32,
     pub(crate) status: Status,

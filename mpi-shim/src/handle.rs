@@ -7,6 +7,10 @@
 //! Handles below 0x1000 are the ABI's predefined ones and never come from a table. The generation
 //! makes most uses of a freed handle detectable; the kind catches handles of another class.
 
+mod saved;
+
+pub(crate) use saved::Slots;
+
 /// What a dynamic handle names.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 #[repr(i32)]

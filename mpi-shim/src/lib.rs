@@ -24,6 +24,7 @@ pub mod port;
 mod progress;
 pub mod registry;
 mod request;
+pub mod saved;
 pub mod site;
 pub mod spawn_port;
 pub mod switch;

@@ -16,7 +16,7 @@ use crate::communicator::Seat;
 pub(crate) use partitioned::{PARTITIONS_MAX, Partitioned, Stream};
 
 /// Send modes of section 3.4.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum SendMode {
     /// `MPI_Send`: may or may not wait for the receiver.
     Standard,
@@ -63,7 +63,7 @@ pub enum Operation {
 }
 
 /// A generalized request: functions of the program, by their index in its table. Section 13.2.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Generalized {
     /// Fills in the status.
     pub query: u32,
@@ -78,7 +78,7 @@ pub struct Generalized {
 }
 
 /// An operator of the program: its function in the guest's table, and the handle of the datatype.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct UserOperator {
     /// Index of the C function.
     pub function: u32,
@@ -116,6 +116,8 @@ pub(crate) struct Underway {
     pub(crate) appointment: Arc<Appointment>,
     /// This member's seat.
     pub(crate) seat: u32,
+    /// Its number at the site.
+    pub(crate) number: u64,
 }
 
 /// How an operation ended.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::abi;
 
 /// The interface as one rank uses it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ToolState {
     /// Calls of `MPI_T_init_thread` without their `MPI_T_finalize`.
     pub(crate) uses: u32,
@@ -33,7 +33,7 @@ const FIRST_NUMBER: i32 = 16;
 pub(crate) type Sessions = BTreeMap<i32, BTreeMap<i32, Watch>>;
 
 /// A handle: a variable as one session sees it.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Watch {
     pub(crate) what: What,
     /// Counted while it was started before.
@@ -57,7 +57,7 @@ impl Watch {
 }
 
 /// Where a variable's value comes from.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum What {
     Posted,
     Unexpected,

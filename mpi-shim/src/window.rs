@@ -21,7 +21,7 @@ use serve::Askers;
 pub(crate) const REGIONS_MAX: usize = 65_536;
 
 /// What one member brought when the window was made.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Part {
     /// First byte in the member's memory.
     pub base: u32,
@@ -175,7 +175,7 @@ fn held<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
 }
 
 /// How far a rank is between two `MPI_Win_fence` calls.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Fence {
     /// No fence has opened an epoch.
     Closed,

@@ -5,6 +5,7 @@ mod family;
 mod grown;
 mod parts;
 mod placement;
+mod restored;
 mod served;
 
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +20,7 @@ use crate::site::{Elsewhere, Site};
 use family::Families;
 use parts::Parts;
 use placement::Contexts;
+use restored::Restored;
 use served::Objects;
 pub(crate) use served::{answer, told};
 
@@ -26,6 +28,7 @@ pub use family::Family;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
 pub use placement::Placement;
+pub(crate) use restored::{SavedWorld, Unlike};
 pub use served::{Effect, Question, Served};
 
 /// Context of `MPI_COMM_SELF`; the same number in every rank, for it never leaves one.
@@ -49,6 +52,8 @@ pub struct World {
     objects: Objects,
     world_site: Arc<Site>,
     families: Families,
+    /// What is put back after a restart.
+    restored: Restored,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
     /// By context, the sites of gathered communicators that not all local members have yet.
     gathered_sites: Mutex<HashMap<u32, GatheredSite>>,
@@ -95,6 +100,7 @@ impl World {
             families: Families::default(),
             placement,
             lanes: lanes.into(),
+            restored: Restored::default(),
             gatherings: Mutex::default(),
             gathered_sites: Mutex::default(),
         })

@@ -84,6 +84,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "switch",
             "table",
             "host",
+            "saved",
         ],
     ),
     ("omp-shim/engine", &["construct", "team"]),

@@ -55,6 +55,11 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Whether it has no port and no name.
+    pub fn is_empty(&self) -> bool {
+        self.ports.is_empty() && self.names.is_empty()
+    }
+
     /// Opens a port of `process`.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use core::fmt;
 pub type Result<T> = core::result::Result<T, MpiError>;
 
 /// An MPI error: its class, the argument at fault, and what was wrong with it.
-#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(into = "saved::Saved", try_from = "saved::Saved")]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(into = "saved::Saved")]
 pub struct MpiError {
     /// Class reported to the guest.
     pub class: ErrorClass,

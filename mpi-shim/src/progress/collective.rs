@@ -20,7 +20,7 @@ impl<P: MpiPort> MpiCtx<P> {
                 index += 1;
                 continue;
             }
-            let Underway { handle, appointment, seat } = self.underway.swap_remove(index);
+            let Underway { handle, appointment, seat, .. } = self.underway.swap_remove(index);
             let error = appointment.error(seat);
             self.complete(handle, Completion { status: Status::EMPTY, error });
         }

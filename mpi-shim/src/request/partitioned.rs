@@ -6,7 +6,7 @@ use faasm_mpi_engine::error::MpiError;
 pub(crate) const PARTITIONS_MAX: u32 = 1 << 18;
 
 /// A partitioned operation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Partitioned {
     /// Whether it sends.
     pub is_send: bool,
@@ -33,7 +33,7 @@ pub struct Partitioned {
 }
 
 /// How a sender's partitions travel.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stream {
     /// Tag of the first partition; each following one has the tag below.
     pub first_tag: i32,

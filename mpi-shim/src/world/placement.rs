@@ -42,6 +42,16 @@ impl Contexts {
         Self { next: AtomicU32::new(first), counter_bits: u32::BITS - node_bits, node }
     }
 
+    /// What [`Contexts::go_on_from`] goes on from.
+    pub(super) fn counter(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Counts on from here after a restart; contexts that are in use are not given again.
+    pub(super) fn go_on_from(&self, counter: u32) {
+        self.next.fetch_max(counter, Ordering::Relaxed);
+    }
+
     /// A context that was never given before.
     ///
     /// # Errors

@@ -4,13 +4,16 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::{ErrorClass, MpiError};
 
 /// Arguments that the errors of requests name.
 const ARGUMENTS: [&str; 10] =
     ["count", "buf", "datatype", "comm", "op", "request", "status", "source", "dest", "tag"];
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Saved {
     class: i32,
     argument: Option<String>,
@@ -21,6 +24,13 @@ impl From<MpiError> for Saved {
     fn from(error: MpiError) -> Self {
         let MpiError { class, argument, detail } = error;
         Self { class: class.code(), argument: argument.map(str::to_owned), detail }
+    }
+}
+
+// A derived one would be for data that lives as long as the name of the argument.
+impl<'de> Deserialize<'de> for MpiError {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::try_from(Saved::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) async fn begin<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> En
         let error = appointment.error(seat);
         mpi.complete(handle, Completion { status: Status::EMPTY, error });
     } else {
-        mpi.underway.push(Underway { handle, appointment, seat });
+        mpi.underway.push(Underway { handle, appointment, seat, number });
         mpi.progress();
     }
     Ok(Ok(()))

@@ -1,0 +1,322 @@
+//! The objects that share the handle kind `Other`, and datatypes with what is attached to them.
+
+use std::sync::Arc;
+
+use faasm_mpi_engine::attribute::Attributes;
+use faasm_mpi_engine::file::View;
+use faasm_mpi_engine::group::Group;
+use faasm_mpi_engine::info::Info;
+use faasm_mpi_engine::rma::{LockKind, Wanted};
+use serde::{Deserialize, Serialize};
+
+use super::message::SavedMessage;
+use super::types::{TypeList, Types};
+use super::{SaveError, Saving, damaged};
+use crate::abi;
+use crate::communicator::{AttachedBuffer, Session};
+use crate::ctx::{DatatypeEntry, OtherEntry};
+use crate::file::{FileEntry, Representation, Shared as SharedFile, Split, ViewType};
+use crate::file_port::{FileAccess, Files};
+use crate::window::{Fence, Part, Shared, Window};
+use crate::world::World;
+
+/// A datatype with its name and attributes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedEntry {
+    datatype: u32,
+    name: Option<String>,
+    attributes: Vec<(i32, u64)>,
+}
+
+impl SavedEntry {
+    pub(super) fn of(entry: &DatatypeEntry, types: &mut TypeList) -> Self {
+        Self {
+            datatype: types.number(&entry.datatype),
+            name: entry.name.clone(),
+            attributes: entry.attributes.to_list(),
+        }
+    }
+
+    pub(super) fn restore(self, types: &Types) -> Saving<DatatypeEntry> {
+        let Self { datatype, name, attributes } = self;
+        let attributes = Attributes::from_list(attributes);
+        Ok(DatatypeEntry { datatype: types.get(datatype)?, name, attributes })
+    }
+}
+
+/// One of these objects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum SavedOther {
+    Info(Info),
+    Errhandler { function: u32, users: u32, handles: u32 },
+    File(Box<SavedFile>),
+    Message(SavedMessage, i32),
+    Window(Box<SavedWindow>),
+    Session { errhandler: i32, attached: Option<AttachedBuffer>, thread_level: String },
+}
+
+/// What is there to put objects back with.
+pub(super) struct Means<'a> {
+    pub(super) world: &'a World,
+    pub(super) files: &'a dyn Files,
+    pub(super) types: &'a Types,
+    pub(super) rank: u32,
+}
+
+impl SavedOther {
+    pub(super) fn of(other: &OtherEntry, types: &mut TypeList) -> Saving<Self> {
+        Ok(match other {
+            OtherEntry::Info(info) => Self::Info(info.clone()),
+            OtherEntry::Errhandler { function, users, handles } => {
+                Self::Errhandler { function: *function, users: *users, handles: *handles }
+            }
+            OtherEntry::File(file) => Self::File(Box::new(SavedFile::of(file, types)?)),
+            OtherEntry::Message(arrived, comm) => {
+                Self::Message(SavedMessage::of(arrived, types)?, *comm)
+            }
+            OtherEntry::Window(window) => Self::Window(Box::new(SavedWindow::of(window)?)),
+            OtherEntry::Session(session) => Self::Session {
+                errhandler: session.errhandler,
+                attached: session.attached,
+                thread_level: session.thread_level.to_owned(),
+            },
+        })
+    }
+
+    pub(super) fn restore(self, means: &Means<'_>) -> Saving<OtherEntry> {
+        Ok(match self {
+            Self::Info(info) => OtherEntry::Info(info),
+            Self::Errhandler { function, users, handles } => {
+                OtherEntry::Errhandler { function, users, handles }
+            }
+            Self::File(file) => OtherEntry::File(Box::new(file.restore(means)?)),
+            Self::Message(message, comm) => {
+                OtherEntry::Message(message.restore(means.types, means.world.size())?, comm)
+            }
+            Self::Window(window) => OtherEntry::Window(Box::new(window.restore(means)?)),
+            Self::Session { errhandler, attached, thread_level } => {
+                let known = THREAD_LEVELS.into_iter().find(|level| *level == thread_level);
+                let thread_level = known.ok_or_else(|| damaged("the thread level of a session"))?;
+                OtherEntry::Session(Box::new(Session { errhandler, attached, thread_level }))
+            }
+        })
+    }
+}
+
+/// The thread levels of sessions.
+const THREAD_LEVELS: [&str; 4] =
+    ["MPI_THREAD_SINGLE", "MPI_THREAD_FUNNELED", "MPI_THREAD_SERIALIZED", "MPI_THREAD_MULTIPLE"];
+
+/// A window as one rank holds it, with what it alone knows of what all members share.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedWindow {
+    group: Group,
+    parts: Vec<Part>,
+    is_dynamic: bool,
+    comm: i32,
+    context: u32,
+    rank: u32,
+    flavor: i32,
+    allocated: Option<u32>,
+    values: Option<u32>,
+    fence: Fence,
+    started: Option<Vec<u32>>,
+    posted: Option<Vec<u32>>,
+    locks: Vec<(u32, LockKind)>,
+    has_locked_all: bool,
+    flushes: u32,
+    errhandler: i32,
+    attributes: Vec<(i32, u64)>,
+    name: String,
+    info: Info,
+    regions: Vec<(u64, u64)>,
+    posts: Vec<(u32, u32)>,
+    completions: Vec<(u32, u32)>,
+}
+
+impl SavedWindow {
+    fn of(window: &Window) -> Saving<Self> {
+        if window.segments.is_some() {
+            let why =
+                format!("the window {:?} has shared memory (MPI_Win_allocate_shared)", window.name);
+            return Err(SaveError::Hindered(why));
+        }
+        let (shared, own) = (&window.shared, window.shared.member(window.rank));
+        Ok(Self {
+            group: shared.group.clone(),
+            parts: shared.members.iter().map(|member| member.part).collect(),
+            is_dynamic: shared.is_dynamic,
+            comm: window.comm,
+            context: window.context,
+            rank: window.rank,
+            flavor: window.flavor,
+            allocated: window.allocated,
+            values: window.values,
+            fence: window.fence,
+            started: window.started.clone(),
+            posted: window.posted.clone(),
+            locks: window.locks.iter().map(|(target, kind)| (*target, *kind)).collect(),
+            has_locked_all: window.has_locked_all,
+            flushes: window.flushes,
+            errhandler: window.errhandler,
+            attributes: window.attributes.to_list(),
+            name: window.name.clone(),
+            info: window.info.clone(),
+            regions: own.regions().iter().map(|(at, len)| (*at, *len)).collect(),
+            posts: own.posts().iter().map(|(rank, count)| (*rank, *count)).collect(),
+            completions: own.completions().iter().map(|(rank, count)| (*rank, *count)).collect(),
+        })
+    }
+
+    fn restore(self, means: &Means<'_>) -> Saving<Window> {
+        self.check(means)?;
+        let make = || Shared::new(self.group.clone(), &self.parts, self.is_dynamic);
+        let shared = means.world.restored_object(self.context, make)?;
+        let parts = shared.members.iter().map(|member| &member.part);
+        if !parts.eq(&self.parts) {
+            return Err(damaged("ranks disagree about a window"));
+        }
+        let own = shared.member(self.rank);
+        own.regions().extend(self.regions);
+        own.posts().extend(self.posts);
+        own.completions().extend(self.completions);
+        let held = self.locks.iter().map(|(target, kind)| Wanted::One(*target, *kind));
+        for wanted in held.chain(self.has_locked_all.then_some(Wanted::All)) {
+            if !shared.locks().acquire(self.rank, wanted) {
+                return Err(damaged("two ranks hold one lock of a window"));
+            }
+        }
+        Ok(Window {
+            shared,
+            comm: self.comm,
+            context: self.context,
+            rank: self.rank,
+            flavor: self.flavor,
+            allocated: self.allocated,
+            segments: None,
+            values: self.values,
+            fence: self.fence,
+            started: self.started,
+            posted: self.posted,
+            locks: self.locks.into_iter().collect(),
+            has_locked_all: self.has_locked_all,
+            flushes: self.flushes,
+            errhandler: self.errhandler,
+            attributes: Attributes::from_list(self.attributes),
+            name: self.name,
+            info: self.info,
+        })
+    }
+
+    /// Refuses ranks that are none of the window's.
+    fn check(&self, means: &Means<'_>) -> Saving<()> {
+        let size = self.parts.len();
+        let is_own = self.group.world_rank(self.rank as usize) == Some(means.rank);
+        let is_of_job = self.group.iter().all(|rank| rank < means.world.size());
+        let ranks = self.locks.iter().map(|(target, _)| target);
+        let counted = self.posts.iter().chain(&self.completions).map(|(rank, _)| rank);
+        let named = self.started.iter().chain(&self.posted).flatten();
+        let all = ranks.chain(counted).chain(named).all(|rank| (*rank as usize) < size);
+        let counts = self.posts.iter().chain(&self.completions).all(|(_, count)| *count > 0);
+        if is_own && is_of_job && all && counts && self.group.len() == size {
+            return Ok(());
+        }
+        Err(damaged("the members of a window"))
+    }
+}
+
+/// An open file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedFile {
+    path: String,
+    /// Bytes in it when it was saved.
+    bytes: u64,
+    amode: i32,
+    comm: i32,
+    info: Info,
+    errhandler: i32,
+    displacement: u64,
+    etype: (i32, u32),
+    filetype: (i32, u32),
+    representation: Representation,
+    position: u64,
+    is_atomic: bool,
+    split: Option<Split>,
+    context: u32,
+    shared_pointer: u64,
+}
+
+impl SavedFile {
+    fn of(file: &FileEntry, types: &mut TypeList) -> Saving<Self> {
+        let size = file.file.size();
+        let size = size.map_err(|error| file_error(&file.path, error.to_string()))?;
+        let mut typed = |view: &ViewType| (view.handle, types.number(&view.datatype));
+        Ok(Self {
+            path: file.path.clone(),
+            bytes: size,
+            amode: file.amode,
+            comm: file.comm,
+            info: file.info.clone(),
+            errhandler: file.errhandler,
+            displacement: file.view.displacement(),
+            etype: typed(&file.etype),
+            filetype: typed(&file.filetype),
+            representation: file.representation.clone(),
+            position: file.position,
+            is_atomic: file.is_atomic,
+            split: file.split.clone(),
+            context: file.context,
+            shared_pointer: *file.shared.pointer(),
+        })
+    }
+
+    /// Opens the file again, as long as it was.
+    fn restore(self, means: &Means<'_>) -> Saving<FileEntry> {
+        let has = |mode| self.amode & mode != 0;
+        let writes = has(abi::MPI_MODE_WRONLY) || has(abi::MPI_MODE_RDWR);
+        let reads = has(abi::MPI_MODE_RDONLY) || has(abi::MPI_MODE_RDWR);
+        let access = FileAccess { reads, writes, creates: false, is_exclusive: false };
+        let failed =
+            |error: faasm_mpi_engine::error::MpiError| file_error(&self.path, error.detail);
+        let file = means.files.open(&self.path, access).map_err(failed)?;
+        let found = file.size().map_err(failed)?;
+        if found < self.bytes {
+            let reason = format!("it has {found} bytes and had {} at the checkpoint", self.bytes);
+            return Err(file_error(&self.path, reason));
+        }
+        if found > self.bytes && writes {
+            file.set_size(self.bytes).map_err(failed)?;
+        }
+        let typed = |(handle, number)| -> Saving<ViewType> {
+            Ok(ViewType { handle, datatype: means.types.get(number)? })
+        };
+        let (etype, filetype) = (typed(self.etype)?, typed(self.filetype)?);
+        let displacement = i64::try_from(self.displacement).unwrap_or(-1);
+        let view = View::new(displacement, &etype.datatype, &filetype.datatype)
+            .map_err(|error| damaged(format!("the view of a file: {error}")))?;
+        let make = || SharedFile::at(self.shared_pointer);
+        let shared: Arc<SharedFile> = means.world.restored_object(self.context, make)?;
+        Ok(FileEntry {
+            file,
+            path: self.path,
+            amode: self.amode,
+            comm: self.comm,
+            info: self.info,
+            errhandler: self.errhandler,
+            view,
+            etype,
+            filetype,
+            representation: self.representation,
+            position: self.position,
+            is_atomic: self.is_atomic,
+            split: self.split,
+            shared,
+            context: self.context,
+            keeper: None,
+        })
+    }
+}
+
+fn file_error(path: &str, reason: String) -> SaveError {
+    SaveError::File { path: path.to_owned(), reason }
+}

@@ -1,0 +1,240 @@
+//! The whole state of a rank.
+
+use std::collections::BTreeMap;
+
+use faasm_mpi_engine::attribute::{Attributes, Keyval, Keyvals};
+use faasm_mpi_engine::error::ErrorRegistry;
+use faasm_mpi_engine::group::Group;
+use serde::{Deserialize, Serialize};
+
+use super::communicator::{SavedCommunicator, Seats};
+use super::message::SavedQueues;
+use super::object::{Means, SavedEntry, SavedOther};
+use super::request::{SavedRequest, SavedUnderway, seat_of};
+use super::types::{SavedType, TypeList, Types};
+use super::{SaveError, Saving, damaged, read, write};
+use crate::abi;
+use crate::alloc::GuestHeap;
+use crate::communicator::AttachedBuffer;
+use crate::ctx::{FortranBooleans, Interrupted, MpiCtx, OpEntry, OtherEntry, Phase};
+use crate::file::FileDefaults;
+use crate::file_port::Files;
+use crate::handle::{HandleKind, Handles, Slots};
+use crate::port::MpiPort;
+use crate::request::Underway;
+use crate::tool::ToolState;
+
+/// What is written.
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedRank {
+    rank: u32,
+    size: u32,
+    types: Vec<SavedType>,
+    phase: Phase,
+    thread_level: i32,
+    comm_world: SavedCommunicator,
+    comm_self: SavedCommunicator,
+    comms: Slots<SavedCommunicator>,
+    groups: Slots<Group>,
+    datatypes: Slots<SavedEntry>,
+    ops: Slots<OpEntry>,
+    requests: Slots<SavedRequest>,
+    others: Slots<SavedOther>,
+    keyvals: (Vec<(i32, Keyval, bool)>, i32),
+    predefined_attributes: Option<u32>,
+    errors: ErrorRegistry,
+    predefined_types: Vec<(i32, SavedEntry)>,
+    queues: SavedQueues,
+    heap: GuestHeap,
+    attached: Option<AttachedBuffer>,
+    error_comm: i32,
+    sent: (u64, u64),
+    underway: Vec<SavedUnderway>,
+    partitioned: Vec<i32>,
+    partition_tags: BTreeMap<(u32, u32), i32>,
+    generalized: u32,
+    sessions: u32,
+    group_sessions: BTreeMap<i32, i32>,
+    tool: ToolState,
+    files: FileDefaults,
+    fortran_booleans: Option<FortranBooleans>,
+    interrupted: Option<Interrupted>,
+}
+
+impl<P: MpiPort> MpiCtx<P> {
+    /// Why the state cannot be written now, if so: names the object and the cause.
+    pub fn hindrance(&self) -> Option<String> {
+        if let Some(why) = self.port.world().hindrance() {
+            return Some(why);
+        }
+        if self.callbacks > 0 {
+            return Some("MPI is in a function of the program".to_owned());
+        }
+        let size = self.port.world().size();
+        let is_foreign = |group: &Group| group.iter().any(|rank| rank >= size);
+        let mut groups = self.comms.iter().map(|(_, comm)| comm.everyone());
+        if self.parent != abi::MPI_COMM_NULL || groups.any(is_foreign) {
+            return Some("processes were spawned or connected (MPI_Comm_spawn)".to_owned());
+        }
+        self.others.iter().find_map(|(handle, other)| match other {
+            OtherEntry::Window(window) if window.segments.is_some() => {
+                let name = &window.name;
+                Some(format!("the window {name:?} ({handle:#x}) of MPI_Win_allocate_shared exists"))
+            }
+            _ => None,
+        })
+    }
+
+    /// The state as a value; to be taken while the job stands still and the rank's stack is taken.
+    ///
+    /// # Errors
+    /// What [`MpiCtx::hindrance`] names.
+    pub fn save(&mut self) -> Result<Vec<u8>, SaveError> {
+        self.progress();
+        if let Some(why) = self.hindrance() {
+            return Err(SaveError::Hindered(why));
+        }
+        write(&self.to_saved()?)
+    }
+
+    fn to_saved(&self) -> Saving<SavedRank> {
+        let mut types = TypeList::default();
+        let types = &mut types;
+        let comm = |comm: &_| Ok(SavedCommunicator::of(comm));
+        let predefined = self.predefined_types.iter();
+        let mut saved = SavedRank {
+            rank: self.port.rank(),
+            size: self.port.world().size(),
+            types: Vec::new(),
+            phase: self.phase,
+            thread_level: self.thread_level,
+            comm_world: SavedCommunicator::of(&self.comm_world),
+            comm_self: SavedCommunicator::of(&self.comm_self),
+            comms: self.comms.to_slots::<_, SaveError>(comm)?,
+            groups: self.groups.to_slots(|group| Ok::<_, SaveError>(group.clone()))?,
+            datatypes: self
+                .datatypes
+                .to_slots(|entry| Ok::<_, SaveError>(SavedEntry::of(entry, types)))?,
+            ops: self.ops.to_slots(|op| Ok::<_, SaveError>(op.clone()))?,
+            requests: self.requests.to_slots(|request| SavedRequest::of(request, types))?,
+            others: self.others.to_slots(|other| SavedOther::of(other, types))?,
+            keyvals: self.keyvals.to_list(),
+            predefined_attributes: self.predefined_attributes,
+            errors: self.errors.clone(),
+            predefined_types: predefined
+                .map(|(handle, entry)| (*handle, SavedEntry::of(entry, types)))
+                .collect(),
+            queues: SavedQueues::of(&self.matching, types)?,
+            heap: self.heap.clone(),
+            attached: self.attached,
+            error_comm: self.error_comm,
+            sent: (self.sent_messages, self.sent_bytes),
+            underway: self.underway.iter().map(|one| (one.handle, one.number)).collect(),
+            partitioned: self.partitioned.clone(),
+            partition_tags: self.partition_tags.clone(),
+            generalized: self.generalized,
+            sessions: self.sessions,
+            group_sessions: self.group_sessions.clone(),
+            tool: self.tool.clone(),
+            files: self.files.clone(),
+            fortran_booleans: self.fortran_booleans,
+            // Who waits for a lock asks for it again.
+            interrupted: self.interrupted.filter(|note| *note != Interrupted::Lock),
+        };
+        saved.types = std::mem::take(types).into_list();
+        Ok(saved)
+    }
+
+    /// The state that [`MpiCtx::save`] gave, of the rank that `port` belongs to. Its files are opened again through
+    /// `files`.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, of another rank or job, or a file is not as it was.
+    pub fn restore(port: P, files: &dyn Files, saved: &[u8]) -> Result<Self, SaveError> {
+        let saved: SavedRank = read(saved)?;
+        if (saved.rank, saved.size) != (port.rank(), port.world().size()) {
+            return Err(damaged("it is of another rank or job"));
+        }
+        let world = port.world().clone();
+        let mut new = Self::new(port);
+        let types = Types::rebuild(saved.types)?;
+        let mut seats = Seats::new(&world, saved.rank);
+        let means = Means { world: &world, files, types: &types, rank: saved.rank };
+        new.comm_world = saved.comm_world.restore(&mut seats)?;
+        new.comm_self = saved.comm_self.restore(&mut seats)?;
+        let comms = saved.comms;
+        new.comms = table(HandleKind::Communicator, comms, |comm| comm.restore(&mut seats))?;
+        new.groups = table(HandleKind::Group, saved.groups, |group| of_job(group, saved.size))?;
+        new.datatypes = table(HandleKind::Datatype, saved.datatypes, |one| one.restore(&types))?;
+        new.ops = table(HandleKind::Op, saved.ops, Ok)?;
+        new.requests = table(HandleKind::Request, saved.requests, |request| {
+            request.restore(&types, &mut seats, saved.size)
+        })?;
+        new.others = table(HandleKind::Other, saved.others, |other| other.restore(&means))?;
+        let predefined = saved.predefined_types.into_iter();
+        let predefined = predefined.map(|(handle, entry)| Ok((handle, entry.restore(&types)?)));
+        new.predefined_types = predefined.collect::<Saving<_>>()?;
+        new.matching = saved.queues.restore(&types, saved.size)?;
+        if !saved.heap.is_sound() {
+            return Err(damaged("memory of MPI in the program"));
+        }
+        (new.heap, new.attached, new.errors) = (saved.heap, saved.attached, saved.errors);
+        (new.phase, new.thread_level) = (saved.phase, saved.thread_level);
+        (new.predefined_attributes, new.error_comm) =
+            (saved.predefined_attributes, saved.error_comm);
+        (new.sent_messages, new.sent_bytes) = saved.sent;
+        (new.partitioned, new.partition_tags) = (saved.partitioned, saved.partition_tags);
+        (new.generalized, new.sessions) = (saved.generalized, saved.sessions);
+        (new.group_sessions, new.tool, new.files) = (saved.group_sessions, saved.tool, saved.files);
+        (new.fortran_booleans, new.interrupted) = (saved.fortran_booleans, saved.interrupted);
+        new.keyvals = new.counted(saved.keyvals);
+        new.join_again(saved.underway)?;
+        new.port.set_initialized(new.phase == Phase::Running || new.sessions > 0);
+        Ok(new)
+    }
+
+    /// The keys, with the attributes that are there counted.
+    fn counted(&self, (list, next): (Vec<(i32, Keyval, bool)>, i32)) -> Keyvals {
+        let mut keyvals = Keyvals::from_list(list, next);
+        let windows = self.others.iter().filter_map(|(_, other)| match other {
+            OtherEntry::Window(window) => Some(&window.attributes),
+            _ => None,
+        });
+        let comms =
+            self.comms.iter().map(|(_, comm)| comm).chain([&self.comm_world, &self.comm_self]);
+        let types =
+            self.datatypes.iter().map(|(_, entry)| entry).chain(self.predefined_types.values());
+        let all = comms.map(|comm| &comm.attributes).chain(types.map(|entry| &entry.attributes));
+        let keys = all.chain(windows).flat_map(Attributes::to_list);
+        keys.for_each(|(key, _)| keyvals.attach(key));
+        keyvals.forget_unused();
+        keyvals
+    }
+
+    /// Brings what this member brought to the collectives under way once more.
+    fn join_again(&mut self, underway: Vec<SavedUnderway>) -> Saving<()> {
+        for (handle, number) in underway {
+            let request = self.requests.get(handle);
+            let (site, seat, contribution) =
+                request.and_then(seat_of).ok_or_else(|| damaged("a collective under way"))?;
+            let (appointment, is_last) = site.join(seat, number, contribution.clone());
+            if is_last {
+                return Err(damaged("a collective under way has all its members"));
+            }
+            self.underway.push(Underway { handle, appointment, seat, number });
+        }
+        Ok(())
+    }
+}
+
+fn of_job(group: Group, size: u32) -> Saving<Group> {
+    if group.iter().any(|rank| rank >= size) { Err(damaged("a group")) } else { Ok(group) }
+}
+
+fn table<S, T>(
+    kind: HandleKind,
+    saved: Slots<S>,
+    restore: impl FnMut(S) -> Saving<T>,
+) -> Saving<Handles<T>> {
+    Handles::from_slots(kind, saved, restore)?.ok_or_else(|| damaged("a table of handles"))
+}

@@ -1,0 +1,156 @@
+//! What the ranks of a node share, put back after a restart: the first member that comes makes it, and
+//! the others find it.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use faasm_mpi_engine::group::Group;
+use serde::{Deserialize, Serialize};
+
+use super::{GatheredSite, Gathering, World};
+use crate::site::Site;
+
+/// What has been put back so far.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    sites: Mutex<HashMap<u32, (Group, Arc<Site>)>>,
+    /// Windows and files, by the context of their communicator.
+    objects: Mutex<HashMap<u32, Arc<dyn Any + Send + Sync>>>,
+    /// By context, how many members of a gathered communicator have not come yet.
+    gathered: Mutex<HashMap<u32, usize>>,
+}
+
+/// The shared state of a job as it is written to a file.
+#[derive(Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedWorld {
+    size: u32,
+    next_context: u32,
+    gatherings: Vec<((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>)>,
+    gathered: Vec<(u32, u32)>,
+}
+
+/// Members of one communicator have different notions of it.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Unlike;
+
+impl World {
+    /// Why the shared state cannot be written now, if so.
+    pub fn hindrance(&self) -> Option<String> {
+        if self.is_spread() {
+            return Some("the job runs on several nodes".to_owned());
+        }
+        if !self.with_registry(|registry| registry.is_empty()) {
+            return Some("ports or names of services are published (MPI_Open_port)".to_owned());
+        }
+        None
+    }
+
+    pub(crate) fn to_saved(&self) -> SavedWorld {
+        let gatherings = held(&self.gatherings);
+        let queue = |queue: &std::collections::VecDeque<Gathering>| {
+            queue.iter().map(|one| (one.context, one.has_joined.to_vec())).collect()
+        };
+        let mut gatherings: Vec<_> =
+            gatherings.iter().map(|(key, of_key)| (key.clone(), queue(of_key))).collect();
+        gatherings.sort_unstable();
+        let gathered = held(&self.gathered_sites);
+        let mut gathered: Vec<_> =
+            gathered.iter().map(|(context, site)| (*context, site.missing as u32)).collect();
+        gathered.sort_unstable();
+        SavedWorld { size: self.size, next_context: self.contexts.counter(), gatherings, gathered }
+    }
+
+    /// Puts the state back into a world in which nothing has happened yet; `None` when it is of another job.
+    pub(crate) fn take_saved(&self, saved: SavedWorld) -> Option<()> {
+        let SavedWorld { size, next_context, gatherings, gathered } = saved;
+        let fits = |((_, _, members), of_key): &((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>)| {
+            of_key.iter().all(|(_, has_joined)| has_joined.len() == members.len())
+        };
+        if size != self.size || !gatherings.iter().all(fits) {
+            return None;
+        }
+        self.contexts.go_on_from(next_context);
+        let gathering = |(context, has_joined): (u32, Vec<bool>)| Gathering {
+            context,
+            has_joined: has_joined.into(),
+        };
+        let queues = gatherings
+            .into_iter()
+            .map(|(key, of_key)| (key, of_key.into_iter().map(gathering).collect()));
+        held(&self.gatherings).extend(queues);
+        let gathered = gathered.into_iter().map(|(context, missing)| (context, missing as usize));
+        held(&self.restored.gathered).extend(gathered);
+        Some(())
+    }
+
+    /// The site of the communicator with this context, for a member that knows it with these members.
+    pub(crate) fn restored_site(&self, context: u32, members: &Group) -> Result<Arc<Site>, Unlike> {
+        let mut sites = held(&self.restored.sites);
+        if let Some((known, site)) = sites.get(&context) {
+            let is_same = known.len() == members.len() && known.iter().eq(members.iter());
+            return if is_same { Ok(site.clone()) } else { Err(Unlike) };
+        }
+        let site = self.new_site(members.iter());
+        if let Some(missing) = held(&self.restored.gathered).remove(&context) {
+            let entry = GatheredSite { site: site.clone(), missing };
+            held(&self.gathered_sites).insert(context, entry);
+        }
+        sites.insert(context, (members.clone(), site.clone()));
+        Ok(site)
+    }
+
+    /// What the members of the communicator with this context share besides.
+    pub(crate) fn restored_object<T: Any + Send + Sync>(
+        &self,
+        context: u32,
+        make: impl FnOnce() -> T,
+    ) -> Result<Arc<T>, Unlike> {
+        let mut objects = held(&self.restored.objects);
+        let object = objects.entry(context).or_insert_with(|| Arc::new(make()));
+        object.clone().downcast().map_err(|_| Unlike)
+    }
+
+    /// All ranks have been put back: nothing more is looked for.
+    pub fn end_restore(&self) {
+        held(&self.restored.sites).clear();
+        held(&self.restored.objects).clear();
+        held(&self.restored.gathered).clear();
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Placement;
+
+    fn world() -> Arc<World> {
+        World::new(vec![0; 3], vec![0; 3], Placement::one_node(3))
+    }
+
+    #[test]
+    fn members_find_one_site_also_those_that_had_not_come() {
+        let (before, members) = (world(), [0, 2]);
+        let context = before.gather_context((7, 1, &members), 0).expect("contexts are left");
+        before.gather_site(context, &members);
+        let after = world();
+        after.take_saved(before.to_saved()).expect("the same job");
+        assert_eq!(after.to_saved().gatherings, before.to_saved().gatherings);
+        let group = Group::new(members.to_vec()).expect("distinct");
+        let first = after.restored_site(context, &group).expect("the first");
+        assert!(after.restored_site(context, &Group::world(2)).is_err());
+        assert_eq!(after.gather_context((7, 1, &members), 1), Ok(context));
+        assert!(Arc::ptr_eq(&first, &after.gather_site(context, &members)));
+        assert_ne!(after.new_context(), Ok(context), "it goes on counting");
+    }
+
+    #[test]
+    fn the_state_of_another_job_is_refused() {
+        let other = World::new(vec![0; 2], vec![0; 2], Placement::one_node(2));
+        assert_eq!(other.take_saved(world().to_saved()), None);
+    }
+}
