@@ -52,6 +52,9 @@ pub struct Appointment {
 #[derive(Debug)]
 struct State {
     missing: u32,
+    /// Seat of the member who came last.
+    last: u32,
+    seats: usize,
     brought: Vec<Option<Contribution>>,
     failures: SeatFailures,
 }
@@ -59,7 +62,13 @@ struct State {
 impl Appointment {
     fn new(members: u32) -> Self {
         let brought = (0..members).map(|_| None).collect();
-        let state = State { missing: members, brought, failures: Vec::new() };
+        let state = State {
+            missing: members,
+            last: 0,
+            seats: members as usize,
+            brought,
+            failures: Vec::new(),
+        };
         let (is_over, journey) = (AtomicBool::new(false), OnceLock::new());
         Self { is_over, state: Mutex::new(state), journey }
     }
@@ -68,7 +77,9 @@ impl Appointment {
         let mut state = lock(&self.state);
         state.brought[seat as usize] = Some(contribution);
         state.missing -= 1;
-        state.missing == 0
+        state.last = seat;
+        // One that was broken off is not executed.
+        state.missing == 0 && !self.is_over()
     }
 
     /// What all members brought, by seat. Only the last member calls it.
@@ -78,8 +89,33 @@ impl Appointment {
 
     /// Ends it; its members are to be woken.
     pub fn conclude(&self, failures: SeatFailures) {
-        lock(&self.state).failures = failures;
+        let mut state = lock(&self.state);
+        if !self.is_over() {
+            state.failures = failures;
+            self.is_over.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Ends it with an error at all seats, for some member has failed; unless it is over or being executed by a
+    /// member that has not failed. Gives context and meeting of what it expects from other nodes, if anything.
+    pub fn break_off(
+        &self,
+        error: &MpiError,
+        has_failed: impl Fn(u32) -> bool,
+    ) -> Option<(u32, u64)> {
+        let journey = self.journey();
+        if let Some(journey) = journey {
+            journey.machine().future = None;
+        }
+        let mut state = lock(&self.state);
+        let is_executed = journey.is_none() && state.missing == 0 && !has_failed(state.last);
+        if self.is_over() || is_executed {
+            return None;
+        }
+        let seats = 0..u32::try_from(state.seats).unwrap_or(u32::MAX);
+        state.failures = seats.map(|seat| (seat, error.clone())).collect();
         self.is_over.store(true, Ordering::SeqCst);
+        journey.map(|journey| (journey.context, journey.meeting))
     }
 
     /// Whether the operation is over; sequentially consistent with a waiter's announcement that it

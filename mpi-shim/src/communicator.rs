@@ -28,6 +28,10 @@ pub struct Communicator {
     pub site: Arc<Seat>,
     /// Number of collectives this rank has entered here.
     pub meetings: u64,
+    /// Number of agreements this rank has begun here.
+    pub agreements: u32,
+    /// How many failures of peers the program has acknowledged, in the order in which they became known.
+    pub acked: usize,
     /// Handle of its error handler.
     pub errhandler: i32,
     /// Structure of the members, if it has one.
@@ -123,6 +127,8 @@ impl Communicator {
             seat: site.seat(rank),
             site: Arc::new(Seat::new(site, 0)),
             meetings: 0,
+            agreements: 0,
+            acked: 0,
             errhandler,
             topology: None,
             attributes: Attributes::default(),

@@ -12,6 +12,7 @@ use faasm_vm::{GuestAddr, GuestFault, GuestMemory};
 use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::{AttachedBuffer, Communicator, Session};
+use crate::fault::Faults;
 use crate::file::{FileDefaults, FileEntry};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, Message, MpiPort, Payload};
@@ -183,6 +184,8 @@ pub struct MpiCtx<P> {
     pub(crate) group_sessions: std::collections::BTreeMap<i32, i32>,
     /// The tool information interface.
     pub(crate) tool: ToolState,
+    /// Processes that have failed, and agreements.
+    pub(crate) faults: Faults,
     /// What all files share.
     pub(crate) files: FileDefaults,
     /// What was left where it waited, until the same call is there again.
@@ -204,6 +207,7 @@ impl<P: MpiPort> MpiCtx<P> {
     pub fn new(port: P) -> Self {
         let (rank, world) = (port.rank(), port.world());
         let is_spread = world.is_spread();
+        let faults = Faults::new(world);
         let fatal = abi::MPI_ERRORS_ARE_FATAL;
         let family = world.family(rank);
         let mut comm_world = match &family {
@@ -262,6 +266,7 @@ impl<P: MpiPort> MpiCtx<P> {
             group_sessions: std::collections::BTreeMap::new(),
             tool: ToolState::default(),
             files: FileDefaults::default(),
+            faults,
             interrupted: None,
             fortran_booleans: None,
         }

@@ -15,6 +15,7 @@ mod appointment;
 pub mod call;
 mod communicator;
 pub mod ctx;
+pub mod fault;
 mod file;
 pub mod file_port;
 pub mod gate;
@@ -56,7 +57,7 @@ pub fn add_to_linker<T: MpiView>(
 
 /// Whether `name`, with or without the `P` of the profiling interface, is a function of this crate.
 pub fn is_offered(name: &str) -> bool {
-    let plain = name.strip_prefix("PMPI_").map(|rest| format!("MPI_{rest}"));
-    let name = plain.as_deref().unwrap_or(name);
+    let is_twin = name.starts_with("PMPI_") || name.starts_with("PMPIX_");
+    let name = if is_twin { &name[1..] } else { name };
     functions().any(|function| function.name == name)
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use faasm_mpi_engine::datatype::Datatype;
+use faasm_mpi_engine::fault::{Proposal, Topic};
 use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestMemory;
 
@@ -42,6 +43,12 @@ pub enum Kind {
     Pulled = 7,
     /// From the rank's own node: the answer to the question `request`.
     Answer = 8,
+    /// From the node of `sender`: that process has failed; with a tag of 1 its whole node has.
+    Failed = 9,
+    /// From `sender`: the communicator with this context is revoked.
+    Revoked = 10,
+    /// From the rank's own node: what the communicator's members agreed on as number `request`.
+    Decided = 11,
 }
 
 impl Kind {
@@ -57,13 +64,16 @@ impl Kind {
             6 => Self::NotCancelled,
             7 => Self::Pulled,
             8 => Self::Answer,
+            9 => Self::Failed,
+            10 => Self::Revoked,
+            11 => Self::Decided,
             _ => return None,
         })
     }
 
     /// Whether messages of this kind travel between ranks, and not only from a node to its ranks.
     pub const fn is_from_rank(self) -> bool {
-        !matches!(self, Self::Pulled | Self::Answer)
+        !matches!(self, Self::Pulled | Self::Answer | Self::Decided)
     }
 
     /// Whether the message is one of the program's.
@@ -261,6 +271,10 @@ pub trait MpiPort: Send + Sync + 'static {
     /// ([`World::object`]). A message of kind [`Kind::Answer`] brings what it says, under the name that
     /// this gives. Questions to one node arrive in their order.
     fn ask_object(&mut self, peer: u32, context: u32, question: &[u8]) -> u32;
+
+    /// Takes part in deciding `topic` with the other `members`, who are on several nodes if it `is_spread`. A
+    /// message of kind [`Kind::Decided`] brings the decision once all of them have proposed or failed.
+    fn propose(&mut self, topic: Topic, members: &[u32], is_spread: bool, proposal: Proposal);
 
     /// Spawns processes on this node. The rank is woken when the answer is there; it is suspended
     /// then as if it waited for something outside the job.

@@ -2,6 +2,7 @@
 
 mod collective;
 mod far;
+mod fault;
 mod partitioned;
 mod pull;
 
@@ -18,6 +19,7 @@ use crate::port::{
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 
 pub(crate) use collective::listen;
+pub(crate) use fault::for_good;
 pub(crate) use pull::Pulls;
 
 /// Contiguous messages up to this size are copied into the message; longer ones stay where they
@@ -65,6 +67,9 @@ impl<P: MpiPort> MpiCtx<P> {
             Kind::NotCancelled => {}
             Kind::Cancel => self.withdraw(&header),
             Kind::Pulled => self.pulled(header.request, payload),
+            Kind::Failed => self.mourn(header.sender, header.tag == 1),
+            Kind::Revoked => self.hear_revocation(header.context, header.sender),
+            Kind::Decided => self.hear_decision(&header, &payload),
             Kind::Answer => {
                 if !self.complete_far(header.request, &payload) {
                     self.answers.push(Message { header, payload });
@@ -377,6 +382,8 @@ pub enum Received {
     Here(Completion),
     /// Its data is on another node and has to be asked for.
     Far(Box<Arrived>),
+    /// There is none, and there may never be one.
+    Refused(MpiError),
 }
 
 /// The status of a whole message.

@@ -5,13 +5,14 @@ mod partitioned;
 use std::sync::Arc;
 
 use faasm_mpi_engine::collective::Contribution;
-use faasm_mpi_engine::datatype::Datatype;
-use faasm_mpi_engine::error::MpiError;
+use faasm_mpi_engine::datatype::{Datatype, Predefined};
+use faasm_mpi_engine::error::{ErrorClass, MpiError};
 use faasm_mpi_engine::group::Group;
 
 use crate::abi::{self, Status};
 use crate::appointment::Appointment;
 use crate::communicator::Seat;
+use crate::fault::Agreement;
 
 pub(crate) use partitioned::{PARTITIONS_MAX, Partitioned, Stream};
 
@@ -60,6 +61,8 @@ pub enum Operation {
     Generalized(Generalized),
     /// Sends or receives in parts.
     Partitioned(Box<Partitioned>),
+    /// Agrees on something with the other members of a communicator.
+    Agreement(Box<Agreement>),
 }
 
 /// A generalized request: functions of the program, by their index in its table. Section 13.2.
@@ -173,6 +176,23 @@ pub struct Request {
 }
 
 impl Request {
+    /// The request of an agreement that has begun.
+    pub(crate) fn agreement(agreement: Agreement, comm: i32) -> Self {
+        Self {
+            context: agreement.topic.context,
+            operation: Operation::Agreement(Box::new(agreement)),
+            buffer: Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() },
+            tag: 0,
+            comm,
+            peer: 0,
+            state: State::Active,
+            persistent: false,
+            freed: false,
+            cancelling: false,
+            also: None,
+        }
+    }
+
     /// Whether its data is copied when it is sent, so that the sender need not wait. Messages of up to
     /// `eager_bytes_max` bytes are, and on one node those that have to be packed.
     pub fn is_eager(&self, eager_bytes_max: u64, is_far: bool) -> bool {
@@ -184,7 +204,8 @@ impl Request {
             Operation::Receive { .. }
             | Operation::Collective(_)
             | Operation::Generalized(_)
-            | Operation::Partitioned(_) => false,
+            | Operation::Partitioned(_)
+            | Operation::Agreement(_) => false,
         }
     }
 
@@ -192,4 +213,9 @@ impl Request {
     pub const fn is_done(&self) -> bool {
         !matches!(self.state, State::Active)
     }
+}
+
+/// The error of a program that keeps too many requests.
+pub(crate) fn too_many() -> MpiError {
+    MpiError::new(ErrorClass::NoMem, "a million requests or messages are alive already")
 }

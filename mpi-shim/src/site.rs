@@ -65,6 +65,18 @@ pub struct Site {
     slots: Box<[Slot]>,
     /// Non-blocking operations that not all members have started.
     board: Board,
+    /// Where members may fail: what keeps those apart who go and who still come.
+    order: Mutex<Order>,
+}
+
+/// Who does what at a site of a job that goes on without failed members. Arriving, ending a meeting and leaving
+/// it unfinished happen one after the other, so that nobody works on the buffers of a member who has left.
+#[derive(Debug, Default)]
+struct Order {
+    /// Somebody has left a meeting that was not over: there are no further ones.
+    is_broken: bool,
+    /// Seat of the member that does the work of the meeting under way.
+    leader: Option<u32>,
 }
 
 /// What a site knows of a communicator that has members on other nodes.
@@ -131,6 +143,7 @@ impl Site {
             epoch: Padded::default(),
             slots,
             board: Board::default(),
+            order: Mutex::default(),
         }
     }
 
@@ -187,6 +200,51 @@ impl Site {
             && self.filled.0.fetch_add(1, Ordering::AcqRel) + 1 == number * self.lanes.len() as u64
     }
 
+    /// As [`Site::arrive`] where members may fail; `None` when there are no meetings any more.
+    pub fn arrive_orderly(&self, member: u32, number: u64) -> Option<bool> {
+        let mut order = self.order();
+        if order.is_broken {
+            return None;
+        }
+        let is_last = self.arrive(member, number);
+        if is_last {
+            order.leader = Some(member);
+        }
+        Some(is_last)
+    }
+
+    /// As [`Site::release`] where members may fail.
+    pub fn release_orderly(&self, number: u64) {
+        let mut order = self.order();
+        order.leader = None;
+        self.release(number);
+    }
+
+    /// A member wants to leave meeting `number`, at which it waits. Returns whether it may: not when the meeting is
+    /// over, or somebody does its work who has not failed.
+    pub fn break_off(&self, number: u64, has_failed: impl Fn(u32) -> bool) -> bool {
+        let mut order = self.order();
+        let goes_on = order.leader.is_some_and(|leader| !has_failed(leader));
+        if goes_on || self.is_over(number) {
+            return false;
+        }
+        order.is_broken = true;
+        true
+    }
+
+    /// There are no further meetings.
+    pub fn close(&self) {
+        self.order().is_broken = true;
+    }
+
+    /// World rank of the member at this seat, of `everyone` in the communicator.
+    pub fn world_rank(&self, seat: u32, everyone: &Group) -> Option<u32> {
+        match &self.elsewhere {
+            None => everyone.world_rank(seat as usize),
+            Some(elsewhere) => elsewhere.local.world_rank(seat as usize),
+        }
+    }
+
     /// Whether meeting `number` is over; acquires what the last member published, and is
     /// sequentially consistent with a waiter's announcement that it suspends.
     #[inline]
@@ -238,6 +296,10 @@ impl Site {
     /// Takes the outcome of the meeting that `member` was released from.
     pub fn take_outcome(&self, member: u32) -> Outcome {
         std::mem::take(&mut self.content(member).outcome)
+    }
+
+    fn order(&self) -> std::sync::MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn content(&self, member: u32) -> std::sync::MutexGuard<'_, SlotContent> {

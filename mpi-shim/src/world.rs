@@ -1,6 +1,7 @@
 //! What the ranks of one job share on this node: contexts, the sites where co-located collectives
 //! meet, and what other nodes sent for collectives.
 
+mod failures;
 mod family;
 mod grown;
 mod parts;
@@ -17,6 +18,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 
 use crate::site::{Elsewhere, Site};
+use failures::Failures;
 use family::Families;
 use parts::Parts;
 use placement::Contexts;
@@ -52,6 +54,7 @@ pub struct World {
     objects: Objects,
     world_site: Arc<Site>,
     families: Families,
+    failures: Failures,
     /// What is put back after a restart.
     restored: Restored,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
@@ -98,6 +101,7 @@ impl World {
                 |rank| placement.nodes[rank as usize],
             ),
             families: Families::default(),
+            failures: Failures::default(),
             placement,
             lanes: lanes.into(),
             restored: Restored::default(),

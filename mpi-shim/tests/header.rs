@@ -12,6 +12,7 @@ use std::{
 use faasm_mpi_shim::abi;
 
 const HEADER: &str = include_str!("../include/mpi.h");
+const EXTENSIONS: &str = include_str!("../include/mpi-ext.h");
 
 #[test]
 fn every_constant_of_the_header_is_in_abi() {
@@ -31,6 +32,17 @@ fn abi_has_nothing_the_header_lacks() {
     let header = header_constants();
     for (name, _) in abi::constants() {
         assert!(header.contains_key(name), "{name} of abi.rs is missing in mpi.h");
+    }
+}
+
+#[test]
+fn the_error_classes_beyond_the_standard_have_the_numbers_of_the_engine() {
+    use faasm_mpi_engine::error::ErrorClass;
+    for class in [ErrorClass::ProcFailed, ErrorClass::ProcFailedPending, ErrorClass::Revoked] {
+        let find = |line: &'static str| line.strip_prefix("#define ")?.split_once(' ');
+        let mut defined = EXTENSIONS.lines().filter_map(find);
+        let value = defined.find(|(name, _)| *name == class.name()).map(|(_, value)| value.trim());
+        assert_eq!(value, Some(&*class.code().to_string()), "{}", class.name());
     }
 }
 
@@ -107,15 +119,27 @@ fn every_function_is_called_by_a_guest() {
 
 /// Name and wasm types of the parameters of each function of the header.
 fn header_functions() -> BTreeMap<String, Vec<&'static str>> {
-    declarations("MPI_ABI_DECLARE_")
-        .map(|(arguments, parameters)| (format!("MPI_{}", arguments[1]), parameters))
-        .collect()
+    let named = |prefix: &'static str| {
+        move |(arguments, parameters): (Vec<&str>, _)| {
+            (format!("{prefix}{}", arguments[1]), parameters)
+        }
+    };
+    let standard = declarations("MPI_ABI_DECLARE_").map(named("MPI_"));
+    let beyond = declarations_in(EXTENSIONS, "MPIX_ABI_DECLARE_").map(named("MPIX_"));
+    standard.chain(beyond).collect()
 }
 
 /// Arguments of each use of the declaring macro, and the types of the function's parameters.
 fn declarations(macro_name: &str) -> impl Iterator<Item = (Vec<&'static str>, Vec<&'static str>)> {
+    declarations_in(HEADER, macro_name)
+}
+
+fn declarations_in(
+    header: &'static str,
+    macro_name: &str,
+) -> impl Iterator<Item = (Vec<&'static str>, Vec<&'static str>)> {
     let start = format!("\n{macro_name}(");
-    let uses: Vec<_> = HEADER.split(&start).skip(1).collect();
+    let uses: Vec<_> = header.split(&start).skip(1).collect();
     uses.into_iter().map(|text| {
         let (head, rest) = text.split_once('(').expect("a function has parameters");
         let (list, _) = rest.split_once("))").expect("a declaration ends");

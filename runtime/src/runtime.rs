@@ -182,8 +182,12 @@ impl Runtime {
         let inner = &self.inner;
         let placement = spread.as_ref().map(|(placement, _)| placement);
         let rebuild_every = spec.rebuild_stacks;
+        let is_tolerant = spec.tolerates_failures;
         let mut launch = Launch::prepare(spec, placement)?;
         let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
+        if is_tolerant {
+            shared.world().tolerate_failures();
+        }
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
         let supervisor = Supervisor::new(shared.clone(), launch.timeout(), events, reporter);

@@ -124,6 +124,11 @@ impl<M> Matching<M> {
         }
     }
 
+    /// Whether the receive `ticket` is posted and has not matched.
+    pub fn is_posted(&self, ticket: Ticket) -> bool {
+        self.posted.iter().any(|posted| posted.ticket == ticket)
+    }
+
     /// Removes the first unexpected message for which `is_it` holds: its sender cancelled it.
     pub fn withdraw(&mut self, mut is_it: impl FnMut(&M) -> bool) -> Option<M> {
         let index = self.unexpected.iter().position(|entry| is_it(&entry.message))?;

@@ -107,7 +107,7 @@ fn pending_of<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Pending {
                     return Pending { function, peer: None, tag: None, context };
                 }
                 Operation::Partitioned(partitioned) => partitioned.peer,
-                Operation::Generalized(_) => {
+                Operation::Generalized(_) | Operation::Agreement(_) => {
                     return Pending { function, peer: None, tag: None, context: request.context };
                 }
             };
@@ -123,7 +123,11 @@ fn take<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Option<Completion> {
     let empty = Completion { status: Status::EMPTY, error: None };
     let Some(request) = mpi.requests.get_mut(handle) else { return Some(empty) };
     if !request.is_done() {
-        return None;
+        let comm = request.comm;
+        // Such a request stays as it is.
+        let error = mpi.why_pending(handle)?;
+        mpi.error_comm = comm;
+        return Some(Completion { error: Some(error), ..empty });
     }
     if let Some(also) = request.also {
         let sent = take(mpi, also)?;
@@ -175,10 +179,27 @@ fn is_active<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
     mpi.requests.get(handle).is_some_and(|request| !matches!(request.state, State::Inactive))
 }
 
+/// Whether a completion call has something to say about the request: it has ended, or may never end.
 fn is_complete<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    has_ended(mpi, handle) || mpi.why_pending(handle).is_some()
+}
+
+fn has_ended<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
     mpi.requests.get(handle).is_none_or(|request| {
-        request.is_done() && request.also.is_none_or(|also| is_complete(mpi, also))
+        request.is_done() && request.also.is_none_or(|also| has_ended(mpi, also))
     })
+}
+
+/// Whether a request cannot end well because a process has failed or a communicator is revoked, so that others may
+/// not end at all.
+fn has_fault<P: MpiPort>(mpi: &MpiCtx<P>, handles: &[i32]) -> bool {
+    let failed = |handle: &i32| match mpi.requests.get(*handle).map(|request| &request.state) {
+        Some(State::Complete(Completion { error: Some(error), .. })) => {
+            matches!(error.class, ErrorClass::ProcFailed | ErrorClass::Revoked)
+        }
+        _ => mpi.why_pending(*handle).is_some(),
+    };
+    mpi.faults.is_active() && handles.iter().any(failed)
 }
 
 /// Sets the guest's handle to null when its request is gone.
@@ -243,7 +264,15 @@ async fn waitall<T: MpiView>(
         }
         let pending = pending_of(call, *handle);
         let handle = *handle;
-        call.wait(&pending, &|| false, |mpi| is_complete(mpi, handle).then_some(())).await;
+        let is_hopeless = call
+            .wait(&pending, &|| false, |mpi| match is_complete(mpi, handle) {
+                true => Some(false),
+                false => has_fault(mpi, &handles).then_some(true),
+            })
+            .await;
+        if is_hopeless {
+            break;
+        }
     }
     complete_all(call, &handles, requests, statuses).await
 }
@@ -258,14 +287,20 @@ async fn complete_all<T: MpiView>(
     settle(call, handles).await?;
     let mut results = Vec::with_capacity(handles.len());
     for (index, handle) in handles.iter().enumerate() {
-        let completion =
-            take(call.mpi(), *handle).unwrap_or(Completion { status: Status::EMPTY, error: None });
+        let completion = take(call.mpi(), *handle).unwrap_or_else(unfinished);
         if *handle != abi::MPI_REQUEST_NULL {
             put_handle(call, element(requests, index, 4), *handle)?;
         }
         results.push(completion);
     }
     Ok(put_results(call, results, statuses)?)
+}
+
+/// What is said of a request that still goes on when others have failed.
+fn unfinished() -> Completion {
+    let detail = "another request has failed, and this one goes on";
+    let error = Some(MpiError::new(ErrorClass::Pending, detail));
+    Completion { status: Status::EMPTY, error }
 }
 
 /// Writes several statuses; with any error also their `MPI_ERROR`, and fails with `MPI_ERR_IN_STATUS`.
@@ -299,7 +334,7 @@ async fn testall<T: MpiView>(
     let handles = handles(call, count, requests)?;
     let mpi = call.mpi();
     mpi.progress();
-    let done = handles.iter().all(|handle| is_complete(mpi, *handle));
+    let done = handles.iter().all(|handle| is_complete(mpi, *handle)) || has_fault(mpi, &handles);
     call.write_i32("flag", flag, i32::from(done))?;
     if done {
         return complete_all(call, &handles, requests, statuses).await;
@@ -481,7 +516,7 @@ async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) ->
 
 fn is_collective<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
     let operation = mpi.requests.get(handle).map(|request| &request.operation);
-    matches!(operation, Some(Operation::Collective(_)))
+    matches!(operation, Some(Operation::Collective(_) | Operation::Agreement(_)))
 }
 
 fn is_partitioned<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
@@ -518,7 +553,7 @@ fn give_up<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) {
 
 /// The status a completion call would give now.
 fn peek<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> Option<Status> {
-    if !is_complete(mpi, handle) {
+    if !has_ended(mpi, handle) {
         return None;
     }
     Some(match mpi.requests.get(handle).map(|request| &request.state) {
@@ -656,7 +691,10 @@ async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Outco
                 mpi.complete(handle, Completion { status, error: None });
             }
         }
-        Operation::Collective(_) | Operation::Generalized(_) | Operation::Partitioned(_) => {}
+        Operation::Collective(_)
+        | Operation::Generalized(_)
+        | Operation::Partitioned(_)
+        | Operation::Agreement(_) => {}
     }
     Ok(())
 }

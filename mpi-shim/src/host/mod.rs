@@ -11,6 +11,7 @@ mod datatype;
 mod dynamic;
 mod environment;
 mod error;
+mod fault;
 mod file;
 mod generalized;
 mod graph;
@@ -48,6 +49,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
     dynamic::FUNCTIONS,
     environment::FUNCTIONS,
     error::FUNCTIONS,
+    fault::FUNCTIONS,
     file::FUNCTIONS,
     generalized::FUNCTIONS,
     graph::FUNCTIONS,
@@ -93,6 +95,7 @@ pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime
     dynamic::add_to_linker(linker)?;
     environment::add_to_linker(linker)?;
     error::add_to_linker(linker)?;
+    fault::add_to_linker(linker)?;
     file::add_to_linker(linker)?;
     generalized::add_to_linker(linker)?;
     graph::add_to_linker(linker)?;

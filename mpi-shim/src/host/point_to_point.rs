@@ -11,8 +11,8 @@ use crate::host::buffer::check_room;
 use crate::host::collective;
 use crate::host::completion::{put_status, wait_both, wait_own};
 use crate::port::{MpiPort, Pending};
-use crate::progress::{Received, pattern};
-use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
+use crate::progress::{Received, for_good, pattern};
+use crate::request::{Buffer, Completion, Operation, Request, SendMode, State, too_many};
 use crate::table::{Count, host_functions};
 
 host_functions! {
@@ -111,6 +111,7 @@ async fn blocking_send<T: MpiView>(
         return Box::pin(finish_send(call, handle)).await;
     }
     let request = send_request(call.mpi(), mode, args)?;
+    call.mpi().check_peer(request.context, args.peer, request.peer)?;
     // Only a send that has to wait needs an entry in the table, for the answer to find.
     let mpi = call.mpi();
     let (is_far, eager_bytes_max) = (mpi.is_far(request.peer), mpi.eager_bytes_max(request.peer));
@@ -172,17 +173,29 @@ async fn recv<T: MpiView>(
     if !call.mpi().partitioned.is_empty() {
         return Box::pin(receive_posted(call, request, status)).await;
     }
+    if call.mpi().faults.is_active() {
+        call.mpi().faults.known.check_context(request.context)?;
+    }
     let pattern = pattern(request.context, peer, tag);
     let received = match call.mpi().receive_directly(&pattern, &request.buffer) {
         Some(received) => received,
         None => {
+            call.mpi().check_source(comm, peer)?;
             let pending = pending(call.function, peer, tag, request.context);
             let buffer = &request.buffer;
-            call.wait_directly(&pending, |mpi| mpi.receive_directly(&pattern, buffer)).await
+            call.wait_directly(&pending, |mpi| {
+                let received = mpi.receive_directly(&pattern, buffer);
+                received.or_else(|| mpi.check_source(comm, peer).err().map(Received::Refused))
+            })
+            .await
         }
     };
     let completion = match received {
         Received::Here(completion) => completion,
+        Received::Refused(error) => {
+            call.mpi().error_comm = comm;
+            return Err(error);
+        }
         Received::Far(arrived) => {
             return Box::pin(receive_far(call, request, arrived, status)).await;
         }
@@ -220,8 +233,23 @@ pub(super) async fn finish_receive<T: MpiView>(
     status: GuestAddr,
 ) -> Result<()> {
     let completion = wait_own(call, handle).await;
+    let completion = give_up_pending(call.mpi(), handle, completion);
     put_status(call, status, &completion.status)?;
     completion.error.map_or(Ok(()), Err)
+}
+
+/// A receive that may wait for ever ends with the call that waits for it.
+fn give_up_pending<P: MpiPort>(
+    mpi: &mut MpiCtx<P>,
+    handle: i32,
+    completion: Completion,
+) -> Completion {
+    if completion.error.as_ref().is_none_or(|error| error.class != ErrorClass::ProcFailedPending) {
+        return completion;
+    }
+    mpi.matching.cancel(handle.cast_unsigned());
+    mpi.requests.remove(handle);
+    Completion { error: completion.error.map(for_good), ..completion }
 }
 
 async fn sendrecv<T: MpiView>(
@@ -275,6 +303,7 @@ async fn finish_both<T: MpiView>(
     status: GuestAddr,
 ) -> Result<()> {
     let (sent, received) = wait_both(call, (send, receive)).await;
+    let received = give_up_pending(call.mpi(), receive, received);
     put_status(call, status, &received.status)?;
     received.error.map_or(Ok(()), Err)?;
     sent.error.map_or(Ok(()), Err)
@@ -312,6 +341,7 @@ fn replace<P: MpiPort>(
     // Buffered mode copies the data out, so that the receive may overwrite the buffer.
     let outgoing = Args { buf, count, datatype, peer: dest, tag: sendtag, comm };
     let send = checked_send(mpi, SendMode::Buffered, outgoing)?;
+    mpi.check_peer(send.context, dest, send.peer)?;
     let eager_bytes_max = mpi.eager_bytes_max(send.peer);
     mpi.start_send(&send, 0, eager_bytes_max)?;
     start(mpi, receive)
@@ -449,6 +479,9 @@ fn restart<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<bool> {
     if matches!(request.operation, Operation::Partitioned(_)) {
         request.state = State::Active;
         mpi.start_partitioned(handle);
+        if mpi.faults.is_active() {
+            mpi.settle(handle);
+        }
         return Ok(true);
     }
     if let Operation::Send { mode: SendMode::Buffered, dest } = request.operation
@@ -508,6 +541,11 @@ fn receive_request<P: MpiPort>(mpi: &mut MpiCtx<P>, args: Args) -> Result<Reques
     let buffer = buffer(mpi, args)?;
     let mut new = request(Operation::Receive { source: args.peer }, buffer, args.comm);
     (new.tag, new.context) = (args.tag, context);
+    if mpi.faults.is_tolerant && args.peer >= 0 {
+        // For the case that the sender fails.
+        let peer = mpi.comm(args.comm)?.peers().world_rank(args.peer as usize);
+        new.peer = peer.unwrap_or(0);
+    }
     Ok(new)
 }
 
@@ -560,10 +598,40 @@ pub(super) fn insert<P: MpiPort>(mpi: &mut MpiCtx<P>, request: Request) -> Resul
 
 /// Starts the operation of a request that is in the table.
 fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
+    if mpi.faults.is_active() {
+        return begin_carefully(mpi, handle);
+    }
+    begin_safely(mpi, handle)
+}
+
+/// As [`begin`] when processes have failed or communicators are revoked: what can never end ends at once.
+#[cold]
+fn begin_carefully<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
+    let Some(request) = mpi.requests.get(handle) else { return Ok(()) };
+    let is_receive = matches!(request.operation, Operation::Receive { .. });
+    if let Err(error) = mpi.faults.known.check_context(request.context) {
+        mpi.complete(handle, Completion { status: abi::Status::EMPTY, error: Some(error) });
+        return Ok(());
+    }
+    if !is_receive {
+        mpi.settle(handle);
+        let is_over = mpi.requests.get(handle).is_none_or(Request::is_done);
+        return if is_over { Ok(()) } else { begin_safely(mpi, handle) };
+    }
+    // What was sent before the failure is received.
+    begin_safely(mpi, handle)?;
+    mpi.settle(handle);
+    Ok(())
+}
+
+fn begin_safely<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     let Some(request) = mpi.requests.get(handle) else { return Ok(()) };
     match request.operation {
         Operation::Receive { .. } => mpi.start_receive(handle),
-        Operation::Collective(_) | Operation::Generalized(_) | Operation::Partitioned(_) => {}
+        Operation::Collective(_)
+        | Operation::Generalized(_)
+        | Operation::Partitioned(_)
+        | Operation::Agreement(_) => {}
         Operation::Send { .. } => {
             let request = request.clone();
             let eager_bytes_max = mpi.eager_bytes_max(request.peer);
@@ -582,10 +650,6 @@ pub(crate) fn insert_complete<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Res
     let mut new = request(operation, buffer, comm);
     new.state = State::Complete(Completion::SENT);
     insert(mpi, new)
-}
-
-pub(super) fn too_many() -> MpiError {
-    MpiError::new(ErrorClass::NoMem, "a million requests or messages are alive already")
 }
 
 #[inline]

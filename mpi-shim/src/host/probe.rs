@@ -8,11 +8,11 @@ use crate::call::{Call, MpiView};
 use crate::ctx::{Interrupted, MpiCtx, OtherEntry, bad_handle};
 use crate::host::completion::put_status;
 use crate::host::point_to_point::{
-    check_rank, check_tag, finish_receive, insert, pending, request, too_many,
+    check_rank, check_tag, finish_receive, insert, pending, request,
 };
 use crate::port::MpiPort;
 use crate::progress::pattern;
-use crate::request::{Buffer, Completion, Operation};
+use crate::request::{Buffer, Completion, Operation, too_many};
 use crate::table::{Count, host_functions};
 
 host_functions! {
@@ -43,7 +43,11 @@ async fn probe<T: MpiView>(
         None => {
             let pattern = pattern(context, source, tag);
             let pending = pending(call.function, source, tag, context);
-            call.wait(&pending, &|| false, move |mpi| mpi.probe(&pattern)).await
+            let ready = move |mpi: &mut MpiCtx<T::Port>| match mpi.probe(&pattern) {
+                Some(found) => Some(Ok(found)),
+                None => mpi.check_source(comm, source).err().map(Err),
+            };
+            call.wait(&pending, &|| false, ready).await?
         }
     };
     put_status(call, status, &found)
@@ -63,6 +67,7 @@ async fn iprobe<T: MpiView>(
     match found {
         Some(found) => put_status(call, status, &found),
         None => {
+            call.mpi().check_source(comm, source)?;
             call.yield_if_due().await;
             Ok(())
         }
@@ -84,7 +89,11 @@ async fn mprobe<T: MpiView>(
     }
     let pattern = pattern(context, source, tag);
     let pending = pending(call.function, source, tag, context);
-    call.wait(&pending, &|| false, move |mpi| mpi.probe(&pattern)).await;
+    let ready = move |mpi: &mut MpiCtx<T::Port>| match mpi.probe(&pattern) {
+        Some(_) => Some(Ok(())),
+        None => mpi.check_source(comm, source).err().map(Err),
+    };
+    call.wait(&pending, &|| false, ready).await?;
     extract(call, source, tag, comm, message, status).map(|_| ())
 }
 
@@ -111,6 +120,7 @@ async fn improbe<T: MpiView>(
     };
     call.write_i32("flag", flag, i32::from(done))?;
     if !done {
+        call.mpi().check_source(comm, source)?;
         call.yield_if_due().await;
     }
     Ok(())

@@ -18,7 +18,7 @@ use crate::abi::{self, Status};
 use crate::ctx::MpiCtx;
 use crate::port::{Header, Kind, MpiPort};
 use crate::request::{
-    Buffer, Completion, Operation, Partitioned, Request, SendMode, State, Stream,
+    Buffer, Completion, Operation, Partitioned, Request, SendMode, State, Stream, too_many,
 };
 
 /// The largest tag of a partition; the next one has the tag below.
@@ -133,6 +133,21 @@ impl<P: MpiPort> MpiCtx<P> {
 
     fn insert_part(&mut self, part: Request) -> Result<i32> {
         self.requests.insert(part).ok_or_else(too_many)
+    }
+
+    /// Gives up a round that can never end; parts that have been matched still end by themselves.
+    pub(super) fn give_up_partitions(&mut self, handle: i32) {
+        self.partitioned.retain(|other| *other != handle);
+        let Some(partitioned) = self.partitioned_mut(handle) else { return };
+        for (_, child) in std::mem::take(&mut partitioned.underway) {
+            let is_posted = self.matching.cancel(child.cast_unsigned());
+            match self.requests.get_mut(child) {
+                Some(request) if !is_posted && !request.is_done() => request.freed = true,
+                _ => {
+                    self.requests.remove(child);
+                }
+            }
+        }
     }
 
     /// Moves all partitioned operations on that wait for something.
@@ -270,10 +285,6 @@ impl<P: MpiPort> MpiCtx<P> {
         };
         self.complete(handle, Completion { status, error });
     }
-}
-
-fn too_many() -> MpiError {
-    MpiError::new(ErrorClass::NoMem, "a million requests or messages are alive already")
 }
 
 /// The request of one partition of `whole`.

@@ -53,6 +53,15 @@ impl Pulls {
         self.unpacked.iter().take(UNPACKED_AT_ONCE_MAX).copied()
     }
 
+    /// Gives up what was to come from `sender`, which is out of reach; gives the requests.
+    pub(crate) fn give_up(&mut self, sender: u32) -> Vec<i32> {
+        let lost = self.pulls.extract_if(.., |_, pull| pull.sender == sender);
+        let (names, requests): (Vec<u32>, Vec<i32>) =
+            lost.map(|(name, pull)| (name, pull.request)).unzip();
+        self.unpacked.retain(|name| !names.contains(name));
+        requests
+    }
+
     /// Forgets the receive of `request`: what still comes for it is dropped.
     pub(crate) fn forget(&mut self, request: i32) {
         if let Some(pull) = self.pulls.values_mut().find(|pull| pull.request == request) {
@@ -75,6 +84,11 @@ impl<P: MpiPort> MpiCtx<P> {
             }
         };
         let sender = arrived.header.sender;
+        if self.faults.is_active() && self.faults.known.is_unreachable(sender) {
+            completion.error = self.faults.known.check_peer(u32::MAX, -1, sender).err();
+            self.complete(name, completion);
+            return;
+        }
         self.pulls.last_name = self.pulls.last_name.wrapping_add(1);
         let pull_name = self.pulls.last_name;
         if run.is_some() || taken == 0 {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use faasm_mpi_engine::datatype::{Datatype, Predefined};
 use faasm_mpi_engine::error::ErrorClass;
+use faasm_mpi_engine::fault::{Proposal, Topic};
 use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestMemory;
 
@@ -50,6 +51,7 @@ impl MpiPort for Port {
     fn ask_to_gather(&mut self, _: u32, _: (u32, i32, &[u32]), _: u32) -> u32 {
         0
     }
+    fn propose(&mut self, _: Topic, _: &[u32], _: bool, _: Proposal) {}
     fn receive(&mut self) -> Option<Message> {
         self.arriving.pop_front()
     }

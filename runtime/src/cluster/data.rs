@@ -143,6 +143,9 @@ impl DataPlane {
         let Some(kind) = kind.filter(|kind| kind.is_from_rank()) else {
             return Err(unknown_kind(envelope));
         };
+        if kind == Kind::Failed {
+            return self.handle_failure(envelope);
+        }
         let header = Header {
             kind,
             context: envelope.context,
@@ -171,6 +174,15 @@ impl DataPlane {
         } else {
             self.deliver(envelope.to, header, MpiPayload::Shared(payload.into_bytes()));
         }
+        Ok(())
+    }
+
+    /// A rank of another node has failed.
+    fn handle_failure(&self, envelope: &Envelope) -> Result<(), DataError> {
+        if !self.job.world().is_tolerant() {
+            return Err(unknown_kind(envelope));
+        }
+        self.job.mourn(&[envelope.from], false);
         Ok(())
     }
 

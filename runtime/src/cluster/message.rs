@@ -19,6 +19,7 @@
 //! Whoever receives a message checks it before use: [`Prepare::check`], and the core ignores what
 //! does not fit a job's state.
 
+use faasm_mpi_engine::fault::{Decided, Decision, Proposal, Topic};
 use faasm_mpi_shim::port::Pending;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -83,6 +84,20 @@ pub(crate) enum ToNode {
         certificate: Vec<u8>,
         /// How long it is valid from now on.
         valid_ms: u64,
+    },
+    /// These ranks have failed with their node, and the job goes on.
+    Failed {
+        /// The job.
+        job: u32,
+        /// The ranks.
+        ranks: Vec<u32>,
+    },
+    /// What members of a communicator on several nodes agreed on.
+    Decided {
+        /// The job.
+        job: u32,
+        /// The decision.
+        verdict: Verdict,
     },
     /// Leave the cluster once the jobs that run here have ended; take no further ones.
     Drain,
@@ -165,6 +180,13 @@ pub(crate) enum ToCoordinator {
         /// The key, an uncompressed point of P-256.
         public_key: Vec<u8>,
     },
+    /// A rank takes part in an agreement of ranks on several nodes.
+    Propose {
+        /// The job.
+        job: u32,
+        /// What it brings.
+        motion: Motion,
+    },
     /// The node leaves the cluster; nothing of a job is left here.
     Leaving,
 }
@@ -203,6 +225,8 @@ pub(crate) struct Prepare {
     pub(crate) stdin: Stdin,
     /// Whether the input is a terminal.
     pub(crate) terminal: bool,
+    /// Whether it goes on when a rank fails.
+    pub(crate) is_tolerant: bool,
 }
 
 /// One node of a job.
@@ -261,6 +285,34 @@ pub(crate) enum Stdin {
     None,
     Rank(u32),
     All,
+}
+
+/// A [`Proposal`] that travels.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Motion {
+    /// Context of the communicator, and number of the agreement there.
+    pub(crate) topic: (u32, u32),
+    /// The communicator's members.
+    pub(crate) members: Vec<u32>,
+    /// Who proposes.
+    pub(crate) rank: u32,
+    pub(crate) flag: u32,
+    pub(crate) context: u32,
+    pub(crate) failed: Vec<u32>,
+    pub(crate) acked: u32,
+}
+
+/// A [`Decision`] that travels.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Verdict {
+    /// Context of the communicator, and number of the agreement there.
+    pub(crate) topic: (u32, u32),
+    /// Those who are told.
+    pub(crate) members: Vec<u32>,
+    pub(crate) flag: u32,
+    pub(crate) context: u32,
+    pub(crate) is_news: bool,
+    pub(crate) failed: Vec<u32>,
 }
 
 /// What a part of a job did in all.
@@ -350,6 +402,39 @@ impl Prepare {
             return Err("a program is too long");
         }
         Ok(())
+    }
+}
+
+impl Motion {
+    pub(crate) fn new(topic: Topic, members: &[u32], rank: u32, proposal: Proposal) -> Self {
+        let Proposal { flag, context, failed, acked } = proposal;
+        let topic = (topic.context, topic.number);
+        Self { topic, members: members.to_vec(), rank, flag, context, failed, acked }
+    }
+
+    /// The topic, the members, who proposes, and what.
+    pub(crate) fn into_parts(self) -> (Topic, Vec<u32>, u32, Proposal) {
+        let (context, number) = self.topic;
+        let topic = Topic { context, number };
+        let Self { members, rank, flag, context, failed, acked, .. } = self;
+        (topic, members, rank, Proposal { flag, context, failed, acked })
+    }
+}
+
+impl From<Decided> for Verdict {
+    fn from(Decided { topic, decision, members }: Decided) -> Self {
+        let Decision { flag, context, is_news, failed } = decision;
+        let topic = (topic.context, topic.number);
+        Self { topic, members, flag, context, is_news, failed }
+    }
+}
+
+impl From<Verdict> for Decided {
+    fn from(verdict: Verdict) -> Self {
+        let (context, number) = verdict.topic;
+        let topic = Topic { context, number };
+        let Verdict { members, flag, context, is_news, failed, .. } = verdict;
+        Self { topic, members, decision: Decision { flag, context, is_news, failed } }
     }
 }
 

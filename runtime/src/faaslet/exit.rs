@@ -89,6 +89,18 @@ impl RankExit {
         self.is_failure() && !matches!(self, Self::Completed { .. })
     }
 
+    /// Whether a job that tolerates failures goes on without this rank. Who asks for the end of the job, or makes an
+    /// error that is fatal to it, gets that.
+    pub(crate) const fn is_survivable(&self) -> bool {
+        matches!(
+            self,
+            Self::WithoutFinalize { .. }
+                | Self::Raised { .. }
+                | Self::Trapped { .. }
+                | Self::Failed { .. }
+        )
+    }
+
     /// What happened, for a report; `None` where there is nothing to say.
     pub fn reason(&self) -> Option<String> {
         match self {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use faasm_mpi_engine::fault::{Proposal, Topic};
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending, PullRequest};
 use faasm_mpi_shim::spawn_port::{SpawnAnswer, SpawnRequest};
@@ -148,6 +149,10 @@ impl MpiPort for RankPort {
 
     fn ask_object(&mut self, peer: u32, context: u32, question: &[u8]) -> u32 {
         self.job.ask_object(self.rank, peer, context, question)
+    }
+
+    fn propose(&mut self, topic: Topic, members: &[u32], is_spread: bool, proposal: Proposal) {
+        self.job.propose(self.rank, (topic, members), is_spread, proposal);
     }
 
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer> {

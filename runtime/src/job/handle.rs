@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use faasm_mpi_engine::fault::Decided;
 
 use super::Outcome;
 use super::deadlock::Quiet;
@@ -99,6 +100,21 @@ impl JobHandle {
                     return report;
                 }
             }
+        }
+    }
+
+    /// These ranks have failed with their node, and the job goes on.
+    pub(crate) fn mourn(&self, ranks: &[u32]) {
+        if let Control::Here { shared, .. } = &self.control {
+            shared.mourn(ranks, true);
+        }
+    }
+
+    /// Tells ranks of this node what they have agreed on with those of others.
+    pub(crate) fn tell_decision(&self, decided: &Decided) {
+        if let Control::Here { shared, .. } = &self.control {
+            let Decided { topic, decision, members } = decided;
+            shared.tell_decision(*topic, decision, members);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod deadlock;
 mod far;
+mod fault;
 mod handle;
 mod report;
 mod shared;
@@ -18,4 +19,4 @@ pub(crate) use shared::{JobShared, OutsideWaits};
 pub(crate) use spawn::Spawner;
 pub(crate) use spec::MAX_RANKS;
 pub use spec::{AppSpec, JobBuilder, JobSpec, StdinPolicy};
-pub(crate) use supervisor::{Born, End, RankExited, Supervisor};
+pub(crate) use supervisor::{Born, End, RankExited, Supervisor, outcome_of_all};

@@ -65,6 +65,8 @@ pub struct JobSpec {
     pub output: Option<Arc<dyn OutputSink>>,
     /// The job is ended after this time.
     pub timeout: Option<Duration>,
+    /// Whether the job goes on when one of its ranks fails: an error for the others (ULFM).
+    pub tolerates_failures: bool,
     /// Each rank's call stack is taken down and built up again at each so many-th call that may wait.
     pub rebuild_stacks: Option<NonZeroU32>,
 }
@@ -92,6 +94,7 @@ impl JobBuilder {
             input: None,
             output: None,
             timeout: None,
+            tolerates_failures: false,
             rebuild_stacks: None,
         };
         Self { runtime, spec }
@@ -164,6 +167,13 @@ impl JobBuilder {
     /// Ends the job after this time.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.spec.timeout = Some(timeout);
+        self
+    }
+
+    /// Goes on when a rank fails, which is an error for the ranks that need it (ULFM). `MPI_Abort` and errors
+    /// under `MPI_ERRORS_ARE_FATAL` end the job as ever.
+    pub const fn tolerates_failures(mut self) -> Self {
+        self.spec.tolerates_failures = true;
         self
     }
 

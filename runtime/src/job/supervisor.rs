@@ -54,6 +54,8 @@ pub(crate) struct Supervisor {
     outcome: Option<Outcome>,
     /// A rank that ended in order but with an exit code that is not zero.
     first_failed: Option<u32>,
+    /// Ranks that failed and without which the job went on.
+    lost: Vec<u32>,
     events: flume::Sender<RankEvent>,
     report: flume::Sender<Arc<JobReport>>,
     reported: bool,
@@ -80,6 +82,7 @@ impl Supervisor {
             running,
             outcome: None,
             first_failed: None,
+            lost: Vec::new(),
             events,
             report,
             reported: false,
@@ -143,10 +146,10 @@ impl Supervisor {
         let (messages, bytes) = self.shared.traffic();
         let ranks = self.exits.iter().map(|exit| exit.clone().unwrap_or(RankExit::Killed));
         let report = JobReport {
-            outcome: self.outcome.take().unwrap_or(match self.first_failed {
-                Some(rank) => Outcome::RankFailed { rank },
-                None => Outcome::Success,
-            }),
+            outcome: self
+                .outcome
+                .take()
+                .unwrap_or_else(|| outcome_of_all(&self.exits, self.first_failed, &self.lost)),
             ranks: ranks.collect(),
             wall: self.started.elapsed(),
             messages,
@@ -157,6 +160,21 @@ impl Supervisor {
         };
         // The handle may be gone.
         let _ = self.report.send(Arc::new(report));
+    }
+}
+
+/// How a job has ended whose ranks have all ended by themselves: well, if none of those that were left returned a
+/// code and somebody was left at all.
+pub(crate) fn outcome_of_all(
+    exits: &[Option<RankExit>],
+    first_failed: Option<u32>,
+    lost: &[u32],
+) -> Outcome {
+    let is_somebody_left = lost.is_empty()
+        || exits.iter().any(|exit| matches!(exit, Some(RankExit::Completed { code: 0 })));
+    match first_failed.or_else(|| lost.first().copied().filter(|_| !is_somebody_left)) {
+        Some(rank) => Outcome::RankFailed { rank },
+        None => Outcome::Success,
     }
 }
 
@@ -179,8 +197,12 @@ impl Handler<RankExited> for Supervisor {
     fn handle(&mut self, message: RankExited, context: &mut Self::Context) {
         let RankExited { rank, exit } = message;
         let (failed, dooms) = (exit.is_failure(), exit.dooms_job());
+        let goes_on = exit.is_survivable() && self.shared.world().is_tolerant();
         self.ended(rank, exit);
-        if dooms {
+        if goes_on && self.outcome.is_none() {
+            self.lost.push(rank);
+            self.shared.lose_rank(rank);
+        } else if dooms {
             self.end(Outcome::RankFailed { rank }, context);
         } else if failed {
             self.first_failed.get_or_insert(rank);

@@ -50,7 +50,7 @@ fn build(toolchain: &Toolchain, directory: &Path) -> Result<()> {
     for (name, text) in HEADERS {
         write(&directory.join("include").join(name), text)?;
     }
-    let declarations = preprocess(toolchain, &directory.join("include/mpi.h"))?;
+    let declarations = preprocess(toolchain, &directory.join("include/mpi-ext.h"))?;
     write(&directory.join("libmpi.a"), &mpi_stub(&declarations))?;
     let mut objects = Vec::new();
     for (name, text) in SOURCES {
@@ -88,7 +88,7 @@ fn mpi_stub(declarations: &str) -> String {
         let start = before.rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
         let name = &before[start..];
         let mixed_case = name.chars().any(|c| c.is_ascii_lowercase());
-        if mixed_case && (name.starts_with("MPI_") || name.starts_with("PMPI_")) {
+        if mixed_case && (["MPI_", "PMPI_", "MPIX_", "PMPIX_"].iter().any(|prefix| name.starts_with(prefix))) {
             names.insert(name);
         }
     }
@@ -142,6 +142,7 @@ const MPI_HEADER: &str = include_str!("../../../mpi-shim/include/mpi.h");
 /// Headers by the name they are included with.
 const HEADERS: &[(&str, &str)] = &[
     ("mpi.h", MPI_HEADER),
+    ("mpi-ext.h", include_str!("../../../mpi-shim/include/mpi-ext.h")),
     ("omp.h", OMP_HEADER),
     ("__struct_rusage.h", include_str!("../../libc/include/__struct_rusage.h")),
     ("__typedef_sigset_t.h", include_str!("../../libc/include/__typedef_sigset_t.h")),

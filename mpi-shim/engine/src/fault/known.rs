@@ -40,6 +40,11 @@ impl Known {
         is_news
     }
 
+    /// A number that changes with everything that is learned.
+    pub fn news(&self) -> usize {
+        self.failed.len() + self.revoked.len()
+    }
+
     /// Whether nothing has happened that could fail an operation.
     pub fn is_quiet(&self) -> bool {
         self.failed.is_empty() && self.revoked.is_empty()

@@ -37,8 +37,8 @@ pub(super) async fn collective<T: MpiView>(
         Err(error) => return Ok(Err(error)),
     };
     if !meeting.is_last {
-        meeting.wait(call).await;
-        return Ok(meeting.outcome().map(|_| ()));
+        let over = meeting.wait(call).await;
+        return Ok(over.and_then(|()| meeting.outcome().map(|_| ())));
     }
     if meeting.site.elsewhere().is_some() {
         Box::pin(lead(call, &meeting, user)).await?;

@@ -1,11 +1,13 @@
 //! What the last member to arrive on a node does when the communicator has members on other nodes:
 //! it exchanges messages with their leaders, as the engine says, and suspends while it waits.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use bytes::Bytes;
 use faasm_mpi_engine::collective::cluster::{self, Brought, Concluded, Outside, Spread};
-use faasm_mpi_engine::collective::{Contribution, Kind, MemberMemory, Members};
+use faasm_mpi_engine::collective::{Contribution, Failures, Kind, MemberMemory, Members};
 use faasm_mpi_engine::datatype::{Datatype, pack_window, unpack_window};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
@@ -14,6 +16,7 @@ use super::execution::Everyone;
 use super::meeting::Meeting;
 use crate::call::{Call, MpiView, ending};
 use crate::communicator::Seat;
+use crate::ctx::MpiCtx;
 use crate::host::op::{ARGUMENTS_BYTES, call_operator};
 use crate::port::{MpiPort, Pending};
 use crate::request::UserOperator;
@@ -69,6 +72,8 @@ pub(super) struct Leader<'c, 'a, T: MpiView> {
     sent: Vec<u32>,
     taken: Vec<u32>,
     operator: Option<Operator>,
+    /// Why the operation can never end.
+    fault: Arc<OnceLock<MpiError>>,
 }
 
 impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
@@ -81,7 +86,12 @@ impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
         if !world.has_part_room(context, me) {
             let pending = Pending { function: call.function, peer: None, tag: None, context };
             let has_room = || world.has_part_room(context, me);
-            call.wait(&pending, &has_room, |_| has_room().then_some(())).await;
+            // If a member has failed, the leader learns of it soon enough.
+            let comm = meeting.comm;
+            let ready = |mpi: &mut MpiCtx<T::Port>| {
+                (has_room() || mpi.check_members(comm).is_err()).then_some(())
+            };
+            call.wait(&pending, &has_room, ready).await;
         }
         let communicator = call.mpi().comm(meeting.comm).ok()?;
         let (group, rank) = (communicator.everyone().clone(), communicator.number() as usize);
@@ -95,17 +105,39 @@ impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
             sent: vec![0; nodes],
             taken: vec![0; nodes],
             operator: None,
+            fault: Arc::default(),
             call,
         })
     }
 
     /// Runs the engine's part for what the members `brought`.
     pub(super) async fn run(&mut self, brought: Vec<Brought>) -> wasmtime::Result<Concluded> {
-        let site = self.site.clone();
-        match site.elsewhere() {
-            Some(elsewhere) => cluster::run(&elsewhere.spread, brought, self).await,
-            None => Ok(Concluded::Inputs(Vec::new())),
+        let (site, fault) = (self.site.clone(), self.fault.clone());
+        let Some(elsewhere) = site.elsewhere() else {
+            return Ok(Concluded::Inputs(Vec::new()));
+        };
+        let mut run = std::pin::pin!(cluster::run(&elsewhere.spread, brought, self));
+        let ended = poll_fn(|context| match run.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
+            Poll::Pending => fault.get().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        });
+        match ended.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                site.close();
+                let local = elsewhere.spread.local().iter();
+                let errors = local.map(|rank| (*rank as usize, error.clone())).collect();
+                Ok(Concluded::Done(Failures { errors }))
+            }
         }
+    }
+
+    /// Why the operation can never end, if that is so.
+    fn why_leave(&mut self) -> Option<MpiError> {
+        let mpi = self.call.mpi();
+        mpi.faults
+            .is_active()
+            .then(|| mpi.faults.known.check_all(self.context, &self.group).err())?
     }
 
     /// No further messages are awaited.
@@ -157,9 +189,18 @@ impl<T: MpiView> Outside for Leader<'_, '_, T> {
                     return (*node, message);
                 }
             }
+            if let Some(error) = self.why_leave() {
+                // Whoever runs the operation drops it here.
+                let _ = self.fault.set(error);
+                return std::future::pending().await;
+            }
             let arrivals = self.arrivals.clone();
             let has_come = || arrivals.count() != seen;
-            self.call.wait(&pending, &has_come, |_| has_come().then_some(())).await;
+            let before = self.call.mpi().faults.news();
+            let ready = |mpi: &mut MpiCtx<T::Port>| {
+                (has_come() || mpi.faults.news() != before).then_some(())
+            };
+            self.call.wait(&pending, &has_come, ready).await;
         }
     }
 

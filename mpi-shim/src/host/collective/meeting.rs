@@ -8,6 +8,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use super::leader::{Leader, lead, take_all};
 use crate::call::{Call, MpiView};
 use crate::communicator::Seat;
+use crate::ctx::MpiCtx;
 use crate::port::{MpiPort, Pending};
 use crate::site::{Arrival, Outcome, Site};
 use crate::world::World;
@@ -43,8 +44,12 @@ impl Meeting {
             // It has arrived there already, and was interrupted while it waited.
             return Ok(Self { site, comm, seat, context, number, is_last: false });
         }
+        call.mpi().check_members(comm)?;
         bring(&site, seat);
-        let is_last = site.arrive(seat, number);
+        let is_last = match call.mpi().faults.is_tolerant {
+            false => site.arrive(seat, number),
+            true => site.arrive_orderly(seat, number).ok_or_else(broken)?,
+        };
         if is_last && site.elsewhere().is_some() {
             // Other nodes are told what was brought.
             call.commit();
@@ -53,20 +58,42 @@ impl Meeting {
     }
 
     /// Waits for the last member to release the others.
-    pub(super) async fn wait<T: MpiView>(&self, call: &mut Call<'_, T>) {
+    ///
+    /// # Errors
+    /// `MPIX_ERR_PROC_FAILED` and `MPIX_ERR_REVOKED` when that cannot happen any more.
+    pub(super) async fn wait<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
         let pending =
             Pending { function: call.function, peer: None, tag: None, context: self.context };
         let is_done = || self.site.is_over(self.number);
         let mut left = Left { seat: &self.site, is_over: false };
-        call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+        let ready = |mpi: &mut MpiCtx<T::Port>| match is_done() {
+            true => Some(Ok(())),
+            false => self.why_leave(mpi).map(Err),
+        };
+        let result = call.wait(&pending, &is_done, ready).await;
         left.is_over = true;
         // What is done with the outcome must not be done twice.
         call.commit();
+        result
+    }
+
+    /// Why this member does not wait any longer, if it does not: the meeting can never be over.
+    fn why_leave<P: MpiPort>(&self, mpi: &mut MpiCtx<P>) -> Option<MpiError> {
+        let error = mpi.check_members(self.comm).err()?;
+        let everyone = mpi.comm(self.comm).ok()?.everyone().clone();
+        let has_failed = |seat| {
+            let rank = self.site.world_rank(seat, &everyone);
+            rank.is_some_and(|rank| mpi.faults.known.has_failed(rank))
+        };
+        self.site.break_off(self.number, has_failed).then_some(error)
     }
 
     /// Releases the others. Only the last member calls it.
     pub(super) fn release<T: MpiView>(&self, call: &mut Call<'_, T>) -> Result<()> {
-        self.site.release(self.number);
+        match call.mpi().faults.is_tolerant {
+            false => self.site.release(self.number),
+            true => self.site.release_orderly(self.number),
+        }
         call.commit();
         let mpi = call.mpi();
         if let Some(elsewhere) = self.site.elsewhere() {
@@ -116,7 +143,7 @@ pub(crate) async fn barrier<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Re
         }
         meeting.release(call)?;
     } else {
-        meeting.wait(call).await;
+        meeting.wait(call).await?;
     }
     meeting.outcome().map(|_| ())
 }
@@ -133,7 +160,7 @@ pub(crate) async fn meet<T: MpiView>(
         execute(call, &meeting.site);
         meeting.release(call)?;
     } else {
-        meeting.wait(call).await;
+        meeting.wait(call).await?;
     }
     meeting.outcome()
 }
@@ -159,7 +186,7 @@ pub(crate) async fn gather<T: MpiView>(
     if meeting.is_last {
         return Ok(Entered::Leads(Gathering(meeting)));
     }
-    meeting.wait(call).await;
+    meeting.wait(call).await?;
     meeting.outcome().map(Entered::Over)
 }
 
@@ -228,6 +255,13 @@ impl<T: MpiView> Conference<'_, '_, T> {
             )),
         }
     }
+}
+
+/// The error of a member that comes when others have given up.
+fn broken() -> MpiError {
+    let detail = "other members have left an operation of this communicator because one of them failed or it is revoked; \
+                  go on with one that MPIX_Comm_shrink makes";
+    MpiError::new(ErrorClass::ProcFailed, detail)
 }
 
 fn unexpected_end(why: impl std::fmt::Display) -> MpiError {

@@ -109,6 +109,13 @@ pub(crate) async fn begin<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> En
     let Operation::Collective(collective) = &request.operation else { return Ok(Ok(())) };
     let (collective, context) = (collective.clone(), request.context);
     request.state = State::Active;
+    let mpi = call.mpi();
+    if mpi.faults.is_active()
+        && let Err(error) = mpi.faults.known.check_all(context, &collective.group)
+    {
+        mpi.complete(handle, Completion { status: Status::EMPTY, error: Some(error) });
+        return Ok(Ok(()));
+    }
     let number = collective.site.next_number();
     let brought = collective.contribution.clone();
     let (appointment, is_last) = collective.site.join(collective.seat, number, brought);

@@ -68,6 +68,8 @@ pub(crate) struct Invocation {
     pub(crate) workers: Option<NonZeroUsize>,
     /// Whether programs run in the variant whose call stack can be taken.
     pub(crate) migratable: bool,
+    /// The job goes on when a rank fails.
+    pub(crate) tolerates_failures: bool,
     /// Each rank's stack is rebuilt at each so many-th call that may wait.
     pub(crate) rebuild_stack: Option<NonZeroU32>,
     /// How much is logged: the number of times `-v` was given.

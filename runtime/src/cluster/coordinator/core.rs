@@ -27,12 +27,12 @@ use crate::job::{JobReport, Outcome, Quiet, RankEvent, RankState};
 #[derive(Debug, Default)]
 pub(crate) struct Core {
     nodes: BTreeMap<NodeId, Node>,
-    jobs: BTreeMap<u32, SpreadJob>,
+    pub(super) jobs: BTreeMap<u32, SpreadJob>,
     queries: BTreeMap<u32, Query>,
     last_job: u32,
     last_query: u32,
     last_round: u32,
-    commands: VecDeque<Command>,
+    pub(super) commands: VecDeque<Command>,
 }
 
 /// A member of the cluster.
@@ -94,6 +94,8 @@ pub(crate) struct Submission {
     pub(crate) stdin: Stdin,
     pub(crate) terminal: bool,
     pub(crate) timeout: Option<Duration>,
+    /// Whether it goes on when a rank fails.
+    pub(crate) is_tolerant: bool,
     /// The nodes of the ranks, from rank 0 on: node and number of ranks.
     pub(crate) blocks: Vec<(NodeId, u32)>,
 }
@@ -126,11 +128,13 @@ impl Core {
             ToCoordinator::PeerLost { node, reason } => {
                 let host = self.host(from);
                 let reason = format!("{host} ({from}) cannot reach it: {reason}");
+                self.survive_between(from, NodeId(node), &reason, now);
                 self.end_jobs_between(from, NodeId(node), &reason, now);
             }
             ToCoordinator::Quiet { job, round, quiet } => {
                 self.quiet(from, (job, round), quiet.map(Quiet::from), now);
             }
+            ToCoordinator::Propose { job, motion } => self.propose(from, job, motion, now),
             ToCoordinator::Leaving => {
                 self.lose(from, "it left the cluster", now);
                 self.commands.push_back(Command::Forget { node: from, why: None });
@@ -197,16 +201,17 @@ impl Core {
         if let Some(reason) = separated(&members.collect::<Vec<_>>()) {
             return Err(reason);
         }
-        let Submission { apps, env, dirs, stdin, terminal, timeout, .. } = submission;
+        let Submission { apps, env, dirs, stdin, terminal, timeout, is_tolerant, .. } = submission;
         let job = self.last_job + 1;
-        let prepare = Prepare { job, nodes: peers, blocks, apps, env, dirs, stdin, terminal };
+        let prepare =
+            Prepare { job, nodes: peers, blocks, apps, env, dirs, stdin, terminal, is_tolerant };
         prepare.check().map_err(str::to_owned)?;
         self.last_job = job;
         let places = prepare.blocks.iter();
         let placement =
             places.flat_map(|b| std::iter::repeat_n(b.node, b.ranks as usize)).collect();
         let hosts = nodes.iter().map(|node| (*node, self.host(*node))).collect();
-        self.jobs.insert(job, SpreadJob::new(placement, hosts, timeout));
+        self.jobs.insert(job, SpreadJob::new(placement, hosts, (timeout, is_tolerant)));
         let prepare = Box::new(prepare);
         for node in nodes {
             self.send(node, ToNode::Prepare(prepare.clone()));
@@ -289,7 +294,10 @@ impl Core {
         let Some(job) = self.jobs.get_mut(&number) else { return };
         match job.exited(from, event.rank, &event.exit) {
             Ok(Exited::Again) => {}
-            Ok(Exited::InOrder) => self.commands.push_back(Command::Exited { job: number, event }),
+            Ok(Exited::InOrder) => {
+                self.commands.push_back(Command::Exited { job: number, event });
+                self.announce(number);
+            }
             Ok(Exited::Dooms(outcome)) => {
                 self.commands.push_back(Command::Exited { job: number, event });
                 self.end(number, outcome, now);
@@ -314,7 +322,7 @@ impl Core {
     }
 
     /// Ends what a node had a part in, and forgets it.
-    fn lose(&mut self, node: NodeId, reason: &str, now: Instant) {
+    pub(super) fn lose(&mut self, node: NodeId, reason: &str, now: Instant) {
         let host = self.host(node);
         self.nodes.remove(&node);
         let numbers: Vec<u32> = self.jobs.keys().copied().collect();
@@ -324,6 +332,8 @@ impl Core {
             };
             if !job.has_started() {
                 self.reject(number, format!("{host} ({node}) is lost: {reason}"));
+            } else if job.is_tolerant() {
+                self.survive(number, (node, &host), reason);
             } else if let Some(ranks) = job.lost(node) {
                 let (host, reason) = (host.clone(), reason.to_owned());
                 self.end(number, Outcome::NodeLost { node: node.0, host, ranks, reason }, now);
@@ -465,7 +475,7 @@ impl Core {
         self.nodes.get(&node).map_or_else(|| node.to_string().into(), host)
     }
 
-    fn send(&mut self, to: NodeId, message: ToNode) {
+    pub(super) fn send(&mut self, to: NodeId, message: ToNode) {
         self.commands.push_back(Command::Send { to, message });
     }
 }

@@ -124,6 +124,7 @@ fn submission(blocks: &[(NodeId, u32)]) -> Submission {
         stdin: Stdin::None,
         terminal: false,
         timeout: Some(Duration::from_secs(60)),
+        is_tolerant: false,
         blocks: blocks.to_vec(),
     }
 }

@@ -6,6 +6,7 @@
 
 mod core;
 mod driver;
+mod fault;
 mod front;
 mod reach;
 mod spread;
@@ -126,6 +127,8 @@ pub struct ClusterJob {
     pub output: Option<Arc<dyn OutputSink>>,
     /// The job is ended after this time.
     pub timeout: Option<Duration>,
+    /// Whether it goes on when one of its ranks fails: an error for the others (ULFM).
+    pub tolerates_failures: bool,
     /// For each rank its node.
     pub placement: Vec<NodeId>,
 }
@@ -356,6 +359,7 @@ pub(crate) fn describe(
         stdin: Stdin::from(&job.stdin),
         terminal: job.input.as_ref().is_some_and(StdinStream::is_terminal),
         timeout: job.timeout,
+        is_tolerant: job.tolerates_failures,
         blocks,
     };
     let programs = job.apps.into_iter().map(|app| app.program).collect();

@@ -1,13 +1,15 @@
 //! One job, as its coordinator sees it: pure state, changed by what its nodes tell.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faasm_mpi_engine::fault::{Council, Decided, Refused};
 use faasm_transport::NodeId;
 
-use crate::cluster::message::Totals;
+use crate::cluster::message::{Motion, Totals};
 use crate::faaslet::RankExit;
-use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck};
+use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck, outcome_of_all};
 
 /// Most ranks that are spawned on a node.
 const SPAWNED_MAX: usize = faasm_mpi_shim::world::Grown::<()>::MAX as usize;
@@ -25,6 +27,12 @@ pub(super) struct SpreadJob {
     timeout: Option<Duration>,
     /// A rank that ended in order but with an exit code that is not zero.
     first_failed: Option<u32>,
+    /// Ranks that failed and without which the job went on.
+    lost: Vec<u32>,
+    /// Whether the job goes on when a rank fails.
+    is_tolerant: bool,
+    /// Decides what ranks on several nodes agree on.
+    council: Council,
     outcome: Option<Outcome>,
     /// When nodes that do not answer any more are not waited for.
     give_up_at: Option<Instant>,
@@ -67,7 +75,7 @@ impl SpreadJob {
     pub(super) fn new(
         placement: Vec<u32>,
         nodes: Vec<(NodeId, Arc<str>)>,
-        timeout: Option<Duration>,
+        (timeout, is_tolerant): (Option<Duration>, bool),
     ) -> Self {
         let quiet = vec![None; nodes.len()];
         let part = |(node, host)| Part { node, host, state: PartState::Preparing };
@@ -78,6 +86,9 @@ impl SpreadJob {
             started: None,
             timeout,
             first_failed: None,
+            lost: Vec::new(),
+            is_tolerant,
+            council: Council::default(),
             outcome: None,
             give_up_at: None,
             is_doomed: false,
@@ -129,6 +140,11 @@ impl SpreadJob {
             return Ok(Exited::Again);
         }
         *slot = Some(exit.clone());
+        if self.is_tolerant && exit.is_survivable() {
+            self.council.handle_failure(rank);
+            self.lost.push(rank);
+            return Ok(Exited::InOrder);
+        }
         if exit.dooms_job() {
             return Ok(Exited::Dooms(Outcome::RankFailed { rank }));
         }
@@ -178,6 +194,53 @@ impl SpreadJob {
         (0..).zip(&self.placement).filter_map(running).collect()
     }
 
+    /// Whether the job goes on when a rank fails.
+    pub(super) const fn is_tolerant(&self) -> bool {
+        self.is_tolerant
+    }
+
+    /// These ranks are lost with their node, and the job goes on.
+    pub(super) fn give_up(&mut self, ranks: &[u32], exit: &RankExit) {
+        for rank in ranks {
+            if let Some(slot) = self.exits.get_mut(*rank as usize) {
+                *slot = Some(exit.clone());
+            }
+            self.lost.push(*rank);
+            self.council.handle_failure(*rank);
+        }
+    }
+
+    /// A rank takes part in an agreement.
+    ///
+    /// # Errors
+    /// Why that cannot be, in words.
+    pub(super) fn propose(&mut self, node: NodeId, motion: Motion) -> Result<(), &'static str> {
+        let (topic, members, rank, proposal) = motion.into_parts();
+        let part = self.place(rank).and_then(|place| self.parts.get(place));
+        if part.is_none_or(|part| part.node != node) {
+            return Err("the rank is not its own");
+        }
+        let taken = self.council.handle_proposal(topic, &members, rank, proposal);
+        taken.map_err(|refused| match refused {
+            Refused::Member => "the members are not those that others gave",
+            Refused::Twice => "the rank has proposed already",
+            Refused::TooMany => "too many agreements are open",
+        })
+    }
+
+    /// What ranks have agreed on.
+    pub(super) fn poll_decided(&mut self) -> Option<Decided> {
+        self.council.poll_decided()
+    }
+
+    /// The nodes on which these ranks run and whose parts have not ended.
+    pub(super) fn active_nodes_of(&self, ranks: &[u32]) -> Vec<NodeId> {
+        let places: BTreeSet<usize> = ranks.iter().filter_map(|rank| self.place(*rank)).collect();
+        let parts = self.parts.iter().enumerate();
+        let there = parts.filter(|(place, part)| part.is_active() && places.contains(place));
+        there.map(|(_, part)| part.node).collect()
+    }
+
     /// From now on the job ends with this outcome, unless it does already. Returns whether it did
     /// not.
     pub(super) fn end(&mut self, outcome: Outcome, now: Instant) -> bool {
@@ -216,10 +279,10 @@ impl SpreadJob {
         left_running += silent_ranks.count() as u32;
         let exits = self.exits.iter().map(|exit| exit.clone().unwrap_or(RankExit::Killed));
         JobReport {
-            outcome: self.outcome.take().unwrap_or(match self.first_failed {
-                Some(rank) => Outcome::RankFailed { rank },
-                None => Outcome::Success,
-            }),
+            outcome: self
+                .outcome
+                .take()
+                .unwrap_or_else(|| outcome_of_all(&self.exits, self.first_failed, &self.lost)),
             ranks: exits.collect(),
             wall: self.started.map_or(Duration::ZERO, |started| now - started),
             messages,

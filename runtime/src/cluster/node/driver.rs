@@ -220,6 +220,16 @@ impl Driver {
                     streams.output.credit(bytes);
                 }
             }
+            ToNode::Failed { job, ranks } => {
+                if let Some(ranks_here) = self.ranks_of(job) {
+                    ranks_here.mourn(&ranks);
+                }
+            }
+            ToNode::Decided { job, verdict } => {
+                if let Some(ranks_here) = self.ranks_of(job) {
+                    ranks_here.tell_decision(&verdict.into());
+                }
+            }
             ToNode::Query { job, query } => self.answer(job, query),
             ToNode::Confirm { job, round } => self.confirm(job, round),
             ToNode::Certificate { certificate, valid_ms } => {
@@ -231,6 +241,10 @@ impl Driver {
             }
             ToNode::Leave => self.leave(),
         }
+    }
+
+    fn ranks_of(&self, job: u32) -> Option<&JobHandle> {
+        self.parts.get(&job)?.ranks.as_ref()
     }
 
     fn prepare(&mut self, job: Box<Prepare>) {

@@ -10,7 +10,7 @@ use super::driver::Links;
 use super::fetch::Programs;
 use crate::cluster::codec::Outbox;
 use crate::cluster::data::DataPlane;
-use crate::cluster::message::{Prepare, Stdin, ToCoordinator, Totals};
+use crate::cluster::message::{Motion, Prepare, Stdin, ToCoordinator, Totals};
 use crate::cluster::output::RemoteOutput;
 use crate::host::wasi::{Preopen, StdinStream};
 use crate::job::{AppSpec, JobHandle, JobReport, JobSpec, RankEvent};
@@ -78,11 +78,17 @@ pub(super) fn prepare(
         input: input.clone(),
         output: Some(output.clone()),
         timeout: None,
+        tolerates_failures: prepare.is_tolerant,
         rebuild_stacks: None,
     };
     let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
     let ways = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);
     let job = runtime.prepare(spec, Some((placement, ways))).map_err(|error| error.to_string())?;
+    let (way, number) = (outbox.clone(), prepare.job);
+    job.shared().set_messenger(move |topic, members, rank, proposal| {
+        let motion = Motion::new(topic, members, rank, proposal);
+        way.send(NodeId::COORDINATOR, &ToCoordinator::Propose { job: number, motion });
+    });
     // From the moment that the coordinator hears of it messages may come.
     links.planes.open(prepare.job, DataPlane::new(job.shared().clone()));
     Ok(ReadyPart { job, streams: PartStreams { output, input } })

@@ -134,6 +134,7 @@ impl ClusterClient {
             stdin: submission.stdin,
             terminal: submission.terminal,
             timeout_ms: submission.timeout.map(timeout_ms),
+            is_tolerant: submission.is_tolerant,
             blocks: submission.blocks.iter().map(|(node, ranks)| (node.0, *ranks)).collect(),
         };
         self.sender.send(&Ask::Submit(Box::new(submit))).map_err(gone)?;

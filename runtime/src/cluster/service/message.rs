@@ -57,6 +57,7 @@ pub(super) struct Submit {
     pub(super) stdin: Stdin,
     pub(super) terminal: bool,
     pub(super) timeout_ms: Option<u64>,
+    pub(super) is_tolerant: bool,
     /// The nodes of the ranks: node and number of ranks.
     pub(super) blocks: Vec<(u32, u32)>,
 }

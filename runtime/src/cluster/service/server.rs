@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use faasm_transport::NodeId;
 use faasm_transport::control_port::ControlPort;
+use faasm_transport::error::Shortage;
 
 use super::message::{Ask, Status, Submit, Tell, with_hosts};
 use super::place::{ClusterPlace, Hold};
@@ -62,7 +63,7 @@ impl ClusterServer {
                 Ok((stream, _)) => stream,
                 // Somebody gave up, or descriptors are short for the moment.
                 Err(error) => {
-                    tracing::warn!(%error, "nobody can be served for the moment; if descriptors are short, raise `ulimit -n`");
+                    tracing::warn!("nobody can be served for the moment: {}", Shortage(&error));
                     std::thread::sleep(Duration::from_millis(100));
                     continue;
                 }
@@ -310,6 +311,7 @@ fn job(
         input: Some(input),
         output: Some(Arc::new(Output { sender })),
         timeout: submit.timeout_ms.map(Duration::from_millis),
+        tolerates_failures: submit.is_tolerant,
         placement: submit.blocks.iter().flat_map(on).collect(),
     })
 }

@@ -45,7 +45,6 @@ const fn refuse(
 
 const UNLIMITED: &str = "any number of ranks fits on any number of cores";
 const PLACED: &str = "the runtime places ranks on its worker threads itself";
-const NO_MCA: &str = "there are no MCA parameters here";
 const FOUND: &str = "allocations and network addresses are found without it";
 
 /// All options.
@@ -330,6 +329,21 @@ pub(super) static FLAGS: &[Flag] = &[
     ),
     set(
         Section::Job,
+        &["with-ft"],
+        &["ulfm|none"],
+        values::with_ft,
+        "Go on when a rank fails: for the others that is an error, which they can handle with the MPIX_ \
+         functions of mpi-ext.h. The exit status is 0 if those that are left end with 0.",
+    ),
+    set(
+        Section::Job,
+        &["enable-recovery"],
+        &[],
+        values::enable_recovery,
+        "Short for `--with-ft ulfm`.",
+    ),
+    set(
+        Section::Job,
         &["workers"],
         &["N"],
         values::workers,
@@ -376,7 +390,13 @@ pub(super) static FLAGS: &[Flag] = &[
     note(&["bind-to", "binding"], &["POLICY"], PLACED),
     note(&["cpus-per-proc", "cpus-per-rank"], &["N"], PLACED),
     note(&["bind-to-core", "bycore"], &[], PLACED),
-    note(&["mca", "gmca", "omca", "prtemca", "pmixmca"], &["KEY", "VALUE"], NO_MCA),
+    set(
+        Section::Mpirun,
+        &["mca", "gmca", "omca", "prtemca", "pmixmca"],
+        &["KEY", "VALUE"],
+        values::mca,
+        "`mpi_ft_enable 1` is `--with-ft ulfm`; other parameters change nothing here.",
+    ),
     note(&["allow-run-as-root"], &[], "running as root is nothing special: ranks are sandboxed"),
     note(&["rmk", "iface"], &["NAME"], FOUND),
     note(&["disable-hostname-propagation"], &[], "ranks see the name of their node's machine"),

@@ -134,6 +134,11 @@ static CASES: &[(&str, &str, Check)] = &[
         job.env == [EnvRule::Set("FAASM_OMP_ELASTIC".into(), "1".into())]
     }),
     ("workers", "--workers 3 p", |job| job.workers == NonZeroUsize::new(3)),
+    ("with-ft", "--with-ft ulfm p", |job| job.tolerates_failures),
+    ("with-ft", "--with-ft none p", |job| !job.tolerates_failures),
+    ("enable-recovery", "--enable-recovery p", |job| job.tolerates_failures),
+    ("mca", "--mca mpi_ft_enable 1 p", |job| job.tolerates_failures && job.notes.is_empty()),
+    ("mca", "--mca btl self p", |job| !job.tolerates_failures && job.notes.len() == 1),
     ("migratable", "--migratable p", |job| job.migratable && job.rebuild_stack.is_none()),
     ("rebuild-stack", "--rebuild-stack 3 p", |job| {
         job.migratable && job.rebuild_stack == NonZeroU32::new(3)

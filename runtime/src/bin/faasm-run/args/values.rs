@@ -143,6 +143,34 @@ pub(super) fn report(draft: &mut Draft, _: &[&str]) -> Outcome {
     Ok(())
 }
 
+pub(super) fn with_ft(draft: &mut Draft, values: &[&str]) -> Outcome {
+    draft.job.tolerates_failures = match values[0].to_ascii_lowercase().as_str() {
+        "ulfm" | "mpi" | "true" | "yes" | "1" => true,
+        "none" | "false" | "no" | "0" => false,
+        other => {
+            let cause = format!("{other:?} is no kind of fault tolerance.");
+            return Err(Problem::new(cause, "Write `--with-ft ulfm`, or leave it out."));
+        }
+    };
+    Ok(())
+}
+
+pub(super) fn enable_recovery(draft: &mut Draft, _: &[&str]) -> Outcome {
+    draft.job.tolerates_failures = true;
+    Ok(())
+}
+
+/// A parameter of Open MPI. One is known; the others change nothing here.
+pub(super) fn mca(draft: &mut Draft, values: &[&str]) -> Outcome {
+    match values {
+        ["mpi_ft_enable", value] => with_ft(draft, &[*value]),
+        _ => {
+            draft.note(format!("--mca {}: there are no MCA parameters here", values[0]));
+            Ok(())
+        }
+    }
+}
+
 pub(super) fn migratable(draft: &mut Draft, _: &[&str]) -> Outcome {
     draft.job.migratable = true;
     Ok(())

@@ -230,6 +230,9 @@ fn builder_of(
     if let Some(every) = job.rebuild_stack {
         builder = builder.rebuild_stacks(every);
     }
+    if job.tolerates_failures {
+        builder = builder.tolerates_failures();
+    }
     Ok(match job.timeout {
         Some(timeout) => builder.timeout(timeout),
         None => builder,

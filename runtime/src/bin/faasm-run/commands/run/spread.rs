@@ -188,6 +188,7 @@ fn describe(
         input: if job.stdin == Stdin::None { None } else { StdinStream::process().ok() },
         output: None,
         timeout: job.timeout,
+        tolerates_failures: job.tolerates_failures,
         placement: placement.node_of_rank.iter().map(|node| members[on(node)].node).collect(),
     };
     let hosts = placement.node_of_rank.iter().map(|node| names[on(node)].clone()).collect();

@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 /// Why the job ended, if it did not end well.
 pub(super) fn describe(report: &JobReport) -> String {
     let mut text = match &report.outcome {
-        Outcome::Success => String::new(),
+        Outcome::Success => describe_survived(report),
         Outcome::RankFailed { rank } => describe_failure(report, *rank),
         Outcome::Deadlock { states } => super::states(
             "deadlock: the ranks wait for each other, and no message is under way",
@@ -34,6 +34,21 @@ pub(super) fn describe(report: &JobReport) -> String {
             text,
             "faasm-run: {} still computed and were left",
             ranks(report.left_running as usize)
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// The ranks that failed in a job that went on without them.
+fn describe_survived(report: &JobReport) -> String {
+    let mut text = String::new();
+    for (rank, exit) in report.ranks.iter().enumerate().filter(|(_, exit)| exit.is_failure()) {
+        let reason = exit.reason().unwrap_or_else(|| "failed".to_owned());
+        let host = report.hosts.get(rank).map(|host| format!(" ({host})")).unwrap_or_default();
+        writeln!(
+            text,
+            "faasm-run: rank {rank}{host}: {reason}\nfaasm-run: the others went on without it"
         )
         .expect("writing to a String cannot fail");
     }
