@@ -16,7 +16,7 @@ use crate::fault::Faults;
 use crate::file::{FileDefaults, FileEntry};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, Message, MpiPort, Payload};
-use crate::progress::Pulls;
+use crate::progress::{Credits, Pulls};
 use crate::request::{Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
@@ -166,6 +166,8 @@ pub struct MpiCtx<P> {
     pub(crate) is_spread: bool,
     /// Receives whose data is on its way from another node.
     pub(crate) pulls: Pulls,
+    /// Data that was sent unasked and not matched yet.
+    pub(crate) credits: Credits,
     /// Answers of other nodes that nobody has taken yet.
     pub(crate) answers: Vec<Message>,
     /// Operations on windows of other nodes that are under way.
@@ -256,6 +258,7 @@ impl<P: MpiPort> MpiCtx<P> {
             staging: Vec::new(),
             is_spread,
             pulls: Pulls::default(),
+            credits: Credits::default(),
             answers: Vec::new(),
             far_ops: FarOps::default(),
             underway: Vec::new(),

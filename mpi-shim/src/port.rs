@@ -43,6 +43,8 @@ pub enum Kind {
     Pulled = 7,
     /// From the rank's own node: the answer to the question `request`.
     Answer = 8,
+    /// To a sender on another node: `request` bytes of what it sent unasked were matched.
+    Credit = 12,
     /// From the node of `sender`: that process has failed; with a tag of 1 its whole node has.
     Failed = 9,
     /// From `sender`: the communicator with this context is revoked.
@@ -64,6 +66,7 @@ impl Kind {
             6 => Self::NotCancelled,
             7 => Self::Pulled,
             8 => Self::Answer,
+            12 => Self::Credit,
             9 => Self::Failed,
             10 => Self::Revoked,
             11 => Self::Decided,
@@ -316,6 +319,15 @@ pub trait MpiPort: Send + Sync + 'static {
 
     /// Calls `run` for each part in `0..parts`, on several threads where that helps.
     fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync));
+
+    /// Whether so much that nobody has asked for lies with `dest`, a rank of this node, that no more may be
+    /// sent unasked.
+    fn is_full(&self, _dest: u32) -> bool {
+        false
+    }
+
+    /// Says to the ranks of this node whether this one has room for messages that it has not asked for.
+    fn set_full(&self, _is_full: bool) {}
 
     /// Whether so much is queued for `dest` that a blocking send should let it run.
     fn is_congested(&self, dest: u32) -> bool;

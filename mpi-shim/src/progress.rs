@@ -1,6 +1,7 @@
 //! Moving messages: starting sends and receives, and everything an arrived message causes.
 
 mod collective;
+mod credit;
 mod far;
 mod fault;
 mod partitioned;
@@ -19,6 +20,7 @@ use crate::port::{
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 
 pub(crate) use collective::listen;
+pub(crate) use credit::Credits;
 pub(crate) use fault::for_good;
 pub(crate) use pull::Pulls;
 
@@ -28,6 +30,10 @@ pub(crate) const EAGER_BYTES_MAX: u64 = 8 * 1024;
 
 /// As [`FAR_EAGER_BYTES_MAX`] while much waits to be sent: then what is longer waits in its buffer.
 const CONGESTED_EAGER_BYTES_MAX: u64 = 1024;
+
+/// Messages up to this size, which take no more room than an announcement, still carry their data where nothing
+/// may be sent unasked, but their senders wait until they are matched.
+const WAITING_BYTES_MAX: u64 = 128;
 
 /// Contiguous messages up to this size are handed over as borrowed bytes; longer ones are read into
 /// a payload of their own at once.
@@ -55,8 +61,12 @@ impl<P: MpiPort> MpiCtx<P> {
                 let envelope =
                     Envelope { context: header.context, source: header.source, tag: header.tag };
                 let arrived = Arrived { header, payload };
+                let cost = credit::cost(&arrived);
                 if let Some((ticket, arrived)) = self.matching.arrive(envelope, arrived) {
+                    self.let_pass(&arrived);
                     self.deliver(ticket.cast_signed(), &arrived);
+                } else {
+                    self.keep(header.sender, cost);
                 }
             }
             Kind::Matched => self.complete(header.request.cast_signed(), Completion::SENT),
@@ -66,6 +76,7 @@ impl<P: MpiPort> MpiCtx<P> {
             }
             Kind::NotCancelled => {}
             Kind::Cancel => self.withdraw(&header),
+            Kind::Credit => self.credits.returned(header.sender, header.request),
             Kind::Pulled => self.pulled(header.request, payload),
             Kind::Failed => self.mourn(header.sender, header.tag == 1),
             Kind::Revoked => self.hear_revocation(header.context, header.sender),
@@ -83,6 +94,9 @@ impl<P: MpiPort> MpiCtx<P> {
         let found = self.matching.withdraw(|arrived| {
             arrived.header.sender == cancel.sender && arrived.header.request == cancel.request
         });
+        if let Some(arrived) = &found {
+            self.let_go(arrived);
+        }
         if let Some(Arrived { payload: Payload::Remote { token, .. }, .. }) = found {
             self.port.release(cancel.sender, token);
         }
@@ -107,7 +121,7 @@ impl<P: MpiPort> MpiCtx<P> {
         &mut self,
         request: &Request,
         name: i32,
-        eager_bytes_max: u64,
+        eager_bytes_max: Option<u64>,
     ) -> Result<bool> {
         let Operation::Send { mode, dest } = request.operation else {
             return Ok(false);
@@ -124,7 +138,7 @@ impl<P: MpiPort> MpiCtx<P> {
         request: &Request,
         mode: SendMode,
         name: i32,
-        eager_bytes_max: u64,
+        eager_bytes_max: Option<u64>,
     ) -> Result<bool> {
         let Request { buffer, peer, context, tag, comm, .. } = request;
         let (peer, context, tag) = (*peer, *context, *tag);
@@ -137,8 +151,15 @@ impl<P: MpiPort> MpiCtx<P> {
         self.sent_messages += 1;
         self.sent_bytes += bytes;
         let run = buffer.run();
-        if bytes <= eager_bytes_max {
+        if Some(bytes) <= eager_bytes_max {
+            self.credits.sent(peer, self.is_far(peer), bytes);
             self.send_copied(peer, header, buffer, run, bytes)?;
+        } else if bytes <= WAITING_BYTES_MAX && mode != SendMode::Buffered {
+            // As long as it lies there unmatched its sender waits, so that there are few of them.
+            let header = Header { kind: Kind::EagerSync, ..header };
+            self.credits.sent(peer, self.is_far(peer), bytes);
+            self.send_copied(peer, header, buffer, run, bytes)?;
+            return Ok(false);
         } else if let (Some(addr), true) = (run, mode != SendMode::Buffered) {
             self.memory()?.check(GuestAddr::new(addr), bytes).map_err(crate::ctx::fault("buf"))?;
             let header = Header { kind: Kind::Reference, ..header };
@@ -158,6 +179,9 @@ impl<P: MpiPort> MpiCtx<P> {
             // The copy is kept until the other node wants it; only a buffered send need not wait.
             let waits = self.is_far(peer) && mode != SendMode::Buffered;
             let kind = if waits { Kind::Reference } else { kind };
+            if !waits && bytes <= FAR_EAGER_BYTES_MAX {
+                self.credits.sent(peer, self.is_far(peer), bytes);
+            }
             let header = Header { kind, ..header };
             self.port.send_payload(peer, header, Payload::Owned(packed.into()));
             return Ok(kind == Kind::Eager);
@@ -166,15 +190,18 @@ impl<P: MpiPort> MpiCtx<P> {
     }
 
     /// Longest message to `peer` that carries its data now: on this node what is copied twice as
-    /// quickly as once, to another node what it can be sent unasked.
+    /// quickly as once, to another node what it can be sent unasked. `None` if not even an empty one does,
+    /// because too much lies there that nobody has asked for.
     #[inline]
-    pub(crate) fn eager_bytes_max(&self, peer: u32) -> u64 {
+    pub(crate) fn eager_bytes_max(&self, peer: u32) -> Option<u64> {
         if !self.is_far(peer) {
-            EAGER_BYTES_MAX
+            (!self.port.is_full(peer)).then_some(EAGER_BYTES_MAX)
+        } else if !self.credits.may_send(peer) {
+            None
         } else if self.port.is_congested(peer) {
-            CONGESTED_EAGER_BYTES_MAX
+            Some(CONGESTED_EAGER_BYTES_MAX)
         } else {
-            FAR_EAGER_BYTES_MAX
+            Some(FAR_EAGER_BYTES_MAX)
         }
     }
 
@@ -228,7 +255,7 @@ impl<P: MpiPort> MpiCtx<P> {
         }
         let pattern = pattern(request.context, source, request.tag);
         self.progress();
-        if let Some((_, arrived)) = self.matching.post(pattern, name.cast_unsigned()) {
+        if let Some(arrived) = self.post(pattern, name) {
             self.deliver(name, &arrived);
         }
     }
@@ -254,7 +281,7 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Takes unexpected messages first and then arriving ones, in order. `None` when none matches yet.
     #[inline]
     pub fn receive_directly(&mut self, pattern: &Pattern, buffer: &Buffer) -> Option<Received> {
-        if let Some((_, arrived)) = self.matching.extract(pattern) {
+        if let Some((_, arrived)) = self.extract(pattern) {
             return Some(self.take_over(buffer, arrived));
         }
         while let Some(message) = self.port.receive() {
@@ -263,7 +290,9 @@ impl<P: MpiPort> MpiCtx<P> {
                 Envelope { context: header.context, source: header.source, tag: header.tag };
             if header.kind.is_data() && pattern.accepts(&envelope) {
                 let Message { header, payload } = message;
-                return Some(self.take_over(buffer, Arrived { header, payload }));
+                let arrived = Arrived { header, payload };
+                self.let_pass(&arrived);
+                return Some(self.take_over(buffer, arrived));
             }
             self.handle_message(message);
         }

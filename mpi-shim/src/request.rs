@@ -194,10 +194,9 @@ impl Request {
     }
 
     /// Whether its data is copied when it is sent, so that the sender need not wait. Messages of up to
-    /// `eager_bytes_max` bytes are, and on one node those that have to be packed.
-    pub fn is_eager(&self, eager_bytes_max: u64, is_far: bool) -> bool {
-        let is_copied = self.buffer.bytes().is_ok_and(|bytes| bytes <= eager_bytes_max)
-            || (!is_far && self.buffer.run().is_none());
+    /// `eager_bytes_max` bytes are, if any are.
+    pub fn is_eager(&self, eager_bytes_max: Option<u64>) -> bool {
+        let is_copied = self.buffer.bytes().is_ok_and(|bytes| Some(bytes) <= eager_bytes_max);
         match self.operation {
             Operation::Send { mode: SendMode::Buffered, .. } => true,
             Operation::Send { dest, .. } => is_copied || dest == abi::MPI_PROC_NULL,

@@ -114,8 +114,8 @@ async fn blocking_send<T: MpiView>(
     call.mpi().check_peer(request.context, args.peer, request.peer)?;
     // Only a send that has to wait needs an entry in the table, for the answer to find.
     let mpi = call.mpi();
-    let (is_far, eager_bytes_max) = (mpi.is_far(request.peer), mpi.eager_bytes_max(request.peer));
-    if mode != SendMode::Synchronous && request.is_eager(eager_bytes_max, is_far) {
+    let eager_bytes_max = mpi.eager_bytes_max(request.peer);
+    if mode != SendMode::Synchronous && request.is_eager(eager_bytes_max) {
         mpi.start_send(&request, 0, eager_bytes_max)?;
         if call.mpi().port.is_congested(request.peer) {
             call.commit();

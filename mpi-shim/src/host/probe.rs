@@ -137,7 +137,7 @@ fn extract<T: MpiView>(
 ) -> Result<bool> {
     let mpi = call.mpi();
     let context = mpi.comm(comm)?.context;
-    let Some((envelope, arrived)) = mpi.matching.extract(&pattern(context, source, tag)) else {
+    let Some((envelope, arrived)) = mpi.extract(&pattern(context, source, tag)) else {
         return Ok(false);
     };
     let found = Status {

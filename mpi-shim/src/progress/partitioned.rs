@@ -192,7 +192,7 @@ impl<P: MpiPort> MpiCtx<P> {
             source: Some(INTRODUCTION - partitioned.peer),
             tag: Some(-1 - request.tag),
         };
-        let Some((_, arrived)) = self.matching.extract(&pattern) else { return false };
+        let Some((_, arrived)) = self.extract(&pattern) else { return false };
         let stream = Stream::from_bytes(arrived.payload.bytes());
         if let Some(partitioned) = self.partitioned_mut(handle) {
             partitioned.stream = Some(stream);
@@ -242,7 +242,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let Operation::Receive { source } = request.operation else { return };
         let pattern =
             Pattern { context: request.context, source: Some(source), tag: Some(request.tag) };
-        if let Some((_, arrived)) = self.matching.post(pattern, child.cast_unsigned()) {
+        if let Some(arrived) = self.post(pattern, child) {
             self.deliver(child, &arrived);
         }
     }

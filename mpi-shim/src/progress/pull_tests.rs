@@ -198,7 +198,7 @@ fn what_is_long_for_another_node_is_not_long_for_this_one_and_the_reverse() {
             let request = request(Operation::Send { mode, dest: 2 }, buffer.clone(), 2);
             assert_eq!(send(&mut mpi, mode, buffer, 2), complete, "{mode:?} {len}");
             assert!(
-                request.is_eager(65_536, true) || !complete,
+                request.is_eager(Some(65_536)) || !complete,
                 "a send that waits needs an entry"
             );
             let (dest, header, payload) = mpi.port.sent.pop().expect("it was sent");
@@ -217,8 +217,31 @@ fn what_is_long_for_another_node_is_not_long_for_this_one_and_the_reverse() {
     }
     assert!(!send(&mut mpi, SendMode::Standard, bytes_at(16, 65_536), 1));
     assert!(matches!(mpi.port.sent.pop(), Some((1, _, Payload::Reference { .. }))));
-    assert!(send(&mut mpi, SendMode::Standard, every_other_at(16, 65_537), 1));
-    assert!(matches!(mpi.port.sent.pop(), Some((1, _, Payload::Owned(_)))));
+    assert!(!send(&mut mpi, SendMode::Standard, every_other_at(16, 65_537), 1));
+    assert!(matches!(mpi.port.sent.pop(), Some((1, _, Payload::Scattered(_)))));
+}
+
+#[test]
+fn a_flood_is_announced_once_the_receiver_has_enough() {
+    let mut mpi = rank();
+    let mut flood = 0;
+    while send(&mut mpi, SendMode::Standard, bytes_at(16, 60_000), 2) {
+        flood += 60_000_u64;
+        assert!(flood <= 2 * crate::progress::credit::UNTAKEN_BYTES_MAX, "it is never enough");
+    }
+    let last = |mpi: &mut MpiCtx<Port>| mpi.port.sent.pop().expect("it was sent");
+    let (_, header, payload) = last(&mut mpi);
+    assert!(header.kind == Kind::Reference && payload.bytes().is_empty());
+    // Short ones carry their data, but their sender waits.
+    for len in [0, 8, 128] {
+        assert!(!send(&mut mpi, SendMode::Standard, bytes_at(16, len), 2));
+        assert_eq!(last(&mut mpi).1.kind, Kind::EagerSync);
+    }
+    assert!(send(&mut mpi, SendMode::Standard, bytes_at(16, 60), 1), "another receiver");
+    let credit = Header { kind: Kind::Credit, sender: 2, request: 1 << 20, ..header };
+    mpi.port.arriving.push_back(Message { header: credit, payload: Payload::copied(&[]) });
+    mpi.progress();
+    assert!(send(&mut mpi, SendMode::Standard, bytes_at(16, 60_000), 2), "there is room again");
 }
 
 #[test]

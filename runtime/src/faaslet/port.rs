@@ -262,6 +262,15 @@ impl MpiPort for RankPort {
         (0..parts).into_par_iter().for_each(run);
     }
 
+    #[inline]
+    fn is_full(&self, dest: u32) -> bool {
+        self.job.rank(dest).mailbox().is_full()
+    }
+
+    fn set_full(&self, is_full: bool) {
+        self.job.rank(self.rank).mailbox().set_full(is_full);
+    }
+
     fn is_congested(&self, dest: u32) -> bool {
         if self.is_far(dest) {
             return self.job.is_far_congested(dest);

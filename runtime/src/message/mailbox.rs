@@ -1,9 +1,12 @@
-//! One rank's mailbox: the ring, and an unbounded overflow that keeps the order.
+//! One rank's mailbox: the ring, and an overflow that keeps the order.
 //!
 //! A message that finds the ring full, or is too long for it, goes to the overflow, and while the
 //! overflow holds anything every further message follows it there. The receiver empties the ring
 //! first and then, under the overflow's lock, the ring once more and the overflow. So messages of
 //! one sender are taken in the order in which they were sent.
+//!
+//! The overflow takes what it is given, but says when it is full, and senders then send nothing more that they
+//! need not wait for.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,15 +20,36 @@ use super::ring::{Ring, reference};
 /// Messages in the overflow from which on senders are asked to let the receiver run.
 const CONGESTED_MESSAGES: usize = 256;
 
+/// Bytes in the overflow from which on it is full.
+const OVERFLOW_BYTES_MAX: usize = 64 << 20;
+/// What a message takes there beside its data.
+const MESSAGE_BYTES: usize = 128;
+
 /// Where messages for one rank arrive.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     ring: Ring,
-    overflow: Mutex<VecDeque<Message>>,
+    overflow: Mutex<Overflow>,
     /// On a line of its own: the receiver looks at it all the time, while senders take the lock.
-    overflow_len: CachePadded<AtomicUsize>,
+    shown: CachePadded<Shown>,
     /// The receiver is suspended, or about to be, until something arrives.
     waiting: CachePadded<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Overflow {
+    messages: VecDeque<Message>,
+    bytes: usize,
+}
+
+/// What everybody may know of a mailbox without its lock.
+#[derive(Debug, Default)]
+struct Shown {
+    overflow_len: AtomicUsize,
+    /// The receiver does not come to empty the overflow.
+    is_overfull: AtomicBool,
+    /// The receiver has taken much that it does not want yet.
+    is_full: AtomicBool,
 }
 
 impl Mailbox {
@@ -34,7 +58,7 @@ impl Mailbox {
         Self {
             ring: Ring::new(lines),
             overflow: Mutex::default(),
-            overflow_len: CachePadded::new(AtomicUsize::new(0)),
+            shown: CachePadded::default(),
             waiting: CachePadded::new(AtomicBool::new(false)),
         }
     }
@@ -43,7 +67,7 @@ impl Mailbox {
     #[inline]
     pub(crate) fn push(&self, header: Header, payload: &[u8]) {
         let fits = payload.len() <= self.ring.payload_bytes_max()
-            && self.overflow_len.load(Ordering::Acquire) == 0;
+            && self.shown.overflow_len.load(Ordering::Acquire) == 0;
         if !(fits && self.ring.push(&header, payload)) {
             let payload = match header.kind {
                 Kind::Reference => reference(payload),
@@ -56,13 +80,28 @@ impl Mailbox {
     /// Appends a message that carries or refers to its payload already.
     pub(crate) fn push_overflow(&self, message: Message) {
         let mut overflow = self.overflow.lock();
-        overflow.push_back(message);
-        self.overflow_len.store(overflow.len(), Ordering::SeqCst);
+        overflow.bytes += message.payload.bytes().len() + MESSAGE_BYTES;
+        overflow.messages.push_back(message);
+        if overflow.bytes > OVERFLOW_BYTES_MAX {
+            self.shown.is_overfull.store(true, Ordering::Relaxed);
+        }
+        self.shown.overflow_len.store(overflow.messages.len(), Ordering::SeqCst);
+    }
+
+    /// Whether nothing more may be sent here that its sender does not wait for.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.shown.is_overfull.load(Ordering::Relaxed) || self.shown.is_full.load(Ordering::Relaxed)
+    }
+
+    /// The receiver has, or has not, too much that it does not want yet.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.shown.is_full.store(is_full, Ordering::Relaxed);
     }
 
     /// Whether so much is queued that a sender should let the receiver run.
     pub(crate) fn is_congested(&self) -> bool {
-        self.overflow_len.load(Ordering::Relaxed) > CONGESTED_MESSAGES
+        self.shown.overflow_len.load(Ordering::Relaxed) > CONGESTED_MESSAGES
     }
 
     /// Declares that the receiver is about to suspend. It must look for messages once more.
@@ -110,7 +149,7 @@ impl Reader {
     pub(crate) fn is_ready(&self, mailbox: &Mailbox) -> bool {
         mailbox.ring.is_ready(self.position)
             || !self.drained.is_empty()
-            || mailbox.overflow_len.load(Ordering::SeqCst) != 0
+            || mailbox.shown.overflow_len.load(Ordering::SeqCst) != 0
     }
 
     /// Takes the next message.
@@ -123,7 +162,7 @@ impl Reader {
             self.position = after;
             return Some(Message { header, payload });
         }
-        if mailbox.overflow_len.load(Ordering::Acquire) == 0 {
+        if mailbox.shown.overflow_len.load(Ordering::Acquire) == 0 {
             return None;
         }
         self.drain(mailbox);
@@ -145,8 +184,11 @@ impl Reader {
                 None => std::thread::yield_now(),
             }
         }
-        self.drained.append(&mut overflow);
-        mailbox.overflow_len.store(0, Ordering::Release);
+        self.drained.append(&mut overflow.messages);
+        if std::mem::take(&mut overflow.bytes) > OVERFLOW_BYTES_MAX {
+            mailbox.shown.is_overfull.store(false, Ordering::Relaxed);
+        }
+        mailbox.shown.overflow_len.store(0, Ordering::Release);
     }
 }
 

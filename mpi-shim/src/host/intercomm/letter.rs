@@ -74,7 +74,7 @@ async fn piece<T: MpiView>(
     let source = from.map(u32::cast_signed);
     let pattern = Pattern { context, source, tag: Some(tag) };
     let pending = Pending { function: call.function, peer: None, tag: None, context };
-    let take = |mpi: &mut MpiCtx<T::Port>| mpi.matching.extract(&pattern).map(|found| found.1);
+    let take = |mpi: &mut MpiCtx<T::Port>| mpi.extract(&pattern).map(|found| found.1);
     call.commit();
     call.wait(&pending, &|| false, take).await
 }
