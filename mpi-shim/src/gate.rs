@@ -135,8 +135,13 @@ impl Door {
     }
 
     /// Whether the call that waits now is to be left.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        (self.cut() == Cut::Leave || self.is_tested()) && self.obstacle().is_none()
+    fn is_interrupted(&self) -> bool {
+        self.cut() == Cut::Leave && self.obstacle().is_none()
+    }
+
+    /// Whether the call that has waited is left for a test. It has been suspended before, so that others run.
+    fn is_due(&self) -> bool {
+        self.is_tested() && self.obstacle().is_none()
     }
 
     fn is_tested(&self) -> bool {
@@ -168,12 +173,19 @@ pub(crate) async fn interruptible<F: Future>(
     door: Option<&Door>,
     mut body: Pin<&mut F>,
 ) -> Option<F::Output> {
-    std::future::poll_fn(|cx| match body.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => match door {
-            Some(door) if door.is_interrupted() => Poll::Ready(None),
-            _ => Poll::Pending,
-        },
+    let mut has_waited = false;
+    std::future::poll_fn(|cx| {
+        if has_waited && door.is_some_and(Door::is_due) {
+            return Poll::Ready(None);
+        }
+        match body.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if door.is_some_and(Door::is_interrupted) => Poll::Ready(None),
+            Poll::Pending => {
+                has_waited = true;
+                Poll::Pending
+            }
+        }
     })
     .await
 }
@@ -212,7 +224,17 @@ mod tests {
     #[test]
     fn waits_are_left_now_and_then_where_that_is_asked_for() {
         let door = Door::new(Arc::default(), NonZeroU32::new(3));
-        let left: Vec<bool> = (0..6).map(|_| door.is_interrupted()).collect();
-        assert_eq!(left, [false, false, true, false, false, true]);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut left = Vec::new();
+        for _ in 0..3 {
+            let never = std::pin::pin!(std::future::pending::<()>());
+            let mut wait = std::pin::pin!(interruptible(Some(&door), never));
+            let polls = (1..10).find(|_| wait.as_mut().poll(&mut cx).is_ready());
+            left.push(polls);
+        }
+        assert_eq!(left, [Some(4); 3], "the first time a wait is never left");
+        let body = std::pin::pin!(async { 7 });
+        let mut ready = std::pin::pin!(interruptible(Some(&door), body));
+        assert_eq!(ready.as_mut().poll(&mut cx), Poll::Ready(Some(7)));
     }
 }

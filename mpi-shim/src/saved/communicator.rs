@@ -27,6 +27,9 @@ pub(super) struct SavedCommunicator {
     number: u32,
     /// Non-blocking collectives that it has started.
     started: u64,
+    /// Agreements that it has begun, and failures that it has acknowledged.
+    agreements: u32,
+    acked: u32,
     errhandler: i32,
     topology: Option<SavedTopology>,
     attributes: Vec<(i32, u64)>,
@@ -51,6 +54,8 @@ impl SavedCommunicator {
             low: comm.between.as_ref().map(|between| between.position.low),
             number: comm.number(),
             started: comm.site.started(),
+            agreements: comm.agreements,
+            acked: comm.acked as u32,
             errhandler: comm.errhandler,
             topology: comm.topology.as_ref().map(SavedTopology::of),
             attributes: comm.attributes.to_list(),
@@ -76,6 +81,7 @@ impl SavedCommunicator {
         comm.attributes = Attributes::from_list(self.attributes);
         (comm.name, comm.attached, comm.info) = (self.name, self.attached, self.info);
         comm.session = self.session;
+        (comm.agreements, comm.acked) = (self.agreements, self.acked as usize);
         Ok(comm)
     }
 }

@@ -19,6 +19,8 @@ mod message;
 mod object;
 mod rank;
 mod request;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use serde::{Deserialize, Serialize};

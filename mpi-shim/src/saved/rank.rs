@@ -76,6 +76,9 @@ impl<P: MpiPort> MpiCtx<P> {
         if self.parent != abi::MPI_COMM_NULL || groups.any(is_foreign) {
             return Some("processes were spawned or connected (MPI_Comm_spawn)".to_owned());
         }
+        if self.faults.is_active() || !self.faults.debates.is_empty() {
+            return Some("processes have failed, or agree on something".to_owned());
+        }
         self.others.iter().find_map(|(handle, other)| match other {
             OtherEntry::Window(window) if window.segments.is_some() => {
                 let name = &window.name;

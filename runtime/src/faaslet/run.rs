@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use faasm_mpi_shim::MpiCtx;
+use faasm_mpi_shim::gate::Door;
 use faasm_vm::{GuestMemory, Pool};
 use wasmtime::{InstancePre, Store};
 
@@ -52,6 +53,8 @@ async fn execute(start: Start) -> RankExit {
     let Start { rank, program, wasi, job, pool, no_memory, spins, threads, supervisor, .. } = start;
     let mpi = MpiCtx::new(RankPort::new(job.clone(), rank, spins));
     let stack = start.rebuild_every.map(StackState::new);
+    let door = start.rebuild_every.filter(|_| threads.is_none());
+    let door = door.map(|every| Arc::new(Door::new(Arc::default(), Some(every))));
     let (mpi, wasi, thread) = match threads {
         None => (mpi, wasi, None),
         Some(facts) => {
@@ -67,7 +70,7 @@ async fn execute(start: Start) -> RankExit {
             (stand_in, own, Some(Thread::new(group, main)))
         }
     };
-    let state = FaasletState { mpi, wasi, memory: no_memory, thread, stack };
+    let state = FaasletState { mpi, wasi, memory: no_memory, thread, stack, door };
     let mut store = Store::new(program.module().engine(), state);
     let result = call_start(&mut store, &program, &pool, &job, rank).await;
     let running = job.rank(rank).is_initialized();

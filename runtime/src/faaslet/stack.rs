@@ -90,6 +90,20 @@ pub(super) fn leaves(caller: &mut Caller<'_, FaasletState>) -> bool {
     }
 }
 
+/// Where the rank waits: whether it leaves there.
+pub(super) fn leave_now(caller: &mut Caller<'_, FaasletState>) -> bool {
+    let is_running =
+        caller.data().stack.as_ref().is_some_and(|stack| stack.phase == Phase::Running);
+    if !is_running || held(caller) {
+        return false;
+    }
+    if let Some(stack) = &mut caller.data_mut().stack {
+        stack.phase = Phase::Leaving;
+    }
+    set(caller, STATE_UNWINDING);
+    true
+}
+
 fn held(caller: &mut Caller<'_, FaasletState>) -> bool {
     let Some(Extern::Global(global)) = caller.get_export(HELD_EXPORT) else { return true };
     global.get(caller).i32() != Some(0)

@@ -1,8 +1,10 @@
 //! What a rank's store carries.
 
+use std::sync::Arc;
 use std::task::Poll;
 
 use faasm_mpi_shim::file_port::Files;
+use faasm_mpi_shim::gate::Door;
 use faasm_mpi_shim::port::Pending;
 use faasm_mpi_shim::{MpiCtx, MpiView};
 use faasm_vm::GuestMemory;
@@ -24,6 +26,8 @@ pub(crate) struct FaasletState {
     pub(crate) thread: Option<Thread>,
     /// The call stack, in a rank whose program is migratable.
     pub(crate) stack: Option<StackState>,
+    /// The way to the job's gate, in such a rank.
+    pub(crate) door: Option<Arc<Door>>,
 }
 
 impl MpiView for FaasletState {
@@ -71,6 +75,15 @@ impl MpiView for FaasletState {
     #[inline]
     fn leaves(caller: &mut Caller<'_, Self>) -> bool {
         caller.data().stack.is_some() && stack::leaves(caller)
+    }
+
+    #[inline]
+    fn door(&self) -> Option<&Arc<Door>> {
+        self.door.as_ref()
+    }
+
+    fn leave_now(caller: &mut Caller<'_, Self>) -> bool {
+        stack::leave_now(caller)
     }
 }
 

@@ -102,6 +102,7 @@ async fn execute(thread: NewThread, job: Arc<JobShared>) -> wasmtime::Result<()>
         memory: memory.clone(),
         thread: Some(Thread::new(group.clone(), shared)),
         stack: None,
+        door: None,
     };
     let mut store = Store::new(group.program.module().engine(), state);
     store.data_mut().mpi.set_memory(memory.clone());
