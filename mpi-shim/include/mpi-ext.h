@@ -21,9 +21,14 @@
 #define MPI_ERR_PROC_FAILED_PENDING  MPIX_ERR_PROC_FAILED_PENDING
 #define MPI_ERR_REVOKED              MPIX_ERR_REVOKED
 
+#if defined(__wasm__)
+#define MPIX_ABI_IMPORT_(function) __attribute__((import_module("mpi"), import_name(#function)))
+#else
+#define MPIX_ABI_IMPORT_(function)
+#endif
 #define MPIX_ABI_DECLARE_(type, name, parameters) \
-    type MPIX_##name parameters MPI_ABI_IMPORT_(MPIX_##name); \
-    type PMPIX_##name parameters MPI_ABI_IMPORT_(MPIX_##name);
+    type MPIX_##name parameters MPIX_ABI_IMPORT_(MPIX_##name); \
+    type PMPIX_##name parameters MPIX_ABI_IMPORT_(MPIX_##name);
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,5 +48,8 @@ MPIX_ABI_DECLARE_(int, Comm_ack_failed, (MPI_Comm comm, int num_to_ack, int *num
 #ifdef __cplusplus
 }
 #endif
+
+#undef MPIX_ABI_DECLARE_
+#undef MPIX_ABI_IMPORT_
 
 #endif

@@ -22,6 +22,11 @@ impl<P: MpiPort> MpiCtx<P> {
                 let error = self.faults.known.check_peer(u32::MAX, -1, rank).err();
                 self.complete(request, Completion { status: Status::EMPTY, error });
             }
+            for context in self.far_ops.give_up(rank) {
+                if let Err(error) = self.check_reach(rank) {
+                    self.far_ops.fail(context, error);
+                }
+            }
         }
         if !is_news {
             return;
@@ -150,6 +155,26 @@ impl<P: MpiPort> MpiCtx<P> {
             return Ok(());
         }
         self.faults.known.check_peer(context, rank, world_rank)
+    }
+
+    /// Refuses to wait for the members of `group`, of whom one has failed.
+    ///
+    /// # Errors
+    /// `MPIX_ERR_PROC_FAILED` and `MPIX_ERR_REVOKED`.
+    pub(crate) fn check_group(&self, context: u32, group: &Group) -> Result<()> {
+        if self.faults.is_active() { self.faults.known.check_all(context, group) } else { Ok(()) }
+    }
+
+    /// Refuses to ask the node of a rank that is lost with it.
+    ///
+    /// # Errors
+    /// `MPIX_ERR_PROC_FAILED`.
+    pub(crate) fn check_reach(&self, rank: u32) -> Result<()> {
+        if !self.faults.is_active() || !self.faults.known.is_unreachable(rank) {
+            return Ok(());
+        }
+        let detail = format!("world rank {rank} has failed with its whole node");
+        Err(MpiError::new(ErrorClass::ProcFailed, detail))
     }
 
     /// Refuses to wait for a message from `source` in `comm` that may never come.

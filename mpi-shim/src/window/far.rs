@@ -15,6 +15,8 @@ const BYTES_MAX: u64 = 8 << 20;
 pub(crate) struct FarOp {
     /// Context of the window's communicator.
     pub(crate) context: u32,
+    /// World rank of the member whose node is asked.
+    pub(crate) peer: u32,
     /// The target, where the question is about its memory.
     pub(crate) target: Option<u32>,
     /// Where the answer's data goes: a buffer, and the position in its data.
@@ -43,6 +45,14 @@ impl FarOps {
         let op = self.ops.remove(&name)?;
         self.bytes -= op.bytes;
         Some(op)
+    }
+
+    /// Gives up what was asked of `peer`, which is out of reach; gives the contexts.
+    pub(crate) fn give_up(&mut self, peer: u32) -> Vec<u32> {
+        let lost = self.ops.extract_if(.., |_, op| op.peer == peer);
+        let lost: Vec<(u32, u64)> = lost.map(|(_, op)| (op.context, op.bytes)).collect();
+        self.bytes -= lost.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        lost.into_iter().map(|(context, _)| context).collect()
     }
 
     /// Whether answers should come before more is asked.
@@ -76,7 +86,7 @@ mod tests {
     use super::*;
 
     const fn op(context: u32, target: Option<u32>, bytes: u64) -> FarOp {
-        FarOp { context, target, result: None, bytes }
+        FarOp { context, peer: 4, target, result: None, bytes }
     }
 
     #[test]
@@ -88,6 +98,15 @@ mod tests {
         assert!(ops.concerns(8) && !ops.reaches(8, None));
         assert!(ops.take(3).is_none() && ops.take(1).is_some());
         assert!(!ops.concerns(7) && ops.bytes == 0);
+    }
+
+    #[test]
+    fn what_was_asked_of_a_lost_node_is_given_up() {
+        let mut ops = FarOps::default();
+        ops.insert(1, op(7, Some(2), 10));
+        ops.insert(2, FarOp { peer: 5, ..op(8, None, 3) });
+        assert_eq!((ops.give_up(4), ops.bytes), (vec![7], 3));
+        assert!(!ops.concerns(7) && ops.concerns(8) && ops.give_up(4).is_empty());
     }
 
     #[test]

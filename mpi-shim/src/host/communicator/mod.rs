@@ -321,7 +321,11 @@ pub(crate) async fn gather_context<T: MpiView>(
         let name = call.mpi().port.ask_to_gather(node, key, member);
         call.commit();
         let pending = Pending { function: call.function, peer: None, tag: Some(tag), context };
-        Box::pin(call.wait(&pending, &|| false, |mpi| answer(mpi, name))).await
+        let first = members.first().copied().unwrap_or(0);
+        let ready = |mpi: &mut MpiCtx<T::Port>| {
+            answer(mpi, name).or_else(|| mpi.check_reach(first).err().map(Err))
+        };
+        Box::pin(call.wait(&pending, &|| false, ready)).await
     }
 }
 

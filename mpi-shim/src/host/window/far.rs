@@ -6,6 +6,7 @@
 
 use faasm_mpi_engine::datatype::{Predefined, pack_window};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::op::Op;
 use faasm_mpi_engine::rma::Wanted;
 use faasm_vm::GuestAddr;
@@ -104,9 +105,10 @@ fn ask<P: MpiPort>(
     let own = window(mpi, win)?;
     let (context, rank) = (own.context, own.shared.world_rank(member));
     let rank = rank.ok_or_else(|| MpiError::new(ErrorClass::Intern, "a member without a rank"))?;
+    mpi.check_reach(rank)?;
     let name = mpi.port.ask_object(rank, context, &question);
     let bytes = question.len() as u64;
-    mpi.far_ops.insert(name, FarOp { context, target, result, bytes });
+    mpi.far_ops.insert(name, FarOp { context, peer: rank, target, result, bytes });
     Ok(())
 }
 
@@ -198,7 +200,10 @@ pub(super) async fn lock<T: MpiView>(
     let own = window(call.mpi(), win)?;
     let (context, rank) = (own.context, own.rank);
     let keeper = keeper(own)?;
-    inquire(call, (keeper, context), &Asked::Lock(rank, wanted).into_bytes()).await.map(|_| ())
+    let members = own.shared.group.clone();
+    let question = Asked::Lock(rank, wanted).into_bytes();
+    let answer = ask_and_wait(call, (keeper, context), &question, Some(&members));
+    Box::pin(answer).await.map(|_| ())
 }
 
 /// World rank of the member whose node keeps the locks.
@@ -219,15 +224,31 @@ pub(crate) async fn inquire<T: MpiView>(
     (peer, context): (u32, u32),
     question: &[u8],
 ) -> Result<Vec<u8>> {
+    Box::pin(ask_and_wait(call, (peer, context), question, None)).await
+}
+
+/// As [`inquire`]; the answer may depend on all of these `members`.
+async fn ask_and_wait<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (peer, context): (u32, u32),
+    question: &[u8],
+    members: Option<&Group>,
+) -> Result<Vec<u8>> {
+    call.mpi().check_reach(peer)?;
     let name = call.mpi().port.ask_object(peer, context, question);
     call.commit();
     let pending = Pending { function: call.function, peer: None, tag: None, context };
-    Box::pin(call.wait(&pending, &|| false, |mpi| {
-        let index = mpi.answers.iter().position(|answer| answer.header.request == name)?;
+    call.wait(&pending, &|| false, |mpi| {
+        let Some(index) = mpi.answers.iter().position(|answer| answer.header.request == name)
+        else {
+            let reach = mpi.check_reach(peer).err();
+            let hopeless = reach.or_else(|| mpi.check_group(context, members?).err());
+            return hopeless.map(Err);
+        };
         let Message { payload, .. } = mpi.answers.swap_remove(index);
         let Payload::Shared(bytes) = payload else { return Some(Err(malformed())) };
         Some(told(&bytes).unwrap_or_else(|| Err(malformed())).map(<[u8]>::to_vec))
-    }))
+    })
     .await
 }
 

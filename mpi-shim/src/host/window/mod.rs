@@ -17,6 +17,7 @@ pub(super) mod synchronize;
 pub(super) mod transfer;
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
@@ -24,7 +25,7 @@ use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::{MpiCtx, OtherEntry, bad_handle};
 use crate::host::attribute::{self, Object};
 use crate::host::{collective, error, group, info};
-use crate::port::MpiPort;
+use crate::port::{MpiPort, Pending};
 use crate::table::host_functions;
 use crate::window::{Fence, REGIONS_MAX, Window};
 
@@ -87,6 +88,20 @@ async fn meet<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     let met = collective::barrier(call, comm).await;
     call.mpi().error_comm = win;
     met
+}
+
+/// Waits until `is_done`, which may need any member of the window.
+async fn wait_for<T: MpiView>(
+    call: &mut Call<'_, T>,
+    pending: &Pending,
+    members: &Group,
+    is_done: &(dyn Fn() -> bool + Send + Sync),
+) -> Result<()> {
+    let ready = |mpi: &mut MpiCtx<T::Port>| match is_done() {
+        true => Some(Ok(())),
+        false => mpi.check_group(pending.context, members).err().map(Err),
+    };
+    call.wait(pending, is_done, ready).await
 }
 
 async fn win_create<T: MpiView>(

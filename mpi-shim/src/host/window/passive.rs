@@ -6,7 +6,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::rma::{LockKind, Wanted};
 
 use super::synchronize::{check_assert, leave_fence, wake};
-use super::{far, window, wrong_synchronization};
+use super::{far, wait_for, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::Interrupted;
@@ -116,9 +116,9 @@ async fn acquire<T: MpiView>(call: &mut Call<'_, T>, win: i32, wanted: Wanted) -
     let pending = Pending { function: call.function, peer, tag: None, context };
     let is_done = || granted.load(Ordering::Acquire);
     call.note(Interrupted::Lock);
-    call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+    let granted = wait_for(call, &pending, &shared.group, &is_done).await;
     call.mpi().interrupted = None;
-    Ok(())
+    granted
 }
 
 /// Gives the lock up and wakes those who have theirs now.

@@ -3,7 +3,7 @@
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
-use super::{far, meet, window, wrong_synchronization};
+use super::{far, meet, wait_for, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::MpiCtx;
@@ -139,7 +139,7 @@ async fn win_start<T: MpiView>(
     let peer = targets.first().map(|target| target.cast_signed());
     let pending = Pending { function: call.function, peer, tag: None, context };
     let is_done = || are_all_in(&mine.posts(), &targets);
-    call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+    wait_for(call, &pending, &shared.group, &is_done).await?;
     take(&mut mine.posts(), &targets);
     window(call.mpi(), win)?.started = Some(targets);
     Ok(())
@@ -179,7 +179,7 @@ async fn win_wait<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     let peer = origins.first().map(|origin| origin.cast_signed());
     let pending = Pending { function: call.function, peer, tag: None, context };
     let is_done = || are_all_in(&mine.completions(), &origins);
-    call.wait(&pending, &is_done, |_| is_done().then_some(())).await;
+    wait_for(call, &pending, &shared.group, &is_done).await?;
     take(&mut mine.completions(), &origins);
     window(call.mpi(), win)?.posted = None;
     Ok(())
