@@ -8,7 +8,7 @@ RELEASE := target/release
 DEMO := target/demo
 RANKS ?= 64
 
-.PHONY: help build demo test check bench bench-omp bench-cluster fmt clippy doc deny
+.PHONY: help build demo test check bench bench-omp bench-snapshot bench-cluster fmt clippy doc deny
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,6 +42,12 @@ bench-omp: build ## measure OpenMP beside gcc's and clang's libraries; BENCH="--
 	@bench/rivals.sh omp
 	@cargo build --release --package faasm-bench
 	@$(RELEASE)/faasm-bench --omp $(BENCH)
+
+bench-snapshot: ## measure how instances are made, reset and restored, beside wasmtime; BENCH="--only calls" passes options on
+	@.ci/setup build
+	@cargo build --release --package faasm-bench
+	@mkdir -p bench/out
+	@$(RELEASE)/faasm-bench --snapshot --html bench/out/snapshot.html $(BENCH)
 
 bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH="--parres DIR --hpcg DIR" as well
 	@.ci/setup network

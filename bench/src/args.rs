@@ -14,6 +14,7 @@ use clap::{Parser, ValueEnum};
 ///   faasm-bench --parres ~/Kernels --lulesh ~/LULESH
 ///   faasm-bench --cluster --only cluster-latency two hosts, against TCP
 ///   faasm-bench --omp --np 2                     OpenMP with two threads
+///   faasm-bench --snapshot --only calls          making and resetting instances
 #[derive(Clone, Debug, Parser)]
 #[command(version, verbatim_doc_comment)]
 pub struct Args {
@@ -60,6 +61,14 @@ pub struct Args {
     /// Measure two hosts in network namespaces instead of one machine; needs root
     #[arg(long)]
     pub cluster: bool,
+
+    /// Measure how instances are made, reset and restored, beside wasmtime's own ways
+    #[arg(long, conflicts_with_all = ["cluster", "omp"])]
+    pub snapshot: bool,
+
+    /// A part of that which has a process of its own.
+    #[arg(long, hide = true, requires = "snapshot", value_name = "PART")]
+    pub snapshot_part: Option<String>,
 
     /// The faasm-run to measure [default: beside this program]
     #[arg(long, value_name = "PATH")]

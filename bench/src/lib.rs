@@ -4,7 +4,7 @@
 //!
 //! Layers, each importing only those above it: [`Args`], scenario and output (what to measure, what programs
 //! print), stats, rivals (who runs), lab (several hosts), cluster (who runs on them), results, claims, process, machine,
-//! build, measure (one run), run (their order), report.
+//! build, measure (one run), run (their order), report, snapshot (memories and instances, in this process).
 
 pub mod cable;
 
@@ -38,6 +38,8 @@ mod run;
 
 mod report;
 
+mod snapshot;
+
 use anyhow::{Context as _, Result};
 
 pub use args::{Args, DataSet, Rival};
@@ -58,6 +60,9 @@ use rivals::{Runner, Toolbox};
 /// # Errors
 /// If something that is needed is missing or a report cannot be written.
 pub fn run(args: &Args) -> Result<bool> {
+    if args.snapshot {
+        return snapshot::run(args).map(|()| true);
+    }
     let mut scenarios = scenario::load(&args.root.join("bench/scenarios"))?;
     scenarios.retain(|scenario| scenario.network.is_some() == args.cluster);
     scenarios.retain(|scenario| scenario.threads == args.omp);

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// The allocator of `faasm-run`, for everybody who makes instances here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match faasm_bench::run(&faasm_bench::Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,

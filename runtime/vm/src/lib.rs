@@ -4,14 +4,17 @@
 //! `page` (page arithmetic), `line` (zeroed cache lines), `sys` (the operating system), `guest` (bounds-checked guest memory),
 //! `pool` (memory and stack slots), `region` (pages that memories share), `engine` (the wasmtime configuration that uses them),
 //! `rewrite` (load-time passes), `unwind` (call stacks as values), `artifact` (the cache of compiled modules) and `snapshot` (the content
-//! of memories as values).
+//! of memories as values), `proto` (initialised Faaslets from which others begin), `lab` (other ways to reset memory, to be measured).
 
 pub mod artifact;
 pub mod engine;
 pub mod guest;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod line;
 pub mod page;
 pub mod pool;
+pub mod proto;
 pub mod region;
 pub mod rewrite;
 pub mod snapshot;
@@ -21,6 +24,7 @@ pub mod unwind;
 pub use artifact::{ArtifactCache, ArtifactConfig, CacheTrouble, ContentHash};
 pub use engine::{EngineConfig, VmEngine};
 pub use guest::{GuestAddr, GuestFault, GuestMemory};
-pub use pool::{OnMemory, Pool, PoolConfig, on_image, on_memory};
+pub use pool::{OnMemory, Pool, PoolConfig, on_memory};
+pub use proto::{Proto, ProtoError};
 pub use region::{RegionError, SharedRegion};
-pub use snapshot::{MemorySnapshot, SnapshotBuilder, SnapshotError};
+pub use snapshot::{MemorySnapshot, SnapshotBuilder, SnapshotError, on_image};

@@ -24,7 +24,10 @@ use parking_lot::Mutex;
 
 use self::free::{FreeList, Wanted};
 pub(crate) use self::memory::PoolMemories;
-pub use self::share::{OnMemory, on_image, on_memory};
+#[cfg(feature = "lab")]
+pub(crate) use self::reset::empty;
+pub(crate) use self::share::on_view;
+pub use self::share::{OnMemory, on_memory};
 pub(crate) use self::stack::PoolStacks;
 use crate::guest::{GuestMemory, Slot};
 use crate::page::HostPages;

@@ -14,7 +14,7 @@ pub(crate) struct PoolMemories(pub(crate) Arc<Pool>);
 
 // SAFETY: `new_memory` returns accessible bytes `[0, minimum)` at the start of a private mapping
 // that reserves the requested size plus guard and never moves. They are zero, or the image that
-// `share::on_image` left, for a module that has no active data (see `rewrite::without_data`). Beyond the current size all is
+// `share::on_view` left, for a module that has no active data (see `rewrite::without_data`). Beyond the current size all is
 // inaccessible, except in a pool of small memories: its engine's code compares each address with the current
 // size, for it may count on no reservation and no guard (see `engine`). Inside `share::on_memory` the mapping is that of another instance and
 // holds what that wrote: the caller's module has neither active data nor growth, so nothing takes
@@ -40,12 +40,19 @@ unsafe impl MemoryCreator for PoolMemories {
             share::Given::Image(image) => Some(image),
             share::Given::Nothing => None,
         };
+        // The memory of which the image is may have grown.
+        let minimum = image.as_ref().map_or(minimum, |image| minimum.max(image.bytes().len()));
         let small = self.0.small_bytes();
         let reserved = small.or(reserved_size_in_bytes).unwrap_or(minimum).max(minimum);
         if small.is_some_and(|small| reserved > small) {
             return Err(too_large(minimum, small.unwrap_or(0)));
         }
         let capacity = maximum.map_or(reserved, |maximum| maximum.min(reserved));
+        if capacity < minimum {
+            return Err(format!(
+                "an image of {minimum} bytes does not fit a memory of {capacity} bytes"
+            ));
+        }
         let reserved = reserved.max(page_bytes());
         let slot = self.0.memory(minimum, reserved, guard_size_in_bytes, image.as_ref())?;
         let accessible = small.is_some();

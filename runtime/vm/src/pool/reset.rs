@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Makes `range` of a slot, which is accessible, the content of `image`, and zero beyond it.
-pub(super) fn empty(
+pub(crate) fn empty(
     mapping: &Mapping,
     range: &Range<usize>,
     image: Option<&ImageView>,

@@ -38,18 +38,12 @@ pub fn on_memory<F: Future + Unpin>(memory: &GuestMemory, future: F) -> OnMemory
     OnMemory { given: Given::Memory(memory.slot().clone()), future }
 }
 
-/// Calls `make` so that the first instance that it makes gets a memory with the content of `snapshot`.
-///
-/// The module must be one that writes no data to its memory when it becomes an instance, as
-/// `rewrite::without_data` makes it; its memory must be as large as the snapshot at least.
-pub fn on_image<R>(snapshot: &crate::MemorySnapshot, make: impl FnOnce() -> R) -> R {
-    GIVEN.set(Given::Image(snapshot.image().clone()));
-    let made = make();
-    take();
-    made
+/// As [`on_memory`], with a memory of its own that begins as `image`.
+pub(crate) fn on_view<F: Future + Unpin>(image: Arc<ImageView>, future: F) -> OnMemory<F> {
+    OnMemory { given: Given::Image(image), future }
 }
 
-/// See [`on_memory`].
+/// See [`on_memory`] and [`crate::on_image`].
 #[derive(Debug)]
 pub struct OnMemory<F> {
     given: Given,

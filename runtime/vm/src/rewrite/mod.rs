@@ -16,6 +16,7 @@
 //! The pass is idempotent: a rewritten module is left as it is. It refuses what a Faaslet cannot
 //! be, with the remedy in the message; type checking is left to the compiler.
 
+mod data;
 mod error;
 mod exports;
 mod facts;
@@ -24,6 +25,7 @@ mod scan;
 mod sections;
 mod threads;
 
+pub use data::{DATA_VERSION, WithoutData, without_data};
 pub use error::RewriteError;
 pub use facts::{
     Export, ExternalKind, FunctionType, Import, ImportType, MemoryFacts, ModuleFacts, ValueType,
@@ -47,6 +49,11 @@ pub fn table_export(index: u32) -> String {
 /// Name under which a rewritten module exports mutable global `index`.
 pub fn global_export(index: u32) -> String {
     format!("faasm.global.{index}")
+}
+
+/// Which mutable global a rewritten module exports under `name`, if it is one.
+pub fn global_index(name: &str) -> Option<u32> {
+    name.strip_prefix("faasm.global.")?.parse().ok()
 }
 
 /// A module after the pass.

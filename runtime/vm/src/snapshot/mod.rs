@@ -19,6 +19,7 @@ mod merge;
 mod take;
 #[cfg(test)]
 mod tests;
+mod tracker;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -27,6 +28,8 @@ pub use builder::SnapshotBuilder;
 pub use diff::{Diff, DiffError, MergeRegion, RUNS_MAX};
 pub use format::{FORMAT_VERSION, FormatError};
 pub use merge::{MergeOperation, Number};
+pub use take::on_image;
+pub use tracker::{Tracker, TrackerKind, copy_ranges};
 
 use crate::artifact::ContentHash;
 use crate::sys::ImageView;
@@ -167,6 +170,7 @@ impl MemorySnapshot {
     }
 
     /// What memories can be made of.
+    #[cfg(feature = "lab")]
     pub(crate) fn image(&self) -> &Arc<ImageView> {
         &self.inner.view
     }

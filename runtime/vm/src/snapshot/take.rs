@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{MemorySnapshot, SNAPSHOT_PAGE_BYTES, SnapshotBuilder, SnapshotError, byte_range};
 use crate::guest::{GuestAddr, GuestMemory, Slot};
 use crate::page::HostPages;
+use crate::pool::{OnMemory, on_view};
 use crate::sys::{Pages, page_bytes, scan_pages};
 
 /// Bytes that are looked at together.
@@ -69,6 +70,14 @@ impl MemorySnapshot {
         let ranges = private_pages(slot).unwrap_or_else(|| vec![whole]);
         joined(ranges)
     }
+}
+
+/// Polls `future` so that the first instance that it makes gets a memory with the content of `snapshot`.
+///
+/// The module must be one that writes no data to its memory when it becomes an instance, as
+/// `rewrite::without_data` makes it; its memory must be able to grow to the snapshot's size, with which it begins.
+pub fn on_image<F: Future + Unpin>(snapshot: &MemorySnapshot, future: F) -> OnMemory<F> {
+    on_view(snapshot.inner.view.clone(), future)
 }
 
 /// The parts of the slot that may hold anything but zeros.

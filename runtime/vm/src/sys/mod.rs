@@ -3,7 +3,9 @@
 mod image;
 mod pagemap;
 mod unix;
+mod userfault;
 
 pub(crate) use image::{ImageFile, ImageView};
 pub(crate) use pagemap::{Pages, scan_pages};
 pub(crate) use unix::{Mapping, anonymous_file, page_bytes};
+pub(crate) use userfault::{FaultKind, Userfault};

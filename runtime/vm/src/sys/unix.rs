@@ -171,7 +171,7 @@ impl Mapping {
     }
 
     /// Reads the accessible bytes from `start` on.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "lab"))]
     pub(crate) fn read(&self, start: usize, out: &mut [u8]) {
         let at = self.range_start(start, start + out.len());
         // SAFETY: as in `write`, the other way round.

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod engine;
+mod proto;
 mod rewrite;
 mod threads;
 mod threads_random;

@@ -1,0 +1,150 @@
+//! "return 1": create, call, reset, on several threads.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use wasmtime::InstancePre;
+
+use super::contender::{Contender, POOLS, call_once, said};
+use super::figures::{Cell, Figures, Row, Table};
+use super::{Plan, processor_time};
+use crate::stats::Summary;
+
+/// Returns 1 and touches nothing.
+const RETURN_ONE: &str = r#"(module (memory (export "memory") 1) (table 4 funcref)
+    (func (export "run") (result i32) (i32.const 1)))"#;
+
+/// Writes to each of 16 pages.
+const WRITES: &str = r#"(module (memory (export "memory") 1) (table 4 funcref)
+    (func (export "run") (result i32) (local i32)
+        (loop (i32.store (local.get 0) (i32.const 7))
+            (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4096))) (i32.const 65536))))
+        (i32.const 1)))"#;
+
+const THREADS: [usize; 4] = [1, 2, 4, 8];
+
+pub(super) fn measure(plan: &Plan, figures: &mut Figures) -> Result<()> {
+    for (title, text) in [("\"return 1\"", RETURN_ONE), ("16 pages written", WRITES)] {
+        figures.tables.extend(tables(plan, title, text)?);
+    }
+    Ok(())
+}
+
+fn tables(plan: &Plan, title: &str, text: &str) -> Result<[Table; 2]> {
+    let ours = [Contender::Ours, Contender::OursSmall, Contender::OnDemand];
+    let contenders: Vec<Contender> = ours.into_iter().chain(POOLS).collect();
+    let made: Vec<_> = contenders.iter().map(|one| said(one.make(1000))).collect::<Result<_>>()?;
+    let ready: Vec<_> = made.iter().map(|one| said(one.ready(text))).collect::<Result<_>>()?;
+    let rows = || -> Vec<Row> {
+        contenders.iter().map(|one| Row { name: one.name(), cells: Vec::new() }).collect()
+    };
+    let (mut rates, mut costs) = (rows(), rows());
+    for threads in THREADS {
+        let mut runs = vec![Vec::new(); contenders.len()];
+        for _ in 0..plan.rounds {
+            for (ready, runs) in ready.iter().zip(&mut runs) {
+                runs.push(rate(ready, threads, plan.seconds)?);
+            }
+        }
+        for (index, runs) in runs.iter().enumerate() {
+            let cell = |of: fn(&Run) -> f64| Cell {
+                x: threads as f64,
+                summary: Summary::of(runs.iter().map(of)),
+            };
+            rates[index].cells.push(cell(|run| run.rate));
+            costs[index].cells.push(cell(|run| run.cpu_us));
+        }
+    }
+    let notes = [notes(&contenders, &rates, false), notes(&contenders, &costs, true)];
+    let [rate_notes, cost_notes] = notes;
+    let table = |what: &str, unit: &str, rows, notes| Table {
+        title: format!("{title}: {what}"),
+        x: "threads".to_owned(),
+        unit: unit.to_owned(),
+        rows,
+        notes,
+        plotted: true,
+    };
+    Ok([
+        table("create, call, reset", "calls/s", rates, rate_notes),
+        table("processor time of create, call, reset", "µs", costs, cost_notes),
+    ])
+}
+
+/// What is promised: ours against the best pool, and how it grows with the threads.
+fn notes(contenders: &[Contender], rows: &[Row], less_is_better: bool) -> Vec<String> {
+    let median = |row: &Row, column: usize| row.cells[column].summary.map_or(0.0, |s| s.median);
+    let value = |median: f64| if less_is_better { 1.0 / median } else { median };
+    let best_pool = |column: usize| {
+        let pools =
+            contenders.iter().zip(rows).filter(|(one, _)| matches!(one, Contender::Pooling { .. }));
+        pools.map(|(_, row)| value(median(row, column))).fold(0.0, f64::max)
+    };
+    let each = |of: &dyn Fn(usize) -> f64| {
+        let all = THREADS
+            .iter()
+            .enumerate()
+            .map(|(column, threads)| format!("{:.2} at {threads}", of(column)));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let ours = |column: usize| value(median(&rows[0], column));
+    vec![
+        format!(
+            "ours / best pooling setting: {}",
+            each(&|column| ours(column) / best_pool(column))
+        ),
+        format!("ours / ours with one thread: {}", each(&|column| ours(column) / ours(0))),
+    ]
+}
+
+/// "calls:THREADS" measures ours alone, for a profiler; `None` if it is another part.
+pub(super) fn part(part: &str) -> Option<Result<()>> {
+    let threads = part.strip_prefix("calls:")?.parse().ok()?;
+    Some((|| {
+        let made = said(Contender::Ours.make(1000))?;
+        let rate = rate(&said(made.ready(RETURN_ONE))?, threads, 2.0)?;
+        println!("{:.0} calls a second, {:.3} µs of a processor each", rate.rate, rate.cpu_us);
+        Ok(())
+    })())
+}
+
+/// What all threads together did.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    rate: f64,
+    cpu_us: f64,
+}
+
+/// Calls on all threads at a time.
+fn rate(ready: &InstancePre<()>, threads: usize, seconds: f64) -> Result<Run> {
+    let stop = AtomicBool::new(false);
+    let start = Barrier::new(threads + 1);
+    let work = || -> Result<u64> {
+        for _ in 0..50 {
+            ensure!(said(call_once(ready))? == 1, "the guest returns 1");
+        }
+        start.wait();
+        let mut calls = 0;
+        while !stop.load(Ordering::Relaxed) {
+            said(call_once(ready))?;
+            calls += 1;
+        }
+        Ok(calls)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        start.wait();
+        let (begun, before) = (Instant::now(), processor_time());
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        stop.store(true, Ordering::Relaxed);
+        let took = begun.elapsed().as_secs_f64();
+        let mut calls = 0;
+        for worker in workers {
+            calls += worker.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+        }
+        let cpu_us = (processor_time() - before) * 1e6 / calls.max(1) as f64;
+        Ok(Run { rate: calls as f64 / took, cpu_us })
+    })
+}
