@@ -31,7 +31,7 @@ use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection, pki_t
 use self::relay::{Deadline, complete_handshake, relay};
 use crate::{
     config::Identity,
-    error::Error,
+    error::{Error, Shortage},
     tls::{self, COORDINATOR_NAME, ClusterId, UserToken},
 };
 
@@ -83,7 +83,7 @@ impl ControlPort {
     pub fn bind(addr: SocketAddr, identity: &Identity) -> Result<Self, Error> {
         let tls = Arc::new(tls::user_server_config(identity)?);
         let listener = TcpListener::bind(addr)
-            .map_err(|source| Error::Io { what: format!("TCP port {addr} for users"), source })?;
+            .map_err(|cause| Error::Io { what: format!("TCP port {addr} for users"), cause })?;
         let shared = Shared {
             tls,
             cluster: ClusterId::of_authority(&identity.authority),
@@ -114,7 +114,7 @@ impl ControlPort {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
                 Err(error) => {
-                    warn_of_shortage(&error);
+                    tracing::warn!("no user can be served: {}", Shortage(&error));
                     thread::sleep(RETRY_INTERVAL);
                     continue;
                 }
@@ -175,7 +175,7 @@ impl Shared {
         drop(handshake);
         let (ours, stream) = match UnixStream::pair() {
             Ok(pair) => pair,
-            Err(error) => return refuse(&shortage(&error)),
+            Err(error) => return refuse(&format!("the coordinator: {}", Shortage(&error))),
         };
         greet(&mut tls, &mut tcp, "").map_err(|error| error.to_string())?;
         tracing::info!(user = name, %addr, "a user has connected");
@@ -231,7 +231,7 @@ fn begin(mut tls: Connection, mut tcp: TcpStream, deadline: Deadline) -> Result<
     if !reason.is_empty() {
         return Err(Error::Refused { reason });
     }
-    let failed = |source| Error::Io { what: "a connection to the coordinator".into(), source };
+    let failed = |cause| Error::Io { what: "a connection to the coordinator".into(), cause };
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let run = move || {
         let end = relay(tls, tcp, theirs);
@@ -307,23 +307,6 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.1.of(&self.0).0.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn warn_of_shortage(error: &io::Error) {
-    tracing::warn!("no user can be served: {}", shortage(error));
-}
-
-/// An error with its remedy, if it is one that has a known one.
-fn shortage(error: &io::Error) -> String {
-    let is_short = ["too many open files", "too many open files in system"]
-        .iter()
-        .any(|text| error.to_string().to_ascii_lowercase().contains(text));
-    if is_short {
-        return format!(
-            "the coordinator has no descriptor left ({error}): raise `ulimit -n` there"
-        );
-    }
-    error.to_string()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Why an endpoint could not be made.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{fmt, io, net::SocketAddr, path::PathBuf};
+
+use rustix::io::Errno;
 
 use crate::id::NodeId;
 
@@ -9,12 +11,12 @@ use crate::id::NodeId;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", Shortage(cause))]
     Io {
         /// What was asked of it.
         what: String,
         /// What it answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Two endpoints of one network want the same name.
     #[error("{0} is already on this network: each node needs a number of its own")]
@@ -79,6 +81,43 @@ pub enum Error {
     },
 }
 
+/// What the operating system said, and what to do where something has run out.
+#[derive(Debug)]
+pub struct Shortage<'a>(pub &'a io::Error);
+
+impl fmt::Display for Shortage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)?;
+        f.write_str(match self.0.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE) => {
+                ": this process has no descriptor left; allow more with `ulimit -n`"
+            }
+            Some(Errno::NFILE) => {
+                ": this machine has no descriptor left; allow more with `sysctl fs.file-max`"
+            }
+            Some(Errno::NOSPC | Errno::DQUOT) => ": the disk is full; make room there",
+            _ => "",
+        })
+    }
+}
+
 fn list(addrs: &[SocketAddr]) -> String {
     addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_run_out_is_told_with_its_remedy() {
+        let said = |errno: Errno| {
+            let cause = io::Error::from(errno);
+            Error::Io { what: "a socket".into(), cause }.to_string()
+        };
+        assert!(said(Errno::MFILE).contains("`ulimit -n`"), "{}", said(Errno::MFILE));
+        assert!(said(Errno::NFILE).contains("fs.file-max"));
+        assert!(said(Errno::NOSPC).contains("disk is full"));
+        assert!(said(Errno::ACCESS).ends_with(')'), "{}", said(Errno::ACCESS));
+    }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use faasm_transport::error::Shortage;
+
 use crate::error::Error;
 use crate::module::ModuleError;
 
@@ -52,7 +54,7 @@ pub enum ClusterError {
     #[error("nothing says where the coordinator keeps its state; set HOME or FAASM_STATE_DIR")]
     NoStateDirectory,
     /// The coordinator's directory cannot be used.
-    #[error("the coordinator's directory {} cannot be used: {cause}; name another in FAASM_STATE_DIR", dir.display())]
+    #[error("the coordinator's directory {} cannot be used: {}; name another in FAASM_STATE_DIR", dir.display(), Shortage(cause))]
     StateDirectory {
         /// The directory.
         dir: PathBuf,
@@ -66,7 +68,7 @@ pub enum ClusterError {
         dir: PathBuf,
     },
     /// No coordinator runs.
-    #[error("no coordinator answers at {}: {cause}; start one with `faasm-run cluster init`, or name its directory in FAASM_STATE_DIR", dir.display())]
+    #[error("no coordinator answers at {}: {}; start one with `faasm-run cluster init`, or name its directory in FAASM_STATE_DIR", dir.display(), Shortage(cause))]
     NoCoordinator {
         /// Its directory.
         dir: PathBuf,
@@ -74,7 +76,7 @@ pub enum ClusterError {
         cause: std::io::Error,
     },
     /// The coordinator is gone.
-    #[error("the coordinator is gone: {cause}")]
+    #[error("the coordinator is gone: {}", Shortage(cause))]
     CoordinatorGone {
         /// What happened.
         cause: std::io::Error,

@@ -441,3 +441,77 @@ fn a_user_of_another_machine_gives_jobs_and_orders_with_a_token() {
     daemon.signal(Signal::TERM);
     daemon.wait().expect_status(0);
 }
+
+/// Most memory that a process has had so far.
+fn peak_bytes(process: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// A receiver would have to keep several times as much as it may.
+#[test]
+fn a_rank_that_does_not_receive_cannot_be_flooded() {
+    let program = build_dir().join("flood.nodes.wasm");
+    compile(&guests_dir().join("faasm/flood.c"), &["-O2".into()], &program)
+        .unwrap_or_else(|error| panic!("{error}"));
+    for (options, messages, bytes) in [
+        (&["--local-nodes", "2", "--map-by", "node"][..], "10000", "65536"),
+        (&["--local-nodes", "2", "--map-by", "node"], "100000", "4000"),
+        (&[], "80000", "8192"),
+    ] {
+        let mut command = faasm_run();
+        command.args(options).args(["-n", "2"]).arg(&program).args([messages, bytes]);
+        let running = Running::start(&mut command, "");
+        let mut peak = 0;
+        // The memory of a process that has ended cannot be asked for any more.
+        while !running.has_ended() {
+            let own = i32::try_from(running.id()).expect("a process");
+            let all = children(running.id()).into_iter().map(Pid::as_raw_pid).chain([own]);
+            peak = peak.max(all.map(peak_bytes).max().unwrap_or(0));
+            thread::sleep(Duration::from_millis(5));
+        }
+        let ran = running.wait().expect_status(0);
+        assert_eq!(ran.stdout, "ok flood\n", "{messages} x {bytes}");
+        assert!(peak > 0 && peak < 250 << 20, "{messages} x {bytes}: {} MiB", peak >> 20);
+    }
+}
+
+/// Runs a shell command, with the arguments as `$@`.
+fn in_shell(script: &str, arguments: &[&str]) -> Ran {
+    let program = faasm_run().get_program().to_owned();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(program).args(arguments);
+    Running::start(&mut command, "").wait()
+}
+
+/// Whatever it is that gets no descriptor, a user is told which limit to raise.
+#[test]
+fn too_few_descriptors_are_an_error_with_a_remedy() {
+    let launcher = LAUNCHER.to_str().expect("a UTF-8 path");
+    let job = ["--local-nodes", "3", "-n", "3", launcher, "hello"];
+    for limit in [6, 8, 12] {
+        let ran = in_shell(&format!("ulimit -n {limit}; exec \"$@\""), &job);
+        ran.expect_status(1).expect_stderr("`ulimit -n`");
+    }
+}
+
+/// What cannot be kept is fetched and compiled for the job all the same, and nothing half written stays.
+#[test]
+fn a_full_disk_costs_a_node_its_cache_and_no_job() {
+    let launcher = LAUNCHER.to_str().expect("a UTF-8 path");
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().to_str().expect("a UTF-8 path");
+    let script = format!(
+        "mount -t tmpfs -o size=16k tmpfs {dir} || exit 99; FAASM_CACHE_DIR={dir} \"$@\"; code=$?; \
+         find {dir} -type f -size +0 >&2; exit $code"
+    );
+    let is_root = rustix::process::getuid().is_root();
+    let unshare =
+        format!("unshare {} sh -c '{script}' sh \"$@\"", if is_root { "-m" } else { "-Urm" });
+    let job = ["--local-nodes", "2", "-n", "2", launcher, "hello"];
+    let ran = in_shell(&unshare, &job).expect_status(0);
+    assert_eq!(ran.sorted_lines(), ["rank 0 of 2", "rank 1 of 2"], "{ran:#?}");
+    let ran = ran.expect_stderr("the disk is full").expect_stderr("FAASM_CACHE_DIR");
+    assert!(!ran.stderr.contains(&format!("\n{dir}/")), "something was left behind: {ran:#?}");
+}

@@ -86,6 +86,13 @@ impl Running {
         Duration::from_millis(10 * (ticks(11) + ticks(12)))
     }
 
+    /// Whether it runs no more; it still has to be waited for.
+    pub(crate) fn has_ended(&self) -> bool {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('Z'))
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -86,7 +86,7 @@ impl<'a> Attempt<'a> {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let failed = |source| Error::Io { what: "a UDP socket".into(), source };
+        let failed = |cause| Error::Io { what: "a UDP socket".into(), cause };
         let socket = UdpSocket::bind(local).map_err(failed)?;
         let tls = tls::join_config(token.authority)?;
         let tls = QuicClientConfig::try_from(tls)
@@ -197,7 +197,7 @@ impl<'a> Attempt<'a> {
         let wake = self.connection.poll_timeout().unwrap_or(deadline).min(deadline);
         let pause = wake.saturating_duration_since(now);
         let pause = pause.clamp(Duration::from_millis(1), READ_TIMEOUT_MAX);
-        let failed = |source| Error::Io { what: "a UDP socket".into(), source };
+        let failed = |cause| Error::Io { what: "a UDP socket".into(), cause };
         self.socket.set_read_timeout(Some(pause)).map_err(failed)?;
         let mut bytes = [0; DATAGRAM_BYTES_MAX];
         match self.socket.recv_from(&mut bytes) {

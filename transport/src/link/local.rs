@@ -130,7 +130,7 @@ impl LocalNetwork {
         }
         if !self.0.is_polled {
             start_thread(self.clone(), member.clone())
-                .map_err(|source| Error::Io { what: format!("a thread of {node}"), source })?;
+                .map_err(|cause| Error::Io { what: format!("a thread of {node}"), cause })?;
         }
         topology.members.insert(node, member.clone());
         drop(topology);

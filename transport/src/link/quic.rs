@@ -124,7 +124,7 @@ impl QuicLink {
     ) -> Result<Self, Error> {
         let socket = Socket::bind(config.bind)?;
         let wake = Wake::new(&socket)
-            .map_err(|source| Error::Io { what: "waiting on a socket".into(), source })?;
+            .map_err(|cause| Error::Io { what: "waiting on a socket".into(), cause })?;
         let admits = admission.is_some();
         let settings = Settings::new(&config.identity, admits, config.timing)?;
         let cluster = ClusterId::of_authority(&config.identity.authority);
@@ -157,7 +157,7 @@ impl QuicLink {
         let thread = thread::Builder::new()
             .name(name)
             .spawn(move || running.run())
-            .map_err(|source| Error::Io { what: "a thread for the links".into(), source })?;
+            .map_err(|cause| Error::Io { what: "a thread for the links".into(), cause })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 

@@ -222,8 +222,8 @@ fn made(error: &rcgen::Error) -> Error {
     Error::Certificate { reason: format!("it could not be made: {error}") }
 }
 
-fn file_error(path: &Path, source: io::Error) -> Error {
-    Error::Io { what: format!("the authority's file {}", path.display()), source }
+fn file_error(path: &Path, cause: io::Error) -> Error {
+    Error::Io { what: format!("the authority's file {}", path.display()), cause }
 }
 
 fn not_authority(path: &Path) -> Error {

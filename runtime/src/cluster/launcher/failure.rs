@@ -1,5 +1,7 @@
 //! What it means when a process that was to be a node ends.
 
+use rustix::io::Errno;
+
 use super::CallKind;
 
 /// A node that could not be started: where, why, and what to do.
@@ -64,6 +66,20 @@ pub(super) fn explain(
 
 /// The failure when a program could not even be called.
 pub(super) fn not_called(host: &str, program: &str, error: &std::io::Error) -> LaunchFailure {
+    let has_run_out = matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM)
+    );
+    if has_run_out {
+        return LaunchFailure {
+            host: host.to_owned(),
+            cause: format!("no further process can be started here: {error}."),
+            remedy:
+                "Allow more descriptors and processes with `ulimit -n` and `ulimit -u`, or ask for \
+                     fewer nodes."
+                    .to_owned(),
+        };
+    }
     LaunchFailure {
         host: host.to_owned(),
         cause: format!("{program} cannot be called: {error}."),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use faasm_transport::NodeId;
+use faasm_transport::error::Shortage;
 use faasm_vm::ContentHash;
 use parking_lot::Mutex;
 
@@ -85,9 +86,10 @@ impl Programs {
         let bytes = fetched?;
         if let Err(cause) = store.write(&app.module, &bytes) {
             tracing::warn!(
-                "{} cannot be kept ({cause}) and is fetched again by the next job; make room in \
-                 the cache directory, or name another one in FAASM_CACHE_DIR",
-                app.name
+                "{} cannot be kept ({}) and is fetched again by the next job; make room in the cache \
+                 directory, or name another one in FAASM_CACHE_DIR",
+                app.name,
+                Shortage(&cause)
             );
         }
         Ok(bytes)

@@ -44,7 +44,7 @@ pub(super) struct Batch<'a> {
 
 impl Socket {
     pub(super) fn bind(addr: SocketAddr) -> Result<Self, Error> {
-        let failed = |source| Error::Io { what: format!("UDP port {addr}"), source };
+        let failed = |cause| Error::Io { what: format!("UDP port {addr}"), cause };
         let io = UdpSocket::bind(addr).map_err(failed)?;
         let local = io.local_addr().map_err(failed)?;
         let state = UdpSocketState::new(UdpSockRef::from(&io)).map_err(failed)?;
