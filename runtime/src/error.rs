@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::checkpoint::CheckpointError;
 use crate::host::wasi::WasiSetupError;
 use crate::module::ModuleError;
 
@@ -15,6 +16,9 @@ pub enum Error {
     /// A directory could not be opened, or an argument cannot be passed on.
     #[error(transparent)]
     Setup(#[from] WasiSetupError),
+    /// A checkpoint cannot be used, or none can be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The number of ranks makes no sense.
     #[error(
         "{ranks} ranks cannot be started: a job has between 1 and {ranks_max} ranks in one process; choose -n in that range, or spread the job over several nodes"

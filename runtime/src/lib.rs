@@ -22,9 +22,10 @@
 //! ```
 //!
 //! Modules, lower ones first: `error`, `message` (mailboxes), `module` (loading), `scheduler`
-//! (tasks and queues), `worker` (threads), `host` (WASI), `faaslet` (one rank), `job`, `launch`,
+//! (tasks and queues), `worker` (threads), `host` (WASI), `checkpoint`, `faaslet` (one rank), `job`, `launch`,
 //! `runtime`, `cluster` (several nodes).
 
+mod checkpoint;
 mod cluster;
 mod error;
 mod faaslet;
@@ -37,6 +38,7 @@ mod runtime;
 mod scheduler;
 mod worker;
 
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointOptions, Cut, Description, SavedApp};
 pub use cluster::launcher;
 pub use cluster::{
     AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob,

@@ -10,9 +10,11 @@ use faasm_vm::{EngineConfig, GuestMemory, VmEngine};
 use parking_lot::Mutex;
 
 use crate::error::Error;
-use crate::faaslet::{Start, run};
-use crate::job::{Control, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor};
-use crate::launch::{Launch, ProgramSpawner};
+use crate::faaslet::{RankPort, Start, run};
+use crate::job::{
+    Control, Cutter, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor,
+};
+use crate::launch::{Launch, ProgramSpawner, Restart, saved_apps, writer};
 use crate::message::JobLinks;
 use crate::module::{Module, ModuleLoader, ProgramStore, Progress};
 use crate::scheduler::{Scheduler, Task};
@@ -183,11 +185,16 @@ impl Runtime {
         let placement = spread.as_ref().map(|(placement, _)| placement);
         let rebuild_every = spec.rebuild_stacks;
         let is_tolerant = spec.tolerates_failures;
+        let (apps, checkpoints, restart) =
+            (saved_apps(&spec.apps), spec.checkpoints.clone(), spec.restart.clone());
         let mut launch = Launch::prepare(spec, placement)?;
         let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
         if is_tolerant {
             shared.world().tolerate_failures();
         }
+        let restart = restart.map(|from| Restart::begin(from, &apps, &shared)).transpose()?;
+        let writer = checkpoints.map(|options| writer(options, apps)).transpose()?;
+        let cutter = writer.map(|writer| Cutter::new(shared.clone(), writer));
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
         let supervisor = Supervisor::new(shared.clone(), launch.timeout(), events, reporter);
@@ -207,10 +214,13 @@ impl Runtime {
         }));
         // All tasks exist before the first one runs, for a rank may send to any other at once.
         for rank in shared.local_ranks() {
-            let (program, wasi, threads) = launch.rank(rank, &shared)?;
+            let (program, mut wasi, threads) = launch.rank(rank, &shared)?;
+            let port = || RankPort::new(shared.clone(), rank, inner.spins);
+            let restored = restart.as_ref().map(|restart| restart.rank(rank, port(), &mut wasi));
             let start = Start {
                 rank,
                 program,
+                beginning: launch.beginning(rank),
                 wasi,
                 job: shared.clone(),
                 pool: inner.engine.pool().clone(),
@@ -219,13 +229,16 @@ impl Runtime {
                 supervisor: supervisor.clone(),
                 spins: inner.spins,
                 threads,
+                migratable: launch.is_migratable(rank),
                 rebuild_every,
+                restored: restored.transpose()?,
             };
             let home = shared.home(rank);
             shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));
         }
+        shared.world().end_restore();
         let control = Control::Here { shared: shared.clone(), supervisor };
-        let handle = JobHandle { control, events: received, report };
+        let handle = JobHandle { control, events: received, report, cutter };
         Ok(PreparedJob { runtime: self.clone(), shared, handle })
     }
 }

@@ -34,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
         "runtime/vm",
         &[
             "sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "unwind",
-            "artifact", "snapshot",
+            "artifact", "snapshot", "proto", "lab",
         ],
     ),
     (
@@ -67,6 +67,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "appointment",
             "site",
             "world",
+            "fault",
             "spawn_port",
             "registry",
             "file_port",
@@ -98,6 +99,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "scheduler",
             "worker",
             "host",
+            "checkpoint",
             "faaslet",
             "job",
             "launch",
@@ -107,10 +109,11 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ),
 ];
 /// Imports upward that are right: crate, file, module, and the reason.
-const UPWARD: [(&str, &str, &str, &str); 9] = [
+const UPWARD: [(&str, &str, &str, &str); 10] = [
     ("runtime/vm", "guest.rs", "pool", "a handle keeps its slot alive"),
     ("mpi-shim", "ctx.rs", "progress", "a rank holds what its progress keeps"),
     ("mpi-shim", "table.rs", "host", "the table is made of the chapters' tables"),
+    ("runtime", "error.rs", "checkpoint", "the error of the crate wraps those of its parts"),
     ("runtime", "error.rs", "host", "the error of the crate wraps those of its parts"),
     ("runtime", "error.rs", "module", "the error of the crate wraps those of its parts"),
     ("runtime", "module/loader.rs", "host", "what MPI calls may switch is known by its name there"),

@@ -2,16 +2,17 @@
 
 mod exit;
 mod files;
+mod image;
 mod port;
+mod proto;
 mod run;
 mod stack;
 mod state;
 mod thread;
 
 pub use exit::RankExit;
-#[cfg(test)]
 pub(crate) use port::RankPort;
-pub(crate) use run::{Start, run};
+pub(crate) use run::{Restored, Start, run};
 pub(crate) use stack::add_to_linker as add_stack_to_linker;
 pub(crate) use state::FaasletState;
 pub(crate) use thread::{ThreadFacts, Threads, add_to_linker as add_threads_to_linker};

@@ -92,6 +92,13 @@ impl RankPort {
     }
 }
 
+impl RankPort {
+    /// The rank was told to leave for a checkpoint and cannot.
+    pub(super) fn refuse_to_leave(&self, why: String) {
+        self.job.rounds().refuse(self.rank, why);
+    }
+}
+
 impl MpiPort for RankPort {
     fn rank(&self) -> u32 {
         self.rank
@@ -292,7 +299,7 @@ impl MpiPort for RankPort {
     }
 
     fn wtime(&self) -> f64 {
-        self.job.started().elapsed().as_secs_f64()
+        self.job.elapsed().as_secs_f64()
     }
 
     fn processor_name(&self) -> &str {

@@ -5,22 +5,29 @@ use std::sync::Arc;
 
 use actix::Addr;
 use faasm_mpi_shim::MpiCtx;
-use faasm_mpi_shim::gate::Door;
+use faasm_mpi_shim::gate::{Cut, Door};
 use faasm_vm::{GuestMemory, Pool};
-use wasmtime::{InstancePre, Store};
+use tokio::sync::Barrier;
+use wasmtime::{Instance, InstancePre, Store};
 
 use super::exit::RankExit;
+use super::image;
 use super::port::RankPort;
+use super::proto;
 use super::stack::{self, StackState};
 use super::state::FaasletState;
 use super::thread::{Parts, Thread, ThreadFacts, Threads};
+use crate::checkpoint::{Checkpoint, RankImage};
 use crate::host::wasi::{OutputSink, SharedWasi, WasiCtx};
 use crate::job::{JobShared, RankExited, Supervisor};
+use crate::module::Beginning;
 
 /// Everything a rank needs to start.
 pub(crate) struct Start {
     pub(crate) rank: u32,
     pub(crate) program: InstancePre<FaasletState>,
+    /// How its instance begins, if the program initialises itself.
+    pub(crate) beginning: Option<Beginning>,
     pub(crate) wasi: WasiCtx,
     pub(crate) job: Arc<JobShared>,
     pub(crate) pool: Arc<Pool>,
@@ -28,11 +35,27 @@ pub(crate) struct Start {
     pub(crate) output: Option<Arc<dyn OutputSink>>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) spins: bool,
+    /// Whether the program is in the variant whose stack can be taken.
+    pub(crate) migratable: bool,
     /// What its threads need, if it may have several.
     pub(crate) threads: Option<ThreadFacts>,
-    /// How often its call stack is taken down, if it is migratable.
+    /// How often its call stack is taken down by itself, if its program is migratable.
     pub(crate) rebuild_every: Option<NonZeroU32>,
+    /// What it was, in a job that goes on.
+    pub(crate) restored: Option<Restored>,
 }
+
+/// A rank of a job that goes on, as far as it can be put back without an instance.
+pub(crate) struct Restored {
+    pub(crate) mpi: MpiCtx<RankPort>,
+    pub(crate) image: RankImage,
+    pub(crate) checkpoint: Arc<Checkpoint>,
+    /// All ranks of the node: none runs before the memory of each is what it was.
+    pub(crate) all_are_back: Arc<Barrier>,
+}
+
+/// What an instance is to be when it is there.
+type Was = (RankImage, Arc<Checkpoint>, Arc<Barrier>);
 
 /// Runs a rank from its instance to its end, and tells the supervisor how it went.
 pub(crate) async fn run(start: Start) {
@@ -50,11 +73,31 @@ pub(crate) async fn run(start: Start) {
 }
 
 async fn execute(start: Start) -> RankExit {
-    let Start { rank, program, wasi, job, pool, no_memory, spins, threads, supervisor, .. } = start;
-    let mpi = MpiCtx::new(RankPort::new(job.clone(), rank, spins));
-    let stack = start.rebuild_every.map(StackState::new);
-    let door = start.rebuild_every.filter(|_| threads.is_none());
-    let door = door.map(|every| Arc::new(Door::new(Arc::default(), Some(every))));
+    let Start {
+        rank,
+        program,
+        beginning,
+        wasi,
+        job,
+        pool,
+        no_memory,
+        spins,
+        threads,
+        supervisor,
+        ..
+    } = start;
+    let every = start.rebuild_every;
+    let door = start.migratable.then(|| Arc::new(Door::new(job.gate().clone(), every)));
+    let (mpi, stack, was) = match start.restored {
+        Some(Restored { mpi, image, checkpoint, all_are_back }) => {
+            let stack = StackState::arriving(every, image.frames.clone());
+            (mpi, Some(stack), Some((image, checkpoint, all_are_back)))
+        }
+        None => {
+            let stack = start.migratable.then(|| StackState::new(every));
+            (MpiCtx::new(RankPort::new(job.clone(), rank, spins)), stack, None)
+        }
+    };
     let (mpi, wasi, thread) = match threads {
         None => (mpi, wasi, None),
         Some(facts) => {
@@ -72,7 +115,8 @@ async fn execute(start: Start) -> RankExit {
     };
     let state = FaasletState { mpi, wasi, memory: no_memory, thread, stack, door };
     let mut store = Store::new(program.module().engine(), state);
-    let result = call_start(&mut store, &program, &pool, &job, rank).await;
+    let program = (&program, beginning.as_ref());
+    let result = call_start(&mut store, program, &pool, (&job, rank), was).await;
     let running = job.rank(rank).is_initialized();
     let traffic = |mpi: &MpiCtx<RankPort>| (mpi.sent_messages, mpi.sent_bytes);
     let state = store.data();
@@ -89,15 +133,60 @@ async fn execute(start: Start) -> RankExit {
 
 async fn call_start(
     store: &mut Store<FaasletState>,
-    program: &InstancePre<FaasletState>,
+    (program, beginning): (&InstancePre<FaasletState>, Option<&Beginning>),
+    pool: &Pool,
+    (job, rank): (&JobShared, u32),
+    was: Option<Was>,
+) -> wasmtime::Result<()> {
+    let settle = |store: &mut _, instance: &_| settle(store, instance, pool, job, rank);
+    // What goes on has been initialised.
+    let beginning = beginning.filter(|_| was.is_none());
+    let instance = proto::begin(store, program, beginning, settle).await?;
+    if let Some((image, checkpoint, all_are_back)) = was {
+        let failed = |why: String| wasmtime::Error::msg(format!("it cannot be put back: {why}"));
+        image::put(store, &instance, &image).map_err(failed)?;
+        checkpoint.fill(rank, &store.data().memory).map_err(|error| failed(error.to_string()))?;
+        stack::rewinds(store, &instance)?;
+        all_are_back.wait().await;
+    }
+    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+    start.call_async(&mut *store, ()).await?;
+    loop {
+        if leaves_for_checkpoint(store) {
+            let taken = image::take(store, &instance, rank);
+            job.rounds().leave(taken.map_err(|why| (rank, why))).await;
+        }
+        if !stack::goes_on(store, &instance)? {
+            return Ok(());
+        }
+        start.call_async(&mut *store, ()).await?;
+    }
+}
+
+/// Whether the rank's stack was taken because the whole job is to be written.
+fn leaves_for_checkpoint(store: &Store<FaasletState>) -> bool {
+    let FaasletState { stack, door, .. } = store.data();
+    let is_taken = stack.as_ref().is_some_and(|stack| stack.taken().is_some());
+    is_taken && door.as_ref().is_some_and(|door| door.cut() == Cut::Leave)
+}
+
+/// The program's memory.
+pub(super) fn memory_of(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+) -> Option<wasmtime::Memory> {
+    MEMORY_NAMES.iter().find_map(|name| instance.get_memory(&mut *store, name))
+}
+
+/// Makes the new instance's memory known to everybody who copies to or from it.
+fn settle(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
     pool: &Pool,
     job: &JobShared,
     rank: u32,
-) -> wasmtime::Result<()> {
-    let instance = program.instantiate_async(&mut *store).await?;
-    let memory = MEMORY_NAMES
-        .iter()
-        .find_map(|name| instance.get_memory(&mut *store, name))
+) -> wasmtime::Result<GuestMemory> {
+    let memory = memory_of(store, instance)
         .and_then(|memory| pool.memory_at(memory.data_ptr(&store)))
         .ok_or_else(|| wasmtime::Error::msg("the module exports no linear memory"))?;
     store.data_mut().memory = memory.clone();
@@ -106,13 +195,8 @@ async fn call_start(
         thread.group.seat.with(|mpi| mpi.set_memory(memory.clone()));
     }
     store.data_mut().mpi.set_memory(memory.clone());
-    job.rank(rank).set_memory(memory);
-    let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-    start.call_async(&mut *store, ()).await?;
-    while stack::goes_on(store, &instance)? {
-        start.call_async(&mut *store, ()).await?;
-    }
-    Ok(())
+    job.rank(rank).set_memory(memory.clone());
+    Ok(memory)
 }
 
 /// Tells the supervisor about the end of a rank, also when its fiber is dropped where it stands.

@@ -13,15 +13,16 @@ use faasm_vm::unwind::{
 use wasmtime::{AsContextMut, Caller, Extern, Instance, Linker, Store, V128, Val};
 
 use super::FaasletState;
+use crate::checkpoint::Bits;
 
 /// The call stack of a rank whose program is migratable.
 #[derive(Debug)]
 pub(crate) struct StackState {
     /// Leave at each so many-th switch point.
-    every: NonZeroU32,
+    every: Option<NonZeroU32>,
     passed: u32,
     phase: Phase,
-    frames: Vec<Value>,
+    frames: Vec<Bits>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,24 +34,26 @@ enum Phase {
     Arriving,
 }
 
-/// One value of a frame.
-#[derive(Clone, Copy, Debug)]
-enum Value {
-    Bits32(i32),
-    Bits64(i64),
-    Bits128(u128),
-}
-
 /// Most values that a stack may have: machine stacks end before.
 const VALUES_MAX: usize = 64 << 20;
 
 impl StackState {
-    /// A stack that is taken at each so many-th switch point.
-    pub(crate) fn new(every: NonZeroU32) -> Self {
+    /// A stack that is taken when the job's gate says so, and at each so many-th switch point.
+    pub(crate) fn new(every: Option<NonZeroU32>) -> Self {
         Self { every, passed: 0, phase: Phase::Running, frames: Vec::new() }
     }
 
-    fn push(&mut self, value: Value) -> wasmtime::Result<()> {
+    /// A stack whose frames were taken elsewhere, and are to come back.
+    pub(crate) fn arriving(every: Option<NonZeroU32>, frames: Vec<Bits>) -> Self {
+        Self { every, passed: 0, phase: Phase::Arriving, frames }
+    }
+
+    /// The frames, when all have left the guest.
+    pub(super) fn taken(&self) -> Option<&[Bits]> {
+        (self.phase == Phase::Leaving).then_some(&self.frames)
+    }
+
+    fn push(&mut self, value: Bits) -> wasmtime::Result<()> {
         if self.phase != Phase::Leaving || self.frames.len() == VALUES_MAX {
             return Err(wasmtime::Error::msg("a frame was handed over that nobody asked for"));
         }
@@ -58,7 +61,7 @@ impl StackState {
         Ok(())
     }
 
-    fn pop(&mut self) -> Option<Value> {
+    fn pop(&mut self) -> Option<Bits> {
         if self.phase == Phase::Arriving { self.frames.pop() } else { None }
     }
 }
@@ -75,7 +78,7 @@ pub(super) fn leaves(caller: &mut Caller<'_, FaasletState>) -> bool {
         }
         Phase::Running => {
             stack.passed = stack.passed.wrapping_add(1);
-            let due = stack.passed.is_multiple_of(stack.every.get());
+            let due = stack.every.is_some_and(|every| stack.passed.is_multiple_of(every.get()));
             // Frames of the host between those of the guest cannot be taken.
             if !due || callbacks > 0 || held(caller) {
                 return false;
@@ -127,54 +130,62 @@ pub(super) fn goes_on(
         return Ok(false);
     }
     stack.phase = Phase::Arriving;
+    rewinds(store, instance)?;
+    Ok(true)
+}
+
+/// Has the entry function take its frames back when it is called.
+pub(super) fn rewinds(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+) -> wasmtime::Result<()> {
     let state = instance
         .get_global(&mut *store, STATE_EXPORT)
         .ok_or_else(|| wasmtime::Error::msg("a migratable program without its state"))?;
-    state.set(store, Val::I32(STATE_REWINDING))?;
-    Ok(true)
+    state.set(store, Val::I32(STATE_REWINDING))
 }
 
 /// Offers what a migratable program hands its frames over through.
 pub(crate) fn add_to_linker(linker: &mut Linker<FaasletState>) -> wasmtime::Result<()> {
     linker.func_wrap(STACK_MODULE, "push32", |mut caller: Caller<'_, _>, value: i32| {
-        push(&mut caller, Value::Bits32(value))
+        push(&mut caller, Bits::Bits32(value))
     })?;
     linker.func_wrap(STACK_MODULE, "push64", |mut caller: Caller<'_, _>, value: i64| {
-        push(&mut caller, Value::Bits64(value))
+        push(&mut caller, Bits::Bits64(value))
     })?;
     linker.func_wrap(STACK_MODULE, "push128", |mut caller: Caller<'_, _>, value: V128| {
-        push(&mut caller, Value::Bits128(value.as_u128()))
+        push(&mut caller, Bits::Bits128(value.as_u128()))
     })?;
     linker.func_wrap(STACK_MODULE, "pop32", |mut caller: Caller<'_, _>| {
         match pop(&mut caller) {
-            Some(Value::Bits32(value)) => Ok(value),
+            Some(Bits::Bits32(value)) => Ok(value),
             other => Err(mismatch(other, 32)),
         }
     })?;
     linker.func_wrap(STACK_MODULE, "pop64", |mut caller: Caller<'_, _>| {
         match pop(&mut caller) {
-            Some(Value::Bits64(value)) => Ok(value),
+            Some(Bits::Bits64(value)) => Ok(value),
             other => Err(mismatch(other, 64)),
         }
     })?;
     linker.func_wrap(STACK_MODULE, "pop128", |mut caller: Caller<'_, _>| {
         match pop(&mut caller) {
-            Some(Value::Bits128(value)) => Ok(V128::from(value)),
+            Some(Bits::Bits128(value)) => Ok(V128::from(value)),
             other => Err(mismatch(other, 128)),
         }
     })?;
     Ok(())
 }
 
-fn push(caller: &mut Caller<'_, FaasletState>, value: Value) -> wasmtime::Result<()> {
+fn push(caller: &mut Caller<'_, FaasletState>, value: Bits) -> wasmtime::Result<()> {
     let no_stack = || wasmtime::Error::msg("a frame of a program that is not migratable");
     caller.data_mut().stack.as_mut().ok_or_else(no_stack)?.push(value)
 }
 
-fn pop(caller: &mut Caller<'_, FaasletState>) -> Option<Value> {
+fn pop(caller: &mut Caller<'_, FaasletState>) -> Option<Bits> {
     caller.data_mut().stack.as_mut()?.pop()
 }
 
-fn mismatch(found: Option<Value>, bits: u32) -> wasmtime::Error {
+fn mismatch(found: Option<Bits>, bits: u32) -> wasmtime::Error {
     wasmtime::Error::msg(format!("the stack holds {found:?} where {bits} bits are to come back"))
 }

@@ -85,6 +85,10 @@ impl MpiView for FaasletState {
     fn leave_now(caller: &mut Caller<'_, Self>) -> bool {
         stack::leave_now(caller)
     }
+
+    fn refuses(&mut self, why: String) {
+        self.mpi.port.refuse_to_leave(why);
+    }
 }
 
 impl WasiView for FaasletState {

@@ -7,6 +7,8 @@
 
 use std::sync::atomic::Ordering;
 
+use faasm_mpi_shim::gate::Cut;
+
 use super::report::{RankState, RankStatus};
 use super::shared::{Doing, JobShared};
 
@@ -17,7 +19,8 @@ impl JobShared {
     /// has changed in between, there was an instant at which all of them waited, and then none can
     /// ever run again: a message in flight would have woken its receiver when it was sent.
     pub(crate) fn deadlock(&self) -> Option<Vec<RankState>> {
-        if self.far().is_some() {
+        // Ranks that wait at the gate look as if they waited for each other.
+        if self.far().is_some() || self.gate().cut() != Cut::Open {
             return None;
         }
         let (_, waiting) = self.standstill()?;
@@ -31,6 +34,12 @@ impl JobShared {
         let received = far.received.load(Ordering::SeqCst);
         let (changes, waiting) = self.standstill()?;
         (!far.is_sending()).then(|| Quiet { sent: far.links.sent(), received, changes, waiting })
+    }
+
+    /// Whether every rank of this node that is left waits in MPI, so that only an order from outside can change
+    /// anything.
+    pub(super) fn stands_still(&self) -> bool {
+        self.standstill().is_some_and(|(_, waiting)| waiting > 0)
     }
 
     /// The sum of all change counters and the number of ranks that wait, if there was an instant at

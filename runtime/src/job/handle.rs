@@ -7,10 +7,12 @@ use actix::Addr;
 use faasm_mpi_engine::fault::Decided;
 
 use super::Outcome;
+use super::cut::Cutter;
 use super::deadlock::Quiet;
 use super::report::{JobReport, RankState};
 use super::shared::JobShared;
 use super::supervisor::{End, Supervisor};
+use crate::checkpoint::{CheckpointError, Cut};
 use crate::faaslet::RankExit;
 
 /// Something that happened to a rank, for whoever monitors the job.
@@ -28,6 +30,8 @@ pub struct JobHandle {
     pub(crate) control: Control,
     pub(crate) events: flume::Receiver<RankEvent>,
     pub(crate) report: flume::Receiver<Arc<JobReport>>,
+    /// Makes its checkpoints, if it has a directory for them.
+    pub(crate) cutter: Option<Arc<Cutter>>,
 }
 
 /// Who sees the job to its end.
@@ -68,6 +72,20 @@ impl JobHandle {
         match &self.control {
             Control::Here { supervisor, .. } => supervisor.do_send(End { outcome }),
             Control::Elsewhere(job) => job.end(outcome),
+        }
+    }
+
+    /// Stops all ranks, writes a checkpoint, and lets them go on. That takes at least until each rank calls a function of MPI
+    /// in which it may wait.
+    ///
+    /// # Errors
+    /// The job has no directory for checkpoints or its state cannot be written; it goes on all the same.
+    pub fn checkpoint(&self) -> Result<Cut, CheckpointError> {
+        match &self.cutter {
+            Some(cutter) => cutter.cut(),
+            None => Err(CheckpointError::Hindered(
+                "the job was started without a directory for checkpoints".to_owned(),
+            )),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Jobs: what to run, what its ranks share, and the supervisor that sees it to its end.
 
+mod cut;
 mod deadlock;
 mod far;
 mod fault;
@@ -10,6 +11,7 @@ mod spawn;
 mod spec;
 mod supervisor;
 
+pub(crate) use cut::Cutter;
 pub(crate) use deadlock::{Quiet, is_stuck};
 pub(crate) use far::{CALL_ASK, CALL_OBJECT, Far, PULL_ASK, PULL_RELEASE};
 pub(crate) use handle::{Control, RemoteJob};

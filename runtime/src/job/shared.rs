@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use faasm_mpi_engine::group::Group;
+use faasm_mpi_shim::gate::Gate;
 use faasm_mpi_shim::port::Pending;
 use faasm_mpi_shim::world::{Grown, Placement, World};
 use faasm_vm::GuestMemory;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use super::far::Far;
 use super::fault::Mourning;
 use super::spawn::Spawner;
+use crate::checkpoint::Rounds;
 use crate::faaslet::Threads;
 use crate::host::wasi::{WasiHooks, WasiWait};
 use crate::message::{JobLinks, Mailbox};
@@ -206,6 +208,11 @@ pub(crate) struct JobShared {
     /// Wake-ups that were handed to another worker and have not been carried out.
     pub(super) wakes_in_flight: AtomicU64,
     ending: AtomicBool,
+    /// What its ranks are told to do at switch points.
+    gate: Arc<Gate>,
+    rounds: Rounds,
+    /// How long the job had run before it was restarted.
+    ran_before: OnceLock<Duration>,
     /// What is done about ranks that fail while the job goes on.
     pub(super) mourning: Mourning,
 }
@@ -244,6 +251,9 @@ impl JobShared {
             processor_name: uname.nodename().to_string_lossy().into_owned(),
             wakes_in_flight: AtomicU64::new(0),
             ending: AtomicBool::new(false),
+            gate: Arc::default(),
+            rounds: Rounds::default(),
+            ran_before: OnceLock::new(),
             mourning: Mourning::default(),
         })
     }
@@ -361,6 +371,27 @@ impl JobShared {
             let (more, longer) = (&rank.messages, &rank.bytes);
             (messages + more.load(Ordering::Relaxed), bytes + longer.load(Ordering::Relaxed))
         })
+    }
+
+    /// What the ranks are told to do at switch points.
+    pub(crate) const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Where ranks leave their state.
+    pub(crate) const fn rounds(&self) -> &Rounds {
+        &self.rounds
+    }
+
+    /// The job goes on after it had run for so long; once.
+    pub(crate) fn set_ran_before(&self, time: Duration) {
+        // A job is restarted before it begins, and only then.
+        let _ = self.ran_before.set(time);
+    }
+
+    /// How long the job has run, with what it had run before it was restarted.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed() + self.ran_before.get().copied().unwrap_or_default()
     }
 
     /// From now on no deadlock is looked for: the job is being ended. Returns whether it was already.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::handle::JobHandle;
+use crate::checkpoint::{Checkpoint, CheckpointOptions};
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, Preopen, StdinStream};
 use crate::module::Module;
@@ -69,6 +70,10 @@ pub struct JobSpec {
     pub tolerates_failures: bool,
     /// Each rank's call stack is taken down and built up again at each so many-th call that may wait.
     pub rebuild_stacks: Option<NonZeroU32>,
+    /// How checkpoints are made.
+    pub checkpoints: Option<CheckpointOptions>,
+    /// The job goes on from here.
+    pub restart: Option<Arc<Checkpoint>>,
 }
 
 impl std::fmt::Debug for JobSpec {
@@ -96,6 +101,8 @@ impl JobBuilder {
             timeout: None,
             tolerates_failures: false,
             rebuild_stacks: None,
+            checkpoints: None,
+            restart: None,
         };
         Self { runtime, spec }
     }
@@ -181,6 +188,18 @@ impl JobBuilder {
     /// that the program can be moved. The runtime must have been built with `migratable`.
     pub const fn rebuild_stacks(mut self, every: NonZeroU32) -> Self {
         self.spec.rebuild_stacks = Some(every);
+        self
+    }
+
+    /// Lets checkpoints be made ([`JobHandle::checkpoint`]). The runtime must have been built with `migratable`.
+    pub fn checkpoints(mut self, options: CheckpointOptions) -> Self {
+        self.spec.checkpoints = Some(options);
+        self
+    }
+
+    /// The job goes on from this checkpoint, with the same programs and numbers of ranks.
+    pub fn restart_from(mut self, checkpoint: Checkpoint) -> Self {
+        self.spec.restart = Some(Arc::new(checkpoint));
         self
     }
 

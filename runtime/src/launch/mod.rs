@@ -5,10 +5,12 @@ mod line;
 mod output;
 mod prepare;
 mod rank_files;
+mod restart;
 mod source;
 mod spawn;
 
 pub use output::{Multiplexer, MultiplexerOptions, OutputFailure};
 pub(crate) use prepare::{Launch, check_imports};
+pub(crate) use restart::{Restart, saved_apps, writer};
 pub use source::{SourceError, SourceFile};
 pub(crate) use spawn::ProgramSpawner;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::faaslet::{FaasletState, ThreadFacts};
 use crate::host::wasi::{OutputSink, Preopen, StdinSource, StdinStream, WasiCtx};
 use crate::job::{AppSpec, JobShared, JobSpec, MAX_RANKS, OutsideWaits, StdinPolicy};
-use crate::module::{Module, missing_imports};
+use crate::module::{Beginning, Module, missing_imports};
 
 /// Mappings of a rank: memory and stack, each with the inaccessible part behind or below.
 const MAPPINGS_PER_RANK: u64 = 4;
@@ -110,6 +110,18 @@ impl Launch {
 
     pub(crate) fn output(&self) -> Option<Arc<dyn OutputSink>> {
         self.output.clone()
+    }
+
+    /// How the instance of `rank` begins, if its program initialises itself.
+    pub(crate) fn beginning(&self, rank: u32) -> Option<Beginning> {
+        let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
+        self.apps[index].module.beginning()
+    }
+
+    /// Whether `rank` runs the variant of its program whose stack can be taken.
+    pub(crate) fn is_migratable(&self, rank: u32) -> bool {
+        let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
+        self.apps[index].module.is_migratable()
     }
 
     /// What `rank` runs, and its system interface.

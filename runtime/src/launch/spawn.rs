@@ -17,7 +17,7 @@ use super::prepare::link;
 use crate::faaslet::{FaasletState, Start, ThreadFacts, run};
 use crate::host::wasi::{OutputSink, Preopen, WasiCtx};
 use crate::job::{AppSpec, Born, JobShared, MAX_RANKS, OutsideWaits, Spawner, Supervisor};
-use crate::module::{Module, ModuleLoader};
+use crate::module::{Beginning, Module, ModuleLoader};
 use crate::scheduler::{Scheduler, Task};
 
 /// What starting programs for one job needs.
@@ -39,6 +39,8 @@ pub(crate) struct ProgramSpawner {
 /// A program that is ready to be started.
 struct Ready {
     program: InstancePre<FaasletState>,
+    beginning: Option<Beginning>,
+    migratable: bool,
     args: Arc<[String]>,
     preopens: Arc<[Preopen]>,
     threads: Option<ThreadFacts>,
@@ -72,7 +74,10 @@ impl Spawner for ProgramSpawner {
             let start = Start {
                 rank: number,
                 program: ready.program.clone(),
+                beginning: ready.beginning.clone(),
                 threads: ready.threads,
+                migratable: ready.migratable,
+                restored: None,
                 wasi,
                 job: job.clone(),
                 pool: self.pool.clone(),
@@ -114,7 +119,8 @@ impl ProgramSpawner {
         let program = link(&app).map_err(|error| refused(with_causes(&error)))?;
         let args = std::iter::once(command).chain(args).collect();
         let preopens = preopens(&surroundings)?;
-        Ok(Ready { program, args, preopens, threads, processes })
+        let (beginning, migratable) = (app.module.beginning(), app.module.is_migratable());
+        Ok(Ready { program, beginning, migratable, args, preopens, threads, processes })
     }
 
     fn known(&self, name: &str) -> Option<Module> {

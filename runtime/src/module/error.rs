@@ -85,6 +85,14 @@ pub enum ModuleError {
         /// What the compiler said.
         cause: wasmtime::Error,
     },
+    /// Its data cannot be made the image that its ranks begin with.
+    #[error("{name} cannot be run: the data that its memory begins with cannot be had: {cause}")]
+    Data {
+        /// The program.
+        name: String,
+        /// Why not.
+        cause: faasm_vm::SnapshotError,
+    },
     /// It cannot be made migratable.
     #[error("{name} cannot be made migratable: {cause}")]
     NotMigratable {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faasm_vm::rewrite::{self, ModuleFacts, RewriteError};
+use faasm_vm::rewrite::{self, DATA_VERSION, ModuleFacts, RewriteError};
 use faasm_vm::unwind::{self, UNWIND_VERSION};
 use faasm_vm::{ArtifactCache, CacheTrouble, ContentHash, VmEngine};
 
 use super::progress::Subject;
-use super::{FileFormat, Inner, Module, ModuleError, Progress};
+use super::{Beginning, FileFormat, Inner, Module, ModuleError, Progress};
 
 /// Loads modules for one engine; clones share engine and cache.
 #[derive(Clone, Debug)]
@@ -60,22 +60,28 @@ impl ModuleLoader {
             return Err(ModuleError::ThreadsNotMigratable { name: name.to_owned() });
         }
         let content = ContentHash::of(bytes);
-        let kept_as = match self.migratable {
-            true => content.variant("migratable", UNWIND_VERSION),
-            false => content,
-        };
+        let beginning = Beginning::of(name, bytes, &facts)?;
+        let mut kept_as = content;
+        if self.migratable {
+            kept_as = kept_as.variant("migratable", UNWIND_VERSION);
+            kept_as = kept_as.variant("switch points", faasm_mpi_shim::switch::VERSION);
+        }
+        let has_data = !matches!(beginning, Some(Beginning::Once(_)));
+        if !has_data {
+            kept_as = kept_as.variant("without data", DATA_VERSION);
+        }
         let found = self.cache.lookup(self.engine.engine(), &kept_as);
         warn(found.trouble);
         let (code, compile_time) = match found.module {
             Some(code) => (code, None),
             None => {
-                let (code, took) = self.compile(name, bytes, &facts)?;
+                let (code, took) = self.compile(name, bytes, &facts, has_data)?;
                 warn(self.cache.store(self.engine.engine(), &kept_as, &code));
                 (code, Some(took))
             }
         };
         let (name, migratable) = (name.to_owned(), self.migratable);
-        let inner = Inner { name, content, code, facts, compile_time, migratable };
+        let inner = Inner { name, content, code, facts, compile_time, migratable, beginning };
         Ok(Module { inner: Arc::new(inner) })
     }
 
@@ -84,6 +90,7 @@ impl ModuleLoader {
         name: &str,
         bytes: &[u8],
         facts: &ModuleFacts,
+        has_data: bool,
     ) -> Result<(wasmtime::Module, Duration), ModuleError> {
         let start = Instant::now();
         let mut rewritten = rewrite::rewrite(bytes)
@@ -93,6 +100,12 @@ impl ModuleLoader {
                 .map_err(|cause| ModuleError::NotMigratable { name: name.to_owned(), cause })?;
             tracing::info!(program = name, report = ?made.report, "made migratable");
             rewritten.bytes = made.bytes;
+        }
+        if !has_data {
+            let variant = rewrite::without_data(&rewritten.bytes)
+                .map_err(|cause| ModuleError::Refused { name: name.to_owned(), cause })?;
+            // The passes before add neither data nor what uses it.
+            rewritten.bytes = variant.map_or(rewritten.bytes, |variant| variant.bytes);
         }
         let subject = Subject { name, bytes: bytes.len(), functions: facts.functions };
         let compile = || wasmtime::Module::new(self.engine.engine(), &rewritten.bytes);

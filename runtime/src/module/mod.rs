@@ -4,6 +4,7 @@
 //! program that was never seen by this engine is compiled, on all cores. Trouble with the cache is
 //! a warning, trouble with the program a [`ModuleError`].
 
+mod beginning;
 mod error;
 mod format;
 mod loader;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use faasm_vm::ContentHash;
 use faasm_vm::rewrite::{ImportType, ModuleFacts};
 
+pub(crate) use beginning::{Beginning, INITIALISERS};
 pub use error::ModuleError;
 pub use format::FileFormat;
 pub(crate) use loader::ModuleLoader;
@@ -39,6 +41,7 @@ struct Inner {
     facts: ModuleFacts,
     compile_time: Option<Duration>,
     migratable: bool,
+    beginning: Option<Beginning>,
 }
 
 impl Module {
@@ -87,8 +90,14 @@ impl Module {
         let Inner { content, code, facts, compile_time, migratable, .. } = &*self.inner;
         let (content, code, facts) = (*content, code.clone(), facts.clone());
         let (name, migratable) = (name.to_owned(), *migratable);
-        let inner = Inner { name, content, code, facts, compile_time: *compile_time, migratable };
+        let (compile_time, beginning) = (*compile_time, self.beginning());
+        let inner = Inner { name, content, code, facts, compile_time, migratable, beginning };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// How its instances begin, if it initialises itself before `_start`.
+    pub(crate) fn beginning(&self) -> Option<Beginning> {
+        self.inner.beginning.clone()
     }
 
     /// The compiled code.

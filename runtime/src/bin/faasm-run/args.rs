@@ -5,6 +5,7 @@
 //! unit test. What depends on the machine (does the program exist, what is `$HOME`) is decided
 //! later, in `commands/run.rs`.
 
+mod checkpoint;
 mod flag;
 mod help;
 mod nodes;
@@ -20,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use checkpoint::{CheckpointArgs, RestartArgs, amend};
 use flag::{Action, Flag};
 pub(crate) use nodes::{ClusterAddress, LauncherKind, Mapping, NodeOptions, Numbering};
 pub(crate) use subcommand::{ClusterAction, ClusterArgs, NodeArgs, TokenSource};
@@ -33,6 +35,10 @@ pub(crate) enum Request {
     Node(Box<NodeArgs>),
     /// Begin, look at or change a cluster.
     Cluster(Box<ClusterArgs>),
+    /// Ask a running job, by its process number, for a checkpoint.
+    Checkpoint(i32),
+    /// Let a job go on from a checkpoint.
+    Restart(RestartArgs),
     /// Print the help text.
     Help(String),
     /// Print the version.
@@ -72,6 +78,10 @@ pub(crate) struct Invocation {
     pub(crate) tolerates_failures: bool,
     /// Each rank's stack is rebuilt at each so many-th call that may wait.
     pub(crate) rebuild_stack: Option<NonZeroU32>,
+    /// How checkpoints are made.
+    pub(crate) checkpoints: CheckpointArgs,
+    /// The command line as it was typed.
+    pub(crate) words: Vec<String>,
     /// How much is logged: the number of times `-v` was given.
     pub(crate) verbosity: u8,
     /// Whether notes about accepted options are left out.
@@ -196,9 +206,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
     match words.as_slice().first().map(String::as_str) {
         Some("node") => return subcommand::node(words.skip(1).collect()),
         Some("cluster") => return subcommand::cluster(words.skip(1).collect()),
+        Some("checkpoint") => return checkpoint::of_job(&words.as_slice()[1..]),
+        Some("restart") => return checkpoint::restart(words.skip(1).collect()),
         _ => {}
     }
     let mut draft = Draft::default();
+    draft.job.words = words.as_slice().to_vec();
     while let Some(word) = words.next() {
         if word == ":" {
             draft.finish_app()?;
@@ -261,6 +274,7 @@ impl Draft {
             .at(&app.program));
         }
         self.job.nodes.check()?;
+        checkpoint::check(&self.job)?;
         self.check_total()?;
         self.check_stdin()?;
         Ok(Request::Run(Box::new(self.job)))

@@ -21,6 +21,8 @@ fn main() {
         Ok(args::Request::Version) => print(&format!("faasm-run {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(args::Request::Run(job)) => commands::run::run(&job, begun),
         Ok(args::Request::Node(args)) => commands::node::run(&args),
+        Ok(args::Request::Checkpoint(process)) => commands::restart::ask(process),
+        Ok(args::Request::Restart(args)) => commands::restart::restart(args, begun),
         Ok(args::Request::Cluster(args)) => commands::cluster::run(&args),
         Err(error) => {
             eprintln!("faasm-run: {error}");

@@ -1,7 +1,7 @@
 //! Conversations with the coordinator's core.
 
 use super::*;
-use crate::cluster::message::{Exit, Standstill, Status, Totals};
+use crate::cluster::message::{Exit, Motion, Standstill, Status, Totals, Verdict};
 use crate::faaslet::RankExit;
 
 const A: NodeId = NodeId(1);
@@ -11,6 +11,7 @@ const B: NodeId = NodeId(2);
 struct Conversation {
     core: Core,
     now: Instant,
+    is_tolerant: bool,
 }
 
 impl Conversation {
@@ -26,12 +27,14 @@ impl Conversation {
             };
             core.handle_hello(node, info, vec![format!("10.0.0.{}:1", node.0)]);
         }
-        Self { core, now: Instant::now() }
+        Self { core, now: Instant::now(), is_tolerant: false }
     }
 
     /// Submits a job of two ranks on each node.
     fn submit(&mut self) -> u32 {
-        let job = self.core.submit(submission(&[(A, 2), (B, 2)])).expect("both nodes are there");
+        let submission = submission(&[(A, 2), (B, 2)]);
+        let submission = Submission { is_tolerant: self.is_tolerant, ..submission };
+        let job = self.core.submit(submission).expect("both nodes are there");
         assert!(matches!(self.next(), Command::Send { to: A, message: ToNode::Prepare(_) }));
         assert!(matches!(self.next(), Command::Send { to: B, message: ToNode::Prepare(_) }));
         self.silence();
@@ -261,6 +264,81 @@ fn nodes_that_lose_each_other_end_the_job() {
     };
     assert_eq!((&*host, ranks), ("b", vec![2, 3]));
     assert_eq!(reason, "a (node 1) cannot reach it: silence");
+}
+
+const TRAPPED: Exit = Exit::Trapped { code: 134, reason: String::new() };
+
+/// What a rank of `members` brings to the first agreement of communicator 1.
+fn motion(members: &[u32], rank: u32, flag: u32) -> Motion {
+    let (topic, members) = ((1, 1), members.to_vec());
+    Motion { topic, members, rank, flag, context: 10 + rank, failed: Vec::new(), acked: 0 }
+}
+
+#[test]
+fn a_tolerant_job_goes_on_without_a_rank_and_the_others_agree() {
+    let mut c = Conversation { is_tolerant: true, ..Conversation::new() };
+    let job = c.run();
+    let propose =
+        |rank, flag| ToCoordinator::Propose { job, motion: motion(&[0, 2, 3], rank, flag) };
+    c.tell(A, propose(0, 7)).silence().tell(B, propose(3, 5)).silence();
+    c.ends(B, job, 2, TRAPPED);
+    let (members, failed) = (vec![0, 3], vec![2]);
+    let verdict = Verdict { topic: (1, 1), members, flag: 5, context: 10, is_news: true, failed };
+    let decided = ToNode::Decided { job, verdict };
+    c.sent(A, decided.clone()).sent(B, decided).silence();
+    c.ends(A, job, 0, DONE).ends(A, job, 1, DONE).ends(B, job, 3, DONE).over(A, job).over(B, job);
+    let report = c.report(&[A, B], job);
+    assert_eq!((report.outcome.clone(), report.exit_code()), (Outcome::Success, 0));
+}
+
+#[test]
+fn a_tolerant_job_goes_on_without_a_node() {
+    let mut c = Conversation { is_tolerant: true, ..Conversation::new() };
+    let job = c.run();
+    c.tell(A, ToCoordinator::Propose { job, motion: motion(&[1, 2], 1, 1) }).silence();
+    c.core.handle_lost(B, "its process ended", c.now);
+    c.sent(A, ToNode::Failed { job, ranks: vec![2, 3] });
+    for rank in [2, 3] {
+        let Command::Exited { event, .. } = c.next() else { panic!("the end is told") };
+        let reason = event.exit.reason().expect("it failed");
+        assert_eq!((event.rank, &*reason), (rank, "its node 2 (b) is lost: its process ended"));
+    }
+    let (members, failed) = (vec![1], vec![2]);
+    let verdict = Verdict { topic: (1, 1), members, flag: 1, context: 11, is_news: true, failed };
+    c.sent(A, ToNode::Decided { job, verdict });
+    assert!(matches!(c.next(), Command::Forget { node: B, .. }));
+    c.silence().ends(A, job, 0, DONE).ends(A, job, 1, DONE).over(A, job);
+    assert_eq!(c.report(&[A], job).outcome, Outcome::Success);
+}
+
+#[test]
+fn a_tolerant_job_ends_with_an_abort_and_when_nobody_is_left() {
+    let mut c = Conversation { is_tolerant: true, ..Conversation::new() };
+    let job = c.run();
+    c.ends(A, job, 1, Exit::Aborted { code: 9, reason: "no".into() });
+    c.sent(A, ToNode::End { job }).sent(B, ToNode::End { job }).over(A, job).over(B, job);
+    assert_eq!(c.report(&[A, B], job).exit_code(), 9);
+    let job = c.run();
+    c.ends(A, job, 0, TRAPPED).ends(A, job, 1, TRAPPED).over(A, job);
+    c.ends(B, job, 2, TRAPPED).ends(B, job, 3, TRAPPED).over(B, job);
+    let report = c.report(&[A, B], job);
+    assert_eq!(
+        (report.outcome.clone(), report.exit_code()),
+        (Outcome::RankFailed { rank: 0 }, 134)
+    );
+}
+
+#[test]
+fn a_proposal_for_a_rank_of_another_node_is_not_believed() {
+    let mut c = Conversation { is_tolerant: true, ..Conversation::new() };
+    let job = c.run();
+    c.tell(B, ToCoordinator::Propose { job, motion: motion(&[0, 2], 0, 1) });
+    c.sent(A, ToNode::Failed { job, ranks: vec![2, 3] });
+    assert!(
+        matches!(c.next(), Command::Exited { .. }) && matches!(c.next(), Command::Exited { .. })
+    );
+    let Command::Forget { node: B, why: Some(why) } = c.next() else { panic!("it is cut off") };
+    assert_eq!(why, "it sent a proposal that breaks the rules: the rank is not its own");
 }
 
 #[test]

@@ -210,7 +210,7 @@ impl Cluster {
             .unwrap_or_else(|_| Err("the cluster has ended".to_owned()))
             .map_err(|reason| ClusterError::Rejected { reason })?;
         let control = Control::Elsewhere(Arc::new(Remote { cluster: self.clone(), job }));
-        Ok(JobHandle { control, events: received, report })
+        Ok(JobHandle { control, events: received, report, cutter: None })
     }
 
     /// Takes no further jobs to a node, and lets it go once it has none.

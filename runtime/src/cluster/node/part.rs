@@ -80,6 +80,8 @@ pub(super) fn prepare(
         timeout: None,
         tolerates_failures: prepare.is_tolerant,
         rebuild_stacks: None,
+        checkpoints: None,
+        restart: None,
     };
     let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
     let ways = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);

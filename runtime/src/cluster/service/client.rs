@@ -184,7 +184,7 @@ impl ClusterClient {
         thread("faasm-stdin").spawn(input).map_err(failed)?;
         thread("faasm-listen").spawn(move || listener.run(self.stream)).map_err(failed)?;
         let control = Control::Elsewhere(job);
-        Ok(JobHandle { control, events: received, report })
+        Ok(JobHandle { control, events: received, report, cutter: None })
     }
 
     fn order(&mut self, ask: &Ask) -> Result<Tell, ClusterError> {

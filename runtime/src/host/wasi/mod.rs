@@ -31,7 +31,6 @@ mod process;
 mod ready;
 mod rights;
 mod shared;
-#[cfg_attr(not(test), expect(dead_code, reason = "for checkpoints, which come later"))]
 mod state;
 mod stdin;
 mod stream;
@@ -46,5 +45,6 @@ pub(crate) use functions::{FUNCTIONS, MODULE, WasiView, add_to_linker};
 pub use output::{OutputSink, Stream};
 pub(crate) use process::{ProcExit, ProcRaised, Yield};
 pub(crate) use shared::SharedWasi;
+pub(crate) use state::FileTableState;
 pub(crate) use stdin::{StdinReader, StdinSource};
 pub use stream::StdinStream;

@@ -14,16 +14,16 @@ use super::errno::Errno;
 use super::flags::{FdFlags, LookupFlags, OFlags};
 use super::open::{self, OpenArgs};
 use super::rights::{self, Rights};
-use super::table::{Descriptor, Fd, FileTable, Object, OpenDirectory, Place};
+use super::table::{Descriptor, Fd, FileTable, Object, OpenDirectory, OpenFile, Place};
 
 /// Version of the saved form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Descriptors a saved table may have; above what a rank can open, and a bound for foreign bytes.
 const DESCRIPTORS_MAX: usize = 65_536;
 
 /// The open descriptors of one rank.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FileTableState {
     version: u32,
     /// Guest paths of the preopened directories, by index.
@@ -47,8 +47,16 @@ enum ObjectState {
     Stdin,
     Stdout,
     Stderr,
-    File { place: PlaceState, offset: u64 },
-    Directory { place: PlaceState, preopened: bool },
+    /// With the file's length, if it has one.
+    File {
+        place: PlaceState,
+        offset: u64,
+        bytes: Option<u64>,
+    },
+    Directory {
+        place: PlaceState,
+        preopened: bool,
+    },
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -97,6 +105,18 @@ pub(crate) enum RestoreError {
         path: String,
         /// The error number of WASI.
         errno: u16,
+    },
+    /// An open file has lost its end.
+    #[error("descriptor {fd}: {path:?} has {found} bytes, and had {bytes}; put the file back")]
+    Shorter {
+        /// The descriptor.
+        fd: u32,
+        /// Path below the preopened directory.
+        path: String,
+        /// Bytes that it had.
+        bytes: u64,
+        /// Bytes that it has.
+        found: u64,
     },
     /// Standard input cannot be read again from where the rank was.
     #[error("standard input before byte {0} was read and is gone from there on")]
@@ -167,10 +187,11 @@ impl WasiCtx {
                 Ok(stream(Object::Directory(directory)))
             }
             ObjectState::Directory { place, .. } => self.reopen(saved, place, preopens),
-            ObjectState::File { place, offset } => {
+            ObjectState::File { place, offset, bytes } => {
                 let mut descriptor = self.reopen(saved, place, preopens)?;
                 if let Object::File(file) = &mut descriptor.object {
                     file.offset = *offset;
+                    cut_back(file, saved, *bytes)?;
                 }
                 Ok(descriptor)
             }
@@ -207,6 +228,28 @@ impl WasiCtx {
     }
 }
 
+/// Takes what was written behind the end that the file had off it again, if the rank may write to it.
+fn cut_back(
+    file: &OpenFile,
+    saved: &DescriptorState,
+    bytes: Option<u64>,
+) -> Result<(), RestoreError> {
+    let Some(bytes) = bytes else { return Ok(()) };
+    let (fd, path) = (saved.fd, file.place.path.clone());
+    let failed = |error: std::io::Error| {
+        let errno = Errno::from(error).raw();
+        RestoreError::Open { fd, path: file.place.path.clone(), errno }
+    };
+    let found = file.file.metadata().map_err(failed)?.len();
+    if found < bytes {
+        return Err(RestoreError::Shorter { fd, path, bytes, found });
+    }
+    if found > bytes && saved.rights.has(Rights::FD_WRITE) {
+        file.file.set_len(bytes).map_err(failed)?;
+    }
+    Ok(())
+}
+
 fn preopen_index(place: &PlaceState, preopens: &[usize]) -> Result<usize, RestoreError> {
     let index = preopens.get(place.preopen).copied();
     index.ok_or(RestoreError::Damaged { what: "a descriptor names no preopened directory" })
@@ -222,7 +265,11 @@ fn save_descriptor(fd: Fd, descriptor: &Descriptor) -> DescriptorState {
         Object::Stdin => ObjectState::Stdin,
         Object::Stdout => ObjectState::Stdout,
         Object::Stderr => ObjectState::Stderr,
-        Object::File(file) => ObjectState::File { place: save(&file.place), offset: file.offset },
+        Object::File(file) => {
+            let length = || file.file.metadata().ok().map(|metadata| metadata.len());
+            let bytes = if file.is_seekable() { length() } else { None };
+            ObjectState::File { place: save(&file.place), offset: file.offset, bytes }
+        }
         Object::Directory(directory) => {
             ObjectState::Directory { place: save(&directory.place), preopened: directory.preopened }
         }

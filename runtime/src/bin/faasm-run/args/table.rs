@@ -1,6 +1,7 @@
 //! The options, one row each. The rows are in the order of the help text.
 
 use super::{
+    checkpoint,
     flag::{Action, Flag, Section},
     nodes, values,
 };
@@ -363,6 +364,35 @@ pub(super) static FLAGS: &[Flag] = &[
         values::rebuild_stack,
         "Take each rank's call stack down and build it up again at every N-th such call: shows \
          that the program can be moved. Includes `--migratable`.",
+    ),
+    set(
+        Section::Job,
+        &["checkpoint-dir"],
+        &["DIR"],
+        checkpoint::dir,
+        "Where checkpoints are kept; `faasm-run restart DIR` goes on from the latest. Includes \
+         `--migratable`.",
+    ),
+    set(
+        Section::Job,
+        &["checkpoint-every"],
+        &["TIME"],
+        checkpoint::every,
+        "Make one after each such time, as in 60s, 5m or 1h. `faasm-run checkpoint PROCESS` asks for one.",
+    ),
+    set(
+        Section::Job,
+        &["checkpoint-keep"],
+        &["N"],
+        checkpoint::keep,
+        "Keep the last N. Default: 2.",
+    ),
+    set(
+        Section::Job,
+        &["checkpoint-on-term"],
+        &[],
+        checkpoint::on_term,
+        "Make a last one when SIGTERM comes, as batch systems send it, and end then.",
     ),
     set(
         Section::Job,

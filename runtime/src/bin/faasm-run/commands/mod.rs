@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod node;
+pub(crate) mod restart;
 pub(crate) mod run;
 
 /// Warnings are always shown; `-v` shows what the runtime does, twice what it decides.

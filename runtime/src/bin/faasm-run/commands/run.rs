@@ -1,5 +1,6 @@
 //! Runs one job: programs, surroundings, signals, and what is said at the end.
 
+mod checkpoints;
 mod environment;
 mod nodes;
 mod plan;
@@ -17,13 +18,14 @@ use std::{
 
 use anyhow::Context as _;
 use faasm_runtime::{
-    AppSpec, JobBuilder, JobHandle, JobReport, Multiplexer, MultiplexerOptions, OutputFailure,
-    Preopen, Progress, RankState, Runtime, StdinPolicy,
+    AppSpec, Checkpoint, JobBuilder, JobHandle, JobReport, Multiplexer, MultiplexerOptions,
+    OutputFailure, Preopen, Progress, RankState, Runtime, SavedApp, StdinPolicy,
     launcher::slurm::{self, Invitation, Leader, Rendezvous, Step},
 };
 
 use super::node;
-use crate::args::{Invocation, NodeArgs, Stdin};
+use crate::args::{App, Invocation, NodeArgs, Stdin};
+use checkpoints::Checkpoints;
 use environment::Environment;
 use plan::Where;
 use programs::Programs;
@@ -47,16 +49,28 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
     }
 }
 
+/// Runs a job from a checkpoint on; see [`run`].
+pub(crate) fn go_on(job: &Invocation, checkpoint: Checkpoint, begun: Instant) -> i32 {
+    super::start_log(job.verbosity);
+    match run_job(job, None, Some(checkpoint), begun) {
+        Ok(status) => exit_status(status),
+        Err(error) => {
+            eprintln!("faasm-run: {error:#}");
+            1
+        }
+    }
+}
+
 /// Does this process's part of the job.
 fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i32> {
     match place {
         Where::Here { ranks, step } => {
             let _leader = step.as_ref().map(lead).transpose()?;
-            run_job(job, ranks, begun)
+            run_job(job, ranks, None, begun)
         }
         Where::Nodes(_) | Where::Cluster(_) if job.migratable => anyhow::bail!(
-            "--migratable and --rebuild-stack serve jobs on one node, and this one is given several; \
-             leave them out, or the options that name nodes"
+            "--migratable, --rebuild-stack and checkpoints serve jobs on one node, and this one is given \
+             several; leave them out, or the options that name nodes"
         ),
         Where::Nodes(plan) => {
             let _leader = plan.step.as_ref().map(lead).transpose()?;
@@ -98,7 +112,12 @@ fn be_node_of(step: &Step, job: &Invocation) -> anyhow::Result<()> {
     node::be_node_with(&args, token)
 }
 
-fn run_job(job: &Invocation, ranks: Option<u32>, begun: Instant) -> anyhow::Result<i32> {
+fn run_job(
+    job: &Invocation,
+    ranks: Option<u32>,
+    from: Option<Checkpoint>,
+    begun: Instant,
+) -> anyhow::Result<i32> {
     let (events, received) = flume::unbounded();
     let signals = Signals::watch(events.clone())?;
     let mut builder = Runtime::builder().progress(progress(job)).migratable(job.migratable);
@@ -106,14 +125,25 @@ fn run_job(job: &Invocation, ranks: Option<u32>, begun: Instant) -> anyhow::Resu
         builder = builder.workers(u32::try_from(workers.get())?);
     }
     let runtime = builder.build()?;
-    let apps = apps(job, ranks, &runtime)?;
+    let apps = match &from {
+        Some(checkpoint) => saved_apps(job, checkpoint, &runtime)?,
+        None => apps(job, ranks, &runtime)?,
+    };
     let ranks = apps.iter().map(|app| app.ranks).sum();
     let output = Arc::new(output(job, (ranks, Vec::new()), events.clone())?);
-    let handle = builder_of(job, &runtime, apps)?.output(output.clone()).spawn()?;
+    let mut builder = builder_of(job, &runtime, apps)?.output(output.clone());
+    if let Some(options) = checkpoints::options(job, from.as_ref())? {
+        builder = builder.checkpoints(options);
+    }
+    if let Some(checkpoint) = from {
+        builder = builder.restart_from(checkpoint);
+    }
+    let handle = builder.spawn()?;
+    let checkpoints = Checkpoints::begin(job, handle.clone(), output.clone())?;
     signals.job_runs();
     let startup = begun.elapsed();
     announce_end(handle.clone(), events)?;
-    let report = supervise(&handle, &output, &received);
+    let report = supervise(&handle, &output, checkpoints.as_ref(), &received);
     output.finish();
     let mut text = verdict::describe(&report);
     if job.report {
@@ -140,6 +170,7 @@ pub(super) enum Event {
 fn supervise(
     handle: &JobHandle,
     output: &Multiplexer,
+    checkpoints: Option<&Checkpoints>,
     events: &flume::Receiver<Event>,
 ) -> Arc<JobReport> {
     loop {
@@ -148,6 +179,20 @@ fn supervise(
             Event::Ended(report) => return report,
             Event::Signal(signals::SHOW_STATES) => {
                 output.message(&states("state of the ranks", &handle.rank_states()));
+                continue;
+            }
+            Event::Signal(signals::CHECKPOINT) => {
+                match checkpoints {
+                    Some(checkpoints) => checkpoints.ask(),
+                    None => output.message(
+                        "faasm-run: no checkpoint was made: start the job with --checkpoint-dir DIR\n",
+                    ),
+                }
+                continue;
+            }
+            Event::Signal(signals::TERMINATE)
+                if checkpoints.is_some_and(|c| c.keep_before_end(128 + signals::TERMINATE)) =>
+            {
                 continue;
             }
             Event::Signal(signal) => 128 + signal,
@@ -179,6 +224,24 @@ fn announce_end(handle: JobHandle, events: flume::Sender<Event>) -> anyhow::Resu
         .spawn(wait)
         .context("cannot start a thread; check `ulimit -u`")?;
     Ok(())
+}
+
+/// The programs as they were kept with the checkpoint.
+fn saved_apps(
+    job: &Invocation,
+    checkpoint: &Checkpoint,
+    runtime: &Runtime,
+) -> anyhow::Result<Vec<AppSpec>> {
+    let load = |(app, saved): (&App, &SavedApp)| {
+        let path = checkpoint.program(&saved.hash);
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let mut spec = AppSpec::new(runtime.load_bytes(&saved.name, &bytes)?, saved.ranks);
+        spec.args.clone_from(&app.args);
+        spec.wdir = app.wdir.as_ref().map(Into::into);
+        Ok(spec)
+    };
+    job.apps.iter().zip(&checkpoint.description().apps).map(load).collect()
 }
 
 /// The programs of the job with everything that belongs to each.

@@ -9,12 +9,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
 
 use super::Event;
 
 /// The signal that asks for the state of the ranks.
 pub(super) const SHOW_STATES: i32 = SIGUSR1;
+/// The signal that asks for a checkpoint.
+pub(super) const CHECKPOINT: i32 = SIGUSR2;
+/// The signal with which batch systems end a job.
+pub(super) const TERMINATE: i32 = SIGTERM;
 /// The signal that a program dies of when nobody reads its output; we get an error instead.
 pub(super) const BROKEN_PIPE: i32 = SIGPIPE;
 
@@ -26,14 +30,14 @@ pub(super) struct Signals {
 impl Signals {
     /// From now on signals become events. Until the job runs, nothing needs an orderly end.
     pub(super) fn watch(events: flume::Sender<Event>) -> anyhow::Result<Self> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
             .context("cannot handle signals")?;
         let job_runs = Arc::new(AtomicBool::new(false));
         let watcher = Self { job_runs: job_runs.clone() };
         let watch = move || {
             let mut asked = false;
             for signal in signals.forever() {
-                let ends = signal != SHOW_STATES;
+                let ends = ![SHOW_STATES, CHECKPOINT].contains(&signal);
                 if ends && (asked || !job_runs.load(Ordering::Acquire)) {
                     leave(128 + signal);
                 }

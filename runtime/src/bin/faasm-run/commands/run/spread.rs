@@ -93,7 +93,7 @@ impl<'a> Front<'a> {
         signals.job_runs();
         let startup = begun.elapsed();
         announce_end(handle.clone(), events)?;
-        let report = supervise(&handle, &output, &received);
+        let report = supervise(&handle, &output, None, &received);
         output.finish();
         let mut text = verdict::describe(&report);
         if job.report {

@@ -1,0 +1,130 @@
+//! Checkpoints of the running job: now and then, when asked for, and before it has to end.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use faasm_runtime::{Checkpoint, CheckpointOptions, JobHandle, Multiplexer, Program};
+
+use super::programs;
+use crate::args::{CheckpointArgs, Invocation};
+
+/// So many checkpoints are kept unless somebody says otherwise.
+const KEEP: usize = 2;
+
+/// How the library is to make the job's checkpoints, if there is a directory for them. A job that goes on has its
+/// programs in the checkpoint.
+pub(super) fn options(
+    job: &Invocation,
+    from: Option<&Checkpoint>,
+) -> anyhow::Result<Option<CheckpointOptions>> {
+    let CheckpointArgs { dir: Some(dir), keep, .. } = &job.checkpoints else {
+        return Ok(None);
+    };
+    let programs: Vec<Program> = match from {
+        None => job
+            .apps
+            .iter()
+            .map(|app| programs::read(&app.program))
+            .collect::<anyhow::Result<_>>()?,
+        Some(checkpoint) => {
+            let apps = checkpoint.description().apps.iter();
+            apps.map(|app| Ok(Program::read(checkpoint.program(&app.hash))?))
+                .collect::<anyhow::Result<_>>()?
+        }
+    };
+    Ok(Some(CheckpointOptions {
+        dir: dir.into(),
+        keep: keep.unwrap_or(KEEP),
+        command: job.words.clone(),
+        programs,
+    }))
+}
+
+/// Why a checkpoint is made.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// Somebody asked for it.
+    Asked,
+    /// The job ends then with this status.
+    Last(i32),
+}
+
+/// A thread that makes them.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    orders: flume::Sender<Order>,
+    on_term: bool,
+}
+
+impl Checkpoints {
+    /// Begins to make checkpoints, if the job has a directory for them.
+    pub(super) fn begin(
+        job: &Invocation,
+        handle: JobHandle,
+        output: Arc<Multiplexer>,
+    ) -> anyhow::Result<Option<Self>> {
+        let CheckpointArgs { dir: Some(dir), every, on_term, .. } = job.checkpoints.clone() else {
+            return Ok(None);
+        };
+        let (orders, received) = flume::unbounded();
+        let quiet = job.quiet;
+        let run = move || serve(&received, every, &dir, &handle, &output, quiet);
+        std::thread::Builder::new()
+            .name("faasm-cuts".to_owned())
+            .spawn(run)
+            .context("cannot start a thread; check `ulimit -u`")?;
+        Ok(Some(Self { orders, on_term }))
+    }
+
+    /// Makes one as soon as possible.
+    pub(super) fn ask(&self) {
+        // The thread ends with the process.
+        let _ = self.orders.send(Order::Asked);
+    }
+
+    /// Whether the job is to be kept before it ends; then it ends with `status` by itself.
+    pub(super) fn keep_before_end(&self, status: i32) -> bool {
+        self.on_term && self.orders.send(Order::Last(status)).is_ok()
+    }
+}
+
+fn serve(
+    orders: &flume::Receiver<Order>,
+    every: Option<Duration>,
+    dir: &str,
+    handle: &JobHandle,
+    output: &Multiplexer,
+    quiet: bool,
+) {
+    loop {
+        let order = match every {
+            Some(every) => match orders.recv_timeout(every) {
+                Ok(order) => Some(order),
+                Err(flume::RecvTimeoutError::Timeout) => None,
+                Err(flume::RecvTimeoutError::Disconnected) => return,
+            },
+            None => match orders.recv() {
+                Ok(order) => Some(order),
+                Err(flume::RecvError::Disconnected) => return,
+            },
+        };
+        let made = handle.checkpoint();
+        match (&made, order) {
+            (Ok(cut), Some(Order::Asked)) if !quiet => output.message(&format!(
+                "faasm-run: checkpoint {} is in {dir} ({} bytes); `faasm-run restart {dir}` goes on from it\n",
+                cut.number, cut.bytes
+            )),
+            (Ok(cut), Some(Order::Last(_))) => output.message(&format!(
+                "faasm-run: the job ends after checkpoint {}; `faasm-run restart {dir}` goes on from it\n",
+                cut.number
+            )),
+            (Err(error), _) => output.message(&format!(
+                "faasm-run: no checkpoint was made: {error}. The job goes on; earlier checkpoints are whole\n"
+            )),
+            _ => {}
+        }
+        if let Some(Order::Last(status)) = order {
+            handle.kill(status);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Checkpoints of a running job: a deadlock made on purpose.
+//!
+//! The gate is closed, and when every rank waits for another one or at the gate, nothing is under way. Then all are
+//! told to leave, their state is written, and the gate opens again. Where a rank cannot leave, the others go on for a
+//! moment, and it is tried again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use faasm_mpi_shim::gate::Cut as Order;
+use parking_lot::Mutex;
+
+use super::shared::{Doing, JobShared};
+use crate::checkpoint::{CheckpointError, Cut, Deposit, Gathered, Writer};
+
+/// Between two looks at whether the job stands still.
+const LOOK_INTERVAL: Duration = Duration::from_micros(100);
+/// How long ranks that were told to leave may take for it; all that they do is to hand over their frames.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long it is tried to stop a job whose ranks cannot leave.
+const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the job goes on before it is tried again.
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Makes the checkpoints of one job.
+#[derive(Debug)]
+pub(crate) struct Cutter {
+    job: Arc<JobShared>,
+    writer: Mutex<Writer>,
+}
+
+impl Cutter {
+    pub(crate) fn new(job: Arc<JobShared>, writer: Writer) -> Arc<Self> {
+        Arc::new(Self { job, writer: Mutex::new(writer) })
+    }
+
+    /// Makes one checkpoint; the job goes on then, also after an error.
+    pub(crate) fn cut(&self) -> Result<Cut, CheckpointError> {
+        let mut writer = self.writer.lock();
+        let begun = Instant::now();
+        loop {
+            let stopped = Stopped::new(&self.job)?;
+            match stopped.gather()? {
+                Gathered::All(deposits) => return self.write(&mut writer, &deposits),
+                Gathered::Refused(why) if begun.elapsed() > ATTEMPTS_TIME_MAX => {
+                    let why: Vec<_> =
+                        why.iter().map(|(rank, why)| format!("rank {rank}: {why}")).collect();
+                    return Err(CheckpointError::Hindered(why.join("; ")));
+                }
+                Gathered::Refused(_) => {}
+            }
+            drop(stopped);
+            std::thread::sleep(ATTEMPT_INTERVAL);
+        }
+    }
+
+    fn write(&self, writer: &mut Writer, deposits: &[Deposit]) -> Result<Cut, CheckpointError> {
+        let world = self.job.world().save();
+        let world = world.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
+        writer.write(world, self.job.elapsed().as_nanos() as u64, deposits)
+    }
+}
+
+/// A job none of whose ranks begins anything; it goes on when this is dropped.
+struct Stopped<'a>(&'a JobShared);
+
+impl<'a> Stopped<'a> {
+    /// Closes the gate and waits until the job stands still.
+    fn new(job: &'a JobShared) -> Result<Self, CheckpointError> {
+        let hindered = |why: String| Err(CheckpointError::Hindered(why));
+        job.gate().set(Order::Closed);
+        let stopped = Self(job);
+        loop {
+            if job.is_ending() {
+                return hindered("the job is ending".to_owned());
+            }
+            let ended = |rank: &u32| job.rank(*rank).doing().0 == Doing::Ended;
+            if let Some(rank) = job.local_ranks().find(ended) {
+                return hindered(format!("rank {rank} has ended"));
+            }
+            if job.stands_still() {
+                return Ok(stopped);
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
+    /// Tells all ranks to leave, and gives what they leave behind.
+    fn gather(&self) -> Result<Gathered, CheckpointError> {
+        let ranks = self.0.local_ranks().count();
+        self.0.gate().set(Order::Leave);
+        self.wake_all();
+        self.0.rounds().gather(ranks, LEAVE_TIME_MAX).ok_or_else(|| {
+            CheckpointError::Hindered("not all ranks have handed their stacks over".to_owned())
+        })
+    }
+
+    fn wake_all(&self) {
+        let ranks = self.0.local_ranks().map(|rank| self.0.rank(rank));
+        ranks.for_each(|rank| rank.wake_if_waiting());
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        // Until all are awake, some look as if they waited for each other.
+        self.0.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
+        self.0.gate().set(Order::Open);
+        self.0.rounds().end();
+        self.wake_all();
+        self.0.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
