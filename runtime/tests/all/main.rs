@@ -13,4 +13,5 @@ mod omp;
 mod stacks;
 mod support;
 mod threads;
+mod ulfm;
 mod wasi;

@@ -1,0 +1,129 @@
+//! Jobs that go on when ranks fail (`--with-ft ulfm`): on one node, over several, and when a node is killed.
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal};
+
+use crate::support::{Ran, Running, build_dir, compile, faasm_run, guests_dir};
+
+/// One of the guests `mpi/ulfm_*.c`.
+fn program(name: &str) -> PathBuf {
+    let program = build_dir().join(format!("{name}.wasm"));
+    let source = guests_dir().join(format!("mpi/{name}.c"));
+    compile(&source, &["-O1".into()], &program).unwrap_or_else(|error| panic!("{error}"));
+    program
+}
+
+static MESSAGES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_messages"));
+static COLLECTIVES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_collectives"));
+static HEAT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_heat"));
+
+fn start(options: &[&str], program: &PathBuf, arguments: &[&str]) -> Running {
+    let mut command = faasm_run();
+    command.args(["--timeout", "100"]).args(options).arg(program).args(arguments);
+    command.current_dir(build_dir());
+    Running::start(&mut command, "")
+}
+
+/// Runs a guest whose job goes on.
+fn survive(options: &[&str], program: &PathBuf, arguments: &[&str]) -> Ran {
+    let options = [&["--with-ft", "ulfm"], options].concat();
+    start(&options, program, arguments).wait().expect_status(0)
+}
+
+const PLACES: [&[&str]; 6] = [
+    &["-n", "2"],
+    &["-n", "3"],
+    &["-n", "4"],
+    &["-n", "8"],
+    &["-n", "4", "--local-nodes", "2"],
+    &["-n", "7", "--local-nodes", "2"],
+];
+
+#[test]
+fn messages_of_failed_ranks_are_errors_and_what_was_sent_before_arrives() {
+    for place in PLACES {
+        let ran = survive(place, &MESSAGES, &[]);
+        assert_eq!(ran.stdout, "ok ulfm_messages\n", "{place:?}: {ran:?}");
+        let ran = ran.expect_stderr("trapped").expect_stderr("the others went on without it");
+        assert!(ran.stderr.contains("faasm-run: rank 1"), "{place:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn collectives_without_a_member_end_with_errors_and_the_others_go_on() {
+    let cases =
+        ["barrier", "allreduce", "nonblocking", "constructors", "window", "file", "two", "revoke"];
+    for case in cases {
+        for place in PLACES {
+            let ran = survive(place, &COLLECTIVES, &[case]);
+            let line = format!("ok ulfm_collectives {case}\n");
+            let ranks: usize = place[1].parse().expect("a number");
+            let failed = match case {
+                "revoke" => 0,
+                "two" if ranks > 2 => 2,
+                _ => 1,
+            };
+            assert_eq!(ran.stdout, line.repeat(ranks - failed), "{place:?}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_fails_while_it_works_for_all_is_missed_by_all() {
+    for ranks in ["2", "5"] {
+        let ran = survive(&["-n", ranks], &COLLECTIVES, &["operator"]);
+        assert!(ran.stdout.contains("ok ulfm_collectives operator"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_solver_loses_two_ranks_and_finds_the_result() {
+    for place in [&["-n", "4"][..], &["-n", "8"], &["-n", "6", "--local-nodes", "2"]] {
+        let ran = survive(place, &HEAT, &[]);
+        assert_eq!(ran.stdout, "ok ulfm_heat\n", "{place:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn without_the_option_the_first_failure_ends_the_job() {
+    let ran = start(&["-n", "3"], &MESSAGES, &[]).wait();
+    assert!(ran.status != Some(0) && ran.stdout.is_empty(), "{ran:?}");
+    ran.expect_stderr("2 ranks ended with it");
+}
+
+#[test]
+fn a_job_goes_on_without_a_killed_node() {
+    let options = ["--with-ft", "ulfm", "-n", "4", "--local-nodes", "2"];
+    let ready = build_dir().join("ulfm_node.ready");
+    // Of an earlier run; there need not be one.
+    let _ = fs::remove_file(&ready);
+    let running = start(&options, &COLLECTIVES, &["node"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !ready.exists() {
+        assert!(Instant::now() < end, "the ranks do not come so far");
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The second node was started last. Its ranks wait for messages that never come.
+    let nodes = children(running.id()).into_iter();
+    let node = nodes.max_by_key(|pid| pid.as_raw_nonzero()).expect("the job has nodes");
+    rustix::process::kill_process(node, Signal::KILL).expect("it runs");
+    let ran = running.wait().expect_status(0);
+    assert_eq!(ran.stdout, "ok ulfm_collectives node\n".repeat(2), "{ran:?}");
+    ran.expect_stderr("is lost").expect_stderr("the others went on without it");
+}
+
+/// The processes whose parent is this one.
+fn children(parent: u32) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").expect("this is Linux").filter_map(Result::ok);
+    let is_child = |number: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(") ").next().unwrap_or_default();
+        fields.split(' ').nth(1).and_then(|field| field.parse().ok()) == Some(parent)
+    };
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter(is_child).filter_map(Pid::from_raw).collect()
+}
