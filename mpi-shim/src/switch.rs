@@ -89,6 +89,25 @@ const OTHERS: [&str; 13] = [
     "Win_free_keyval",
 ];
 
+/// Names this list: programs that were made migratable with another one are made anew.
+pub const VERSION: u32 = hash(&OTHERS, hash(&PREFIXES, 0x811c_9dc5));
+
+/// FNV-1a of the names, each with its end.
+const fn hash(names: &[&str], mut hash: u32) -> u32 {
+    let mut number = 0;
+    while number < names.len() {
+        let name = names[number].as_bytes();
+        let mut byte = 0;
+        while byte <= name.len() {
+            let value = if byte < name.len() { name[byte] } else { 0 };
+            hash = (hash ^ value as u32).wrapping_mul(0x0100_0193);
+            byte += 1;
+        }
+        number += 1;
+    }
+    hash
+}
+
 /// Whether the host function `name`, or its profiling twin, is a switch point.
 pub const fn is_switch_point(name: &str) -> bool {
     let name = name.as_bytes();
