@@ -65,7 +65,7 @@ impl Mechanism {
 /// One memory with a way to reset it.
 #[derive(Debug)]
 pub struct Arena {
-    mapping: Arc<Mapping>,
+    mapping: Mapping,
     image: MemorySnapshot,
     mechanism: Mechanism,
     /// Offsets that were written since the reset.
@@ -97,7 +97,7 @@ impl Arena {
     /// When the kernel has no such mechanism or refuses.
     pub fn new(mechanism: Mechanism, image: &MemorySnapshot) -> io::Result<Self> {
         let bytes = image.image().bytes().len();
-        let mapping = Arc::new(Mapping::reserve(bytes)?);
+        let mapping = Mapping::reserve(bytes)?;
         mapping.make_accessible(0, bytes)?;
         let mut arena = Self {
             mapping,
@@ -170,7 +170,9 @@ impl Arena {
                 self.find_written()?;
             }
             Mechanism::Ours => {
-                crate::pool::empty(&self.mapping, &(0..bytes), Some(self.image.image()))?;
+                // By a scan each time, as it would be with a larger memory.
+                self.mapping.dense = false;
+                crate::pool::empty(&mut self.mapping, &(0..bytes), Some(self.image.image()))?;
             }
         }
         self.written.clear();

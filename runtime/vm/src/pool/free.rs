@@ -36,7 +36,10 @@ struct Shard(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    slots: Vec<FreeSlot>,
+    /// Slots that read as zero, or as their image.
+    ready: Vec<FreeSlot>,
+    /// Slots in which something was left.
+    left: Vec<FreeSlot>,
     /// Slots of the next reservation.
     next: usize,
 }
@@ -47,6 +50,8 @@ struct FreeSlot {
     /// What may be touched, and so may hold pages.
     accessible: Range<usize>,
     content: Content,
+    /// It was here at the last look already.
+    aged: bool,
     /// What is mapped at its start, beneath the content.
     image: Option<Arc<ImageView>>,
 }
@@ -56,11 +61,14 @@ struct FreeSlot {
 enum Content {
     /// Nothing: it has no pages of its own.
     Nothing,
+    /// Pages that were overwritten.
+    Emptied,
     /// What its last user left.
     Left,
-    /// The same, and that some time ago.
-    LeftLongAgo,
 }
+
+/// Most slots that are emptied together, by one scan of their pages.
+const EMPTIED_TOGETHER_MAX: usize = 8;
 
 /// What a slot is to be.
 #[derive(Clone, Debug)]
@@ -78,7 +86,7 @@ pub(super) struct Wanted<'a> {
 impl FreeList {
     /// A list of `shards` that keeps about `slots_max` slots; new ones are `accessible` or not.
     pub(super) fn new(shards: usize, slots_max: usize, accessible: bool) -> Self {
-        let shard = || Shard(Mutex::new(Inner { slots: Vec::new(), next: 1 }));
+        let shard = || Shard(Mutex::new(Inner { ready: Vec::new(), left: Vec::new(), next: 1 }));
         let shards: Box<[Shard]> = (0..shards.max(1)).map(|_| shard()).collect();
         let shard_slots_max = slots_max.div_ceil(shards.len());
         Self { shards, shard_slots_max, accessible }
@@ -103,7 +111,7 @@ impl FreeList {
         let others = (0..self.shards.len()).filter(|shard| *shard != home);
         std::iter::once(home)
             .chain(others)
-            .find_map(|shard| take_from(&mut self.shards[shard].0.lock().slots, wanted))
+            .find_map(|shard| self.shards[shard].0.lock().take(wanted))
     }
 
     fn reserve(&self, home: usize, bytes: usize) -> io::Result<FreeSlot> {
@@ -119,13 +127,14 @@ impl FreeList {
         }
         inner.next = (2 * count).min(RESERVED_AT_ONCE_MAX.max(RESERVED_BYTES / bytes));
         let end = if self.accessible { bytes } else { 0 };
-        inner.slots.extend(many.into_iter().map(|mapping| FreeSlot {
+        inner.ready.extend(many.into_iter().map(|mapping| FreeSlot {
             mapping,
             accessible: 0..end,
             content: Content::Nothing,
+            aged: false,
             image: None,
         }));
-        Ok(inner.slots.pop().expect("at least one slot was reserved"))
+        Ok(inner.ready.pop().expect("at least one slot was reserved"))
     }
 
     /// Takes back a slot of which `accessible` could be touched, and which holds `image` beneath what was written.
@@ -136,12 +145,13 @@ impl FreeList {
         accessible: Range<usize>,
         image: Option<Arc<ImageView>>,
     ) {
-        let mut slot = FreeSlot { mapping, accessible, content: Content::Left, image };
+        let content = Content::Left;
+        let mut slot = FreeSlot { mapping, accessible, content, aged: false, image };
         for index in 0..self.shards.len() {
             let shard = &self.shards[(home + index) % self.shards.len()];
             let mut inner = shard.0.lock();
-            if inner.slots.len() < self.shard_slots_max {
-                inner.slots.push(slot);
+            if inner.ready.len() + inner.left.len() < self.shard_slots_max {
+                inner.left.push(slot);
                 return;
             }
         }
@@ -156,12 +166,12 @@ impl FreeList {
     pub(super) fn tidy(&self) -> bool {
         let mut left = false;
         for shard in &self.shards {
-            let (due, younger) = age(&mut shard.0.lock().slots);
+            let (due, younger) = shard.0.lock().age();
             left |= younger;
             for mut slot in due {
                 // A slot that cannot be emptied must not be reused; dropping it unmaps it.
                 if slot.give_pages_back().is_ok() {
-                    shard.0.lock().slots.push(slot);
+                    shard.0.lock().ready.push(slot);
                 }
             }
         }
@@ -170,12 +180,101 @@ impl FreeList {
 
     #[cfg(test)]
     fn kept(&self) -> usize {
-        let left = |slot: &&FreeSlot| slot.content == Content::Left;
-        self.shards.iter().map(|s| s.0.lock().slots.iter().filter(left).count()).sum()
+        self.shards.iter().map(|shard| shard.0.lock().left.len()).sum()
+    }
+}
+
+impl Inner {
+    /// The slot that needs the least work to be what is wanted: the last one given back if all are alike.
+    fn take(&mut self, wanted: &Wanted<'_>) -> Option<FreeSlot> {
+        let exact = |slot: &FreeSlot| slot.is_exactly(wanted);
+        if let Some(index) = self.ready.iter().rposition(exact) {
+            return Some(self.ready.swap_remove(index));
+        }
+        if let Some(index) = self.left.iter().rposition(exact) {
+            let slot = self.left.swap_remove(index);
+            if wanted.dirty || slot.mapping.dense || slot.image.is_some() {
+                return Some(slot);
+            }
+            return Some(self.empty_with_neighbours(slot));
+        }
+        let fits = |slot: &FreeSlot| slot.mapping.bytes() == wanted.bytes;
+        let same = |slot: &FreeSlot| fits(slot) && slot.holds(wanted.image);
+        let plain = |slot: &FreeSlot| fits(slot) && slot.image.is_none();
+        let choices: [&dyn Fn(&FreeSlot) -> bool; 3] = [&same, &plain, &fits];
+        choices.into_iter().find_map(|choice| {
+            [&mut self.ready, &mut self.left].into_iter().find_map(|slots| {
+                let index = slots.iter().rposition(choice)?;
+                Some(slots.swap_remove(index))
+            })
+        })
+    }
+
+    /// Empties a slot without an image, and with it those beside it that are alike: the kernel's part costs as much
+    /// for many as for one.
+    fn empty_with_neighbours(&mut self, slot: FreeSlot) -> FreeSlot {
+        let accessible = slot.accessible.clone();
+        let mut run = vec![slot];
+        while run.len() < EMPTIED_TOGETHER_MAX {
+            let (first, last) = (run[0].start(), run[run.len() - 1].start());
+            let bytes = run[0].mapping.bytes();
+            let next = self.left.iter().rposition(|slot| {
+                let beside = slot.start() + bytes == first || last + bytes == slot.start();
+                beside && slot.is_like(&run[0])
+            });
+            let Some(next) = next else { break };
+            let next = self.left.swap_remove(next);
+            let at = if next.start() < first { 0 } else { run.len() };
+            run.insert(at, next);
+        }
+        let places = run[0].start() + accessible.start..run[run.len() - 1].start() + accessible.end;
+        let mappings = run.iter_mut().map(|slot| &mut slot.mapping);
+        if reset::empty_together(mappings, &accessible, places) {
+            run.iter_mut().for_each(|slot| slot.content = Content::Emptied);
+        }
+        let slot = run.swap_remove(0);
+        for other in run {
+            let slots =
+                if other.content == Content::Left { &mut self.left } else { &mut self.ready };
+            slots.push(other);
+        }
+        slot
+    }
+
+    /// Takes out the slots whose pages are to be given back; returns whether others will have to be.
+    fn age(&mut self) -> (Vec<FreeSlot>, bool) {
+        let (mut due, mut younger) = (Vec::new(), false);
+        for slots in [&mut self.ready, &mut self.left] {
+            let holds = |slot: &FreeSlot| slot.content != Content::Nothing;
+            due.extend(slots.extract_if(.., |slot| slot.aged && holds(slot)));
+            for slot in slots.iter_mut().filter(|slot| holds(slot)) {
+                slot.aged = true;
+                younger = true;
+            }
+        }
+        (due, younger)
     }
 }
 
 impl FreeSlot {
+    fn start(&self) -> usize {
+        self.mapping.base().as_ptr().addr()
+    }
+
+    fn is_exactly(&self, wanted: &Wanted<'_>) -> bool {
+        self.mapping.bytes() == wanted.bytes
+            && self.accessible == wanted.accessible
+            && self.holds(wanted.image)
+    }
+
+    /// Whether it can be emptied together with `other`, which has no image.
+    fn is_like(&self, other: &Self) -> bool {
+        self.mapping.bytes() == other.mapping.bytes()
+            && self.accessible == other.accessible
+            && self.image.is_none()
+            && !self.mapping.dense
+    }
+
     fn holds(&self, image: Option<&Arc<ImageView>>) -> bool {
         match (&self.image, image) {
             (None, None) => true,
@@ -193,24 +292,9 @@ impl FreeSlot {
 
     fn give_pages_back(&mut self) -> io::Result<()> {
         self.take_image_out()?;
-        self.content = Content::Nothing;
+        (self.content, self.aged, self.mapping.dense) = (Content::Nothing, false, false);
         self.mapping.discard(self.accessible.start, self.accessible.end)
     }
-}
-
-/// The slot of `slots` that needs the least work to be what is wanted: the last one given back if all are alike.
-fn take_from(slots: &mut Vec<FreeSlot>, wanted: &Wanted<'_>) -> Option<FreeSlot> {
-    let fits = |slot: &FreeSlot| slot.mapping.bytes() == wanted.bytes;
-    let same = |slot: &FreeSlot| fits(slot) && slot.holds(wanted.image);
-    let exact = |slot: &FreeSlot| same(slot) && slot.accessible == wanted.accessible;
-    let plain = |slot: &FreeSlot| fits(slot) && slot.image.is_none();
-    let index = slots
-        .iter()
-        .rposition(exact)
-        .or_else(|| slots.iter().rposition(same))
-        .or_else(|| slots.iter().rposition(plain))
-        .or_else(|| slots.iter().rposition(fits))?;
-    Some(slots.swap_remove(index))
 }
 
 /// Makes a free slot what is wanted.
@@ -219,25 +303,14 @@ fn fit(mut slot: FreeSlot, wanted: &Wanted<'_>) -> io::Result<Mapping> {
     if !same {
         slot.take_image_out()?;
     }
-    if slot.content != Content::Nothing && !wanted.dirty {
-        reset::empty(&slot.mapping, &slot.accessible, slot.image.as_deref())?;
+    if slot.content == Content::Left && !wanted.dirty {
+        reset::empty(&mut slot.mapping, &slot.accessible, slot.image.as_deref())?;
     }
     adjust(&slot.mapping, &slot.accessible, &wanted.accessible)?;
     if let (false, Some(image)) = (same, wanted.image) {
         slot.mapping.copy_on_write(image.bytes().len(), image.file())?;
     }
     Ok(slot.mapping)
-}
-
-/// Takes out the slots to be emptied; returns whether others will have to be.
-fn age(slots: &mut Vec<FreeSlot>) -> (Vec<FreeSlot>, bool) {
-    let due = slots.extract_if(.., |slot| slot.content == Content::LeftLongAgo).collect();
-    let mut left = false;
-    for slot in slots.iter_mut().filter(|slot| slot.content == Content::Left) {
-        slot.content = Content::LeftLongAgo;
-        left = true;
-    }
-    (due, left)
 }
 
 /// Changes what of `mapping` may be touched from one range to another.

@@ -18,13 +18,20 @@ thread_local! {
     static WRITTEN: RefCell<Vec<Range<usize>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Largest slot that is overwritten as a whole, unseen, once all of it was written.
+const DENSE_BYTES_MAX: usize = 256 << 10;
+
 /// Makes `range` of a slot, which is accessible, the content of `image`, and zero beyond it.
 pub(crate) fn empty(
-    mapping: &Mapping,
+    mapping: &mut Mapping,
     range: &Range<usize>,
     image: Option<&ImageView>,
 ) -> io::Result<()> {
     if range.is_empty() {
+        return Ok(());
+    }
+    if mapping.dense && range.len() <= DENSE_BYTES_MAX {
+        overwrite(mapping, range.clone(), image);
         return Ok(());
     }
     let base = mapping.base().as_ptr().addr();
@@ -35,18 +42,55 @@ pub(crate) fn empty(
             // Private pages of an image become the image's, others zero.
             return mapping.discard(range.start, range.end);
         }
-        let mut room = KEPT_BYTES_MAX;
-        for pages in written.iter() {
-            let (start, end) = (pages.start - base, pages.end - base);
-            let kept = start + room.min(end - start);
-            overwrite(mapping, start..kept, image);
-            room -= kept - start;
-            if kept < end {
-                return mapping.discard(kept, range.end);
-            }
-        }
-        Ok(())
+        overwrite_written(mapping, range, image, written)
     })
+}
+
+/// Makes the slots `mappings`, of which exactly `range` is accessible, zero; they lie one behind the other. Returns whether
+/// that could be done for all.
+pub(super) fn empty_together<'a>(
+    mappings: impl ExactSizeIterator<Item = &'a mut Mapping>,
+    range: &Range<usize>,
+    places: Range<usize>,
+) -> bool {
+    WRITTEN.with_borrow_mut(|written| {
+        written.clear();
+        if scan_pages(places, Pages::Private, written).is_err() {
+            return false;
+        }
+        let mut mappings = mappings;
+        mappings.all(|mapping| overwrite_written(mapping, range, None, written).is_ok())
+    })
+}
+
+/// Overwrites those of the ranges `written`, which are addresses, that lie in the `range` of the slot.
+fn overwrite_written(
+    mapping: &mut Mapping,
+    range: &Range<usize>,
+    image: Option<&ImageView>,
+    written: &[Range<usize>],
+) -> io::Result<()> {
+    let base = mapping.base().as_ptr().addr();
+    let (mut room, mut sum) = (KEPT_BYTES_MAX, 0);
+    let first = written.partition_point(|pages| pages.end <= base + range.start);
+    for pages in &written[first..] {
+        // A range may go on in the next slot.
+        let start = pages.start.max(base + range.start) - base;
+        let end = pages.end.min(base + range.end).saturating_sub(base);
+        if start >= end {
+            break;
+        }
+        let kept = start + room.min(end - start);
+        overwrite(mapping, start..kept, image);
+        room -= kept - start;
+        sum += kept - start;
+        if kept < end {
+            mapping.dense = false;
+            return mapping.discard(kept, range.end);
+        }
+    }
+    mapping.dense = sum == range.len();
+    Ok(())
 }
 
 fn overwrite(mapping: &Mapping, range: Range<usize>, image: Option<&ImageView>) {
@@ -73,7 +117,7 @@ mod tests {
     fn check(pages: usize, image_pages: usize) {
         let page = page_bytes();
         let len = pages * page;
-        let mapping = Mapping::reserve(len).expect("address space");
+        let mut mapping = Mapping::reserve(len).expect("address space");
         mapping.make_accessible(0, len).expect("accessible");
         let mut content = vec![0; len];
         let image = (image_pages > 0).then(|| {
@@ -97,7 +141,7 @@ mod tests {
             for at in (0..len).filter(|at| written(*at)) {
                 mapping.write(at, &[SECRET]);
             }
-            empty(&mapping, &(0..len), image.as_ref()).expect("emptied");
+            empty(&mut mapping, &(0..len), image.as_ref()).expect("emptied");
             assert!(bytes(&mapping, len) == content, "{pages}, {image_pages}: pattern {index}");
         }
     }

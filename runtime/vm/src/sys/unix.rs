@@ -60,6 +60,8 @@ pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
     within: Arc<Reservation>,
+    /// A hint of the pool's: when it was last emptied, all that could be touched had been written.
+    pub(crate) dense: bool,
 }
 
 // SAFETY: a reservation is an address and a length; nothing is read or written through it.
@@ -76,7 +78,7 @@ impl Mapping {
     /// Reserves `bytes` (whole pages) of inaccessible address space.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
         let within = Reservation::new(bytes, ProtFlags::empty())?;
-        Ok(Self { base: within.base, bytes, within })
+        Ok(Self { base: within.base, bytes, within, dense: false })
     }
 
     /// Reserves `count` ranges of `bytes` each by one call of the kernel, inaccessible ones or all
@@ -93,7 +95,7 @@ impl Mapping {
         Ok((0..count).map(move |index| {
             // SAFETY: the part lies inside the reservation of `count` times `bytes`.
             let base = unsafe { within.base.add(index * bytes) };
-            Self { base, bytes, within: within.clone() }
+            Self { base, bytes, within: within.clone(), dense: false }
         }))
     }
 
