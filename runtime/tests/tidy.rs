@@ -26,7 +26,7 @@ const CRATES: [(&str, &[&str]); 9] = [
         ],
     ),
     ("workloads", &[]),
-    ("bench", &["faasm-runtime", "faasm-workloads"]),
+    ("bench", &["faasm-runtime", "faasm-vm", "faasm-workloads"]),
 ];
 /// The modules of the crates in layers: each may import only those before it.
 const LAYERS: [(&str, &[&str]); 6] = [
