@@ -417,7 +417,11 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[cold]
     pub(crate) fn leaves_now(&mut self) -> bool {
         self.mpi().port.stop_waiting();
-        T::leave_now(&mut self.caller)
+        let leaves = T::leave_now(&mut self.caller);
+        if let Some(door) = self.caller.data().door() {
+            door.set_left(leaves);
+        }
+        leaves
     }
 
     /// The call has done something that must not be done twice: it cannot be left any more.

@@ -12,7 +12,7 @@
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
 /// What the ranks of a job are to do at switch points.
@@ -68,6 +68,10 @@ pub struct Door {
     bar: AtomicU8,
     /// The last attempt at which the rank refused to leave.
     refused: AtomicU64,
+    /// The last call was left where it waited.
+    left: AtomicBool,
+    /// The running call was to be left, and the program's frames cannot be taken.
+    held: AtomicBool,
     /// For tests: each so many-th wait is left, whatever the gate says.
     every: Option<NonZeroU32>,
     waits: AtomicU32,
@@ -94,6 +98,8 @@ impl Door {
             callbacks: AtomicU32::new(0),
             bar: AtomicU8::new(Bar::None as u8),
             refused: AtomicU64::new(0),
+            left: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             every,
             waits: AtomicU32::new(0),
         }
@@ -109,8 +115,22 @@ impl Door {
     #[inline]
     pub(crate) fn begin(&self) {
         if !self.is_in_callback() {
-            self.bar(Bar::None);
+            let is_held =
+                self.held.load(Ordering::Relaxed) && self.held.swap(false, Ordering::Relaxed);
+            self.bar(if is_held { Bar::Held } else { Bar::None });
         }
+    }
+
+    /// The running call has been left where it waited, or cannot be although it was to be.
+    pub(crate) fn set_left(&self, left: bool) {
+        self.left.store(left, Ordering::Relaxed);
+        self.held.store(!left, Ordering::Relaxed);
+    }
+
+    /// Whether the call that begins was left before where it waited; it is told so once.
+    #[inline]
+    pub(crate) fn comes_again(&self) -> bool {
+        self.left.load(Ordering::Relaxed) && self.left.swap(false, Ordering::Relaxed)
     }
 
     /// From now on the running call cannot be called anew.
@@ -219,6 +239,12 @@ mod tests {
         gate.set(Cut::Open);
         gate.set(Cut::Leave);
         assert!(door.refuses_first(), "each attempt is refused anew");
+        door.set_left(false);
+        door.begin();
+        assert!(door.obstacle().is_some_and(|why| why.contains("frames")) && !door.comes_again());
+        door.set_left(true);
+        door.begin();
+        assert!(door.comes_again() && !door.comes_again() && door.obstacle().is_none());
     }
 
     #[test]

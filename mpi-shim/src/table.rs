@@ -254,10 +254,12 @@ macro_rules! host_function {
                 let door = if SWITCH_POINT { caller.data().door().cloned() } else { None };
                 let mut call = $crate::call::Call::new(caller, stringify!($name), large);
                 call.is_switch_point = SWITCH_POINT;
+                let mut comes_again = door.as_ref().is_some_and(|door| door.comes_again());
                 loop {
                     if let Some(door) = &door {
                         door.begin();
-                        if door.cut() != $crate::gate::Cut::Open && !Box::pin(call.pass(door)).await {
+                        // Others may have done this call's part since it was left, so it is not held up.
+                        if !comes_again && door.cut() != $crate::gate::Cut::Open && !Box::pin(call.pass(door)).await {
                             return Ok($crate::abi::MPI_SUCCESS);
                         }
                     }
@@ -276,6 +278,7 @@ macro_rules! host_function {
                     if call.leaves_now() {
                         return Ok($crate::abi::MPI_SUCCESS);
                     }
+                    comes_again = true;
                 }
             })
         }
