@@ -6,12 +6,24 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::head::{Element, Function, Head, NO_OPERAND, Wrong};
+use super::head::{Element, Function, Groups, Head, NO_OPERAND, Wrong};
 use super::wire::malformed;
 use crate::collective::check::{different_functions, is_between_groups};
 use crate::collective::contribution::{Kind, Operator};
 use crate::collective::intercomm::reduction::{Direction, both};
 use crate::error::{ErrorClass, MpiError, Result};
+
+/// The same as [`agree`] where one look at each node is enough: nothing unless the members of all nodes called
+/// alike, and nothing is wrong with that.
+pub(super) fn agree_at_once<'a>(
+    mut nodes: impl Iterator<Item = &'a Groups>,
+    members: usize,
+) -> Option<Result<()>> {
+    let [(_, first)] = nodes.next()?.as_slice() else { return None };
+    let is_alone = first.function != Function::Collective(Kind::Across) && first.wrong.is_none();
+    let alike = |groups: &Groups| matches!(groups.as_slice(), [(_, head)] if head == first);
+    (is_alone && nodes.all(alike)).then(|| agree_alone(first, members))
+}
 
 /// Compares the heads of all members, in rank order.
 ///

@@ -24,9 +24,14 @@ pub(super) struct Announcement<M> {
 }
 
 impl<M: AsRef<[u8]>> Announcement<M> {
-    /// That of this node, which needs no message.
-    pub(super) const fn own(groups: Groups, inlined: bool) -> Self {
-        Self { groups, inlined, message: None, data: (0, 0) }
+    /// That of this node: nobody sends it, and its data is `data` or nothing.
+    pub(super) fn own(groups: Groups, inlined: bool, data: Vec<u8>) -> Self
+    where
+        M: From<Vec<u8>>,
+    {
+        let range = (0, data.len());
+        let message = (!data.is_empty()).then(|| data.into());
+        Self { groups, inlined, message, data: range }
     }
 
     /// The data that came along.

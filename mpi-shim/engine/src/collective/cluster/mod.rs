@@ -111,24 +111,31 @@ async fn conclude<O: Outside>(
     outside: &mut O,
 ) -> core::result::Result<Result<Concluded>, O::End> {
     let groups = heads(spread, &brought, &outside.members());
-    let local: Vec<Contribution> = brought
-        .iter()
-        .filter_map(|one| match one {
-            Brought::Call(contribution) => Some(contribution.clone()),
-            Brought::Input(..) => None,
-        })
-        .collect();
-    let own = prepare(spread, groups, &local, &brought, outside);
-    let announcement = Announcement::own(own.groups, own.inlined);
+    let (mut local, mut inputs) = (Vec::new(), Vec::new());
+    for one in brought {
+        match one {
+            Brought::Call(contribution) => local.push(contribution),
+            Brought::Input(_, input) => inputs.push(input),
+        }
+    }
+    let own = prepare(spread, groups, &local, &inputs, outside);
+    let announcement = Announcement::own(own.groups, own.inlined, own.operands);
     let announced = match announce(spread, announcement, own.messages, outside).await {
         Ok(announced) => announced,
         Err(error) => return Ok(Err(error)),
     };
-    let heads = by_rank(spread, &announced);
-    if let Err(error) = agree::agree(&heads) {
+    let groups = announced.iter().map(|node| &node.groups);
+    let mut heads = Vec::new();
+    let agreed = agree::agree_at_once(groups, spread.size()).unwrap_or_else(|| {
+        heads = by_rank(spread, &announced);
+        agree::agree(&heads)
+    });
+    if let Err(error) = agreed {
         return Ok(Err(error));
     }
-    let head = heads[0].clone();
+    // Rank 0 is the first member of the first node.
+    let Some((_, head)) = announced[0].groups.first() else { return Ok(Err(wire::malformed())) };
+    let head = head.clone();
     if head.function == head::Function::Collective(Kind::Across) {
         let call = call(spread, Kind::Across, &head, &local);
         let reduced = across::run(&call, &heads, outside).await?;
@@ -136,7 +143,7 @@ async fn conclude<O: Outside>(
     }
     drop(heads);
     let head::Function::Collective(kind) = head.function else {
-        return Ok(inputs(spread, &announced, &brought).map(Concluded::Inputs));
+        return Ok(all_inputs(spread, &announced, inputs).map(Concluded::Inputs));
     };
     let call = call(spread, kind, &head, &local);
     if kind == Kind::Barrier {
@@ -177,13 +184,22 @@ struct Own {
     inlined: bool,
     /// A message for each other node in their order, or one for all.
     messages: Vec<Vec<u8>>,
+    /// The operands of a reduction that come along, which this node needs as well.
+    operands: Vec<u8>,
+}
+
+/// Announcements with data.
+struct WithData {
+    inlined: bool,
+    messages: Vec<Vec<u8>>,
+    operands: Vec<u8>,
 }
 
 fn prepare<O: Outside>(
     spread: &Spread,
     mut groups: Groups,
     local: &[Contribution],
-    brought: &[Brought],
+    inputs: &[Result<Box<[u8]>>],
     outside: &mut O,
 ) -> Own {
     let nodes = spread.nodes();
@@ -202,14 +218,16 @@ fn prepare<O: Outside>(
         Some(_) | None => Ok(None),
     };
     match data {
-        Ok(Some((inlined, messages))) => Own { groups, inlined, messages },
+        Ok(Some(WithData { inlined, messages, operands })) => {
+            Own { groups, inlined, messages, operands }
+        }
         Ok(None) => {
             let mut out = announcing(&groups, true);
             if local.is_empty() {
-                add_inputs(&mut out, brought);
+                add_inputs(&mut out, inputs);
             }
             let messages = dests.iter().map(|_| out.clone().into_bytes()).collect();
-            Own { groups, inlined: true, messages }
+            Own { groups, inlined: true, messages, operands: Vec::new() }
         }
         // Memory that could be read a moment ago no longer can: the call fails everywhere.
         Err(error) => {
@@ -218,7 +236,7 @@ fn prepare<O: Outside>(
             }
             let out = announcing(&groups, true);
             let messages = dests.iter().map(|_| out.clone().into_bytes()).collect();
-            Own { groups, inlined: true, messages }
+            Own { groups, inlined: true, messages, operands: Vec::new() }
         }
     }
 }
@@ -238,25 +256,29 @@ fn with_data<O: Outside>(
     groups: &Groups,
     dests: &[Option<usize>],
     outside: &mut O,
-) -> Result<Option<(bool, Vec<Vec<u8>>)>> {
+) -> Result<Option<WithData>> {
     let members = outside.members();
     let mut all = Vec::new();
     if call.kind == Kind::Across {
         all.extend(dests.iter().map(|_| announcing(groups, false).into_bytes()));
-        return Ok(Some((false, all)));
+        return Ok(Some(WithData { inlined: false, messages: all, operands: Vec::new() }));
     }
     if call.kind.is_reduction() {
         let Some(shape) = Shape::of(head, call.kind) else { return Ok(None) };
         let (inlined, root) = (shape.is_gathered(call), call.spread.node(call.root));
+        let mut operands = Writer::new();
+        if inlined {
+            shape.gather(call, &members, &mut operands)?;
+        }
+        let operands = operands.into_bytes();
         for dest in dests {
             let mut out = announcing(groups, inlined);
-            let needs = call.kind != Kind::Reduce || dest.is_none() || *dest == root;
-            if inlined && needs {
-                shape.gather(call, &members, &mut out)?;
+            if call.kind != Kind::Reduce || dest.is_none() || *dest == root {
+                out.raw(&operands);
             }
             all.push(out.into_bytes());
         }
-        return Ok(Some((inlined, all)));
+        return Ok(Some(WithData { inlined, messages: all, operands }));
     }
     let stream =
         |dest: &Option<usize>| Outgoing::new(call, &call.blocks(call.spread.here(), *dest));
@@ -270,17 +292,14 @@ fn with_data<O: Outside>(
         }
         all.push(out.into_bytes());
     }
-    Ok(Some((inlined, all)))
+    Ok(Some(WithData { inlined, messages: all, operands: Vec::new() }))
 }
 
 /// Adds the members' inputs, each that is like the one before as such.
-fn add_inputs(out: &mut Writer, brought: &[Brought]) {
+fn add_inputs(out: &mut Writer, inputs: &[Result<Box<[u8]>>]) {
     let mut before: &[u8] = &[];
-    for (index, one) in brought.iter().enumerate() {
-        let input: &[u8] = match one {
-            Brought::Input(_, Ok(input)) => input,
-            _ => &[],
-        };
+    for (index, one) in inputs.iter().enumerate() {
+        let input = one.as_deref().unwrap_or_default();
         let is_same = index > 0 && input == before;
         out.u8(u8::from(is_same));
         if !is_same {
@@ -291,10 +310,10 @@ fn add_inputs(out: &mut Writer, brought: &[Brought]) {
 }
 
 /// The inputs of all members.
-fn inputs<M: AsRef<[u8]>>(
+fn all_inputs<M: AsRef<[u8]>>(
     spread: &Spread,
     announced: &[Announcement<M>],
-    brought: &[Brought],
+    own: Vec<Result<Box<[u8]>>>,
 ) -> Result<Vec<Box<[u8]>>> {
     let mut all: Vec<Box<[u8]>> = Vec::new();
     all.resize_with(spread.size(), Box::default);
@@ -313,10 +332,8 @@ fn inputs<M: AsRef<[u8]>>(
             before = input;
         }
     }
-    for (member, one) in spread.local().iter().zip(brought) {
-        if let Brought::Input(_, Ok(input)) = one {
-            all[*member as usize] = input.clone();
-        }
+    for (member, input) in spread.local().iter().zip(own) {
+        all[*member as usize] = input.unwrap_or_default();
     }
     Ok(all)
 }

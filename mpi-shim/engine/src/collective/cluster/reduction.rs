@@ -352,15 +352,18 @@ impl<'a> Reduction<'a> {
         members: &M,
     ) -> Result<()> {
         let spread = self.call.spread;
-        if spread.is_local(member) {
-            return self.shape.read(&self.call, member, offset, out, members);
-        }
         let find = || {
             let data = inlined?.get(spread.node(member)?)?.data();
             let start = u64::from(spread.seat(member)?) * self.shape.bytes() + offset;
             data.get(start as usize..)?.get(..out.len())
         };
-        out.copy_from_slice(find().ok_or_else(malformed)?);
+        match find() {
+            Some(data) => out.copy_from_slice(data),
+            None if spread.is_local(member) => {
+                return self.shape.read(&self.call, member, offset, out, members);
+            }
+            None => return Err(malformed()),
+        }
         Ok(())
     }
 
