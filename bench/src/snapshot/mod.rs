@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let plan = Plan { seconds: args.seconds_each(), rounds: args.rounds(), quick: args.quick };
     let mut figures = Figures::default();
-    let parts: [(&str, fn(&Plan, &mut Figures) -> Result<()>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("calls", calls::measure),
         ("restore", restore::measure),
         ("faults", faults::measure),
@@ -54,6 +54,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     Ok(())
 }
+
+/// What adds tables.
+type Part = fn(&Plan, &mut Figures) -> Result<()>;
 
 /// How long and how often is measured.
 #[derive(Clone, Copy, Debug)]

@@ -20,8 +20,11 @@ pub struct WithoutData {
     /// The module to compile.
     pub bytes: Vec<u8>,
     /// What its instances' memory begins with: address and bytes of each segment, in the order of the module.
-    pub segments: Vec<(u64, Vec<u8>)>,
+    pub segments: Segments,
 }
+
+/// Addresses and bytes of data segments.
+type Segments = Vec<(u64, Vec<u8>)>;
 
 /// Takes the data out of the module in `bytes`; `None` if its instances cannot all begin with one image: it has a
 /// start function, data whose place or use is known at run time only, or tables that change.
@@ -56,8 +59,8 @@ const CODE: u8 = 10;
 const DATA: u8 = 11;
 
 /// The segments, if all are active and at addresses that the module tells.
-fn active(reader: BinaryReader<'_>) -> Result<Option<Vec<(u64, Vec<u8>)>>, RewriteError> {
-    let mut found = Vec::new();
+fn active(reader: BinaryReader<'_>) -> Result<Option<Segments>, RewriteError> {
+    let mut found = Segments::new();
     for data in DataSectionReader::new(reader)? {
         let data = data?;
         let DataKind::Active { memory_index: 0, offset_expr } = data.kind else { return Ok(None) };

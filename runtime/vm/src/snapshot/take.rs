@@ -82,7 +82,8 @@ pub fn on_image<F: Future + Unpin>(snapshot: &MemorySnapshot, future: F) -> OnMe
 
 /// The parts of the slot that may hold anything but zeros.
 fn with_content(slot: &Slot) -> Vec<Range<usize>> {
-    let Some(mut ranges) = private_pages(slot) else { return vec![0..page_end(slot.len())] };
+    let whole = 0..page_end(slot.len());
+    let Some(mut ranges) = private_pages(slot) else { return vec![whole] };
     if let Some(image) = slot.image() {
         ranges.push(0..image.bytes().len());
     }
