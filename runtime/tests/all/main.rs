@@ -10,6 +10,7 @@ mod guests;
 mod lab;
 mod launchers;
 mod omp;
+mod proto;
 mod stacks;
 mod support;
 mod threads;
