@@ -8,7 +8,8 @@
 //! members; shrinking and agreeing go on, with whoever is left.
 //!
 //! # Unfinished features
-//! Spawning processes and connecting to others do not go on when a process fails meanwhile that takes part.
+//! Spawning processes, connecting to others and `MPI_Intercomm_create` wait for ever for a leader that fails meanwhile.
+//! In a job over several nodes no deadlock is looked for once a node is lost; `--timeout` ends such a job.
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
