@@ -15,6 +15,8 @@ Usage: faasm-run [OPTIONS] PROGRAM [ARGUMENTS]
        faasm-run [OPTIONS] A [ARGUMENTS] : [OPTIONS] B [ARGUMENTS]
        faasm-run node --join HOST:PORT [OPTIONS]
        faasm-run cluster init|token|status|drain|leave [OPTIONS]
+       faasm-run checkpoint PROCESS
+       faasm-run restart DIR [--cut N] [OPTIONS]
 
 PROGRAM is what faasm-cc or faasm-c++ made, or a C or C++ source file, which is compiled first.
 Long options may have one dash or two, and their value after a blank or after `=`.
@@ -31,7 +33,8 @@ Examples:
   faasm-run -n 64 --local-nodes 4 app.wasm  on four node processes of this machine
 
 Exit status: that of the lowest rank with a non-zero one; 1 for a wrong command line; 110 after
---timeout; 128 + n after signal n. SIGUSR1 prints what every rank is doing.
+--timeout; 128 + n after signal n. SIGUSR1 prints what every rank is doing,
+SIGUSR2 (or `faasm-run checkpoint`) asks for a checkpoint.
 ";
 
 const NODE_OPENING: &str = "\
