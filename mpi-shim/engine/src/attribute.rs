@@ -110,12 +110,13 @@ impl Keyvals {
         self.collect(key);
     }
 
-    /// The keyval, if the program may still use it.
+    /// The keyval, if the program may still use it: one that was freed until its last attribute is gone, because
+    /// attributes are then deleted one by one with it (MPI-5.0 section 7.7.2).
     ///
     /// # Errors
     /// `MPI_ERR_KEYVAL` when it is not a live keyval for this target.
     pub fn keyval(&self, key: i32, target: Target) -> Result<Keyval> {
-        let found = self.entries.get(&key).filter(|entry| !entry.freed);
+        let found = self.entries.get(&key);
         found.map(|entry| entry.keyval).filter(|keyval| keyval.target == target).ok_or_else(|| {
             let detail = format!("{key} is not a keyval for this kind of object, or was freed");
             MpiError::argument(ErrorClass::Keyval, "keyval", detail)
@@ -210,12 +211,18 @@ mod tests {
         keyvals.attach(key);
         keyvals.attach(key);
         keyvals.free(key, Target::Communicator).unwrap();
-        assert!(keyvals.free(key, Target::Communicator).is_err(), "free only once");
-        assert!(keyvals.keyval(key, Target::Communicator).is_err());
+        keyvals.free(key, Target::Communicator).expect("it is in use");
         keyvals.detach(key);
+        assert_eq!(
+            keyvals.keyval(key, Target::Communicator),
+            Ok(KEYVAL),
+            "to delete the other attribute"
+        );
         assert_eq!(keyvals.of_attribute(key), Some(KEYVAL));
         keyvals.detach(key);
         assert_eq!(keyvals.of_attribute(key), None);
+        assert!(keyvals.keyval(key, Target::Communicator).is_err());
+        assert!(keyvals.free(key, Target::Communicator).is_err());
         keyvals.free(101, Target::Communicator).unwrap();
         assert_eq!(keyvals.of_attribute(101), None);
         assert_eq!(keyvals.create(KEYVAL).unwrap(), 102, "numbers are not used again");

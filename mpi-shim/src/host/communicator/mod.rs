@@ -532,7 +532,11 @@ async fn comm_get_name<T: MpiView>(
     comm_name: GuestAddr,
     resultlen: GuestAddr,
 ) -> Result<()> {
-    let name = call.mpi().comm(comm)?.name.clone();
+    // The null handles have names, too (MPI-5.0 section 7.8).
+    let name = match comm {
+        abi::MPI_COMM_NULL => "MPI_COMM_NULL".to_owned(),
+        _ => call.mpi().comm(comm)?.name.clone(),
+    };
     let room = abi::MPI_MAX_OBJECT_NAME as usize;
     let len = call.write_string("comm_name", comm_name, &name, room)?;
     call.write_i32("resultlen", resultlen, len as i32)

@@ -270,7 +270,10 @@ async fn win_get_name<T: MpiView>(
     win_name: GuestAddr,
     resultlen: GuestAddr,
 ) -> Result<()> {
-    let name = window(call.mpi(), win)?.name.clone();
+    let name = match win {
+        abi::MPI_WIN_NULL => "MPI_WIN_NULL".to_owned(),
+        _ => window(call.mpi(), win)?.name.clone(),
+    };
     let len = call.write_string("win_name", win_name, &name, abi::MPI_MAX_OBJECT_NAME as usize)?;
     call.write_i32("resultlen", resultlen, len as i32)
 }
