@@ -1733,7 +1733,8 @@ MPI_ABI_INLINE_(int, Type_lb, (MPI_Datatype datatype, MPI_Aint *displacement), {
 })
 MPI_ABI_INLINE_(int, Type_ub, (MPI_Datatype datatype, MPI_Aint *displacement), {
     MPI_Aint lb, extent;
-    int error = PMPI_Type_get_extent(datatype, &lb, &extent);
+    /* A null pointer is refused there. */
+    int error = PMPI_Type_get_extent(datatype, displacement ? &lb : displacement, &extent);
     if (error == MPI_SUCCESS) *displacement = lb + extent;
     return error;
 })
