@@ -17,10 +17,11 @@ use faasm_workloads::manifest::{Guest, Manifest};
 
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
 
-/// Guests that other tests run: `cli.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
+/// Guests that other tests run: `checkpoint.rs`, `cli.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
 /// `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 10] = [
+const CLAIMED_ELSEWHERE: [&str; 11] = [
     "faasm/launcher.c",
+    "faasm/steps.c",
     "faasm/flood.c",
     "faasm/traffic.c",
     "faasm/where.c",

@@ -1,5 +1,6 @@
 //! What `faasm-run` does, from the outside: the guests of the manifest, and the command line.
 
+mod checkpoint;
 mod cli;
 mod cluster;
 mod cluster_collectives;
