@@ -32,7 +32,7 @@ use super::{RewriteError, STACK_LIMIT_EXPORT};
 /// The module that threads' functions are imported from.
 pub const THREAD_MODULE: &str = "faasm_thread";
 
-/// The functions that the pass imports; their order is that of [`Added`].
+/// The functions that the pass imports; their order is that of `Added`.
 pub const ADDED_IMPORTS: [&str; 7] = [
     "atomic_wait32",
     "atomic_wait64",
