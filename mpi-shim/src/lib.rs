@@ -7,7 +7,7 @@
 //! that nobody waits for), `site` (where members meet), `world` (what ranks share), `fault` (failed ranks), `port`,
 //! `gate` (stopping all ranks at once), `communicator`, `request`, `alloc`, `window` (what members of a window share), `tool` (what the
 //! tool interface keeps), `ctx` (one rank's state), `progress` (messages), `call` (one host call),
-//! `table` (declarations), `host` (one file per chapter).
+//! `table` (declarations), `host` (one file per chapter), `saved` (a rank as a value).
 
 pub mod abi;
 mod alloc;

@@ -112,6 +112,13 @@ impl<P: MpiPort> MpiCtx<P> {
         }
     }
 
+    /// Counts what lies here anew, after the queues have been put back.
+    pub(crate) fn recount(&mut self) {
+        let lying = self.matching.unexpected();
+        let lying: Vec<_> = lying.map(|(_, it)| (it.header.sender, cost(it))).collect();
+        lying.into_iter().for_each(|(sender, cost)| self.keep(sender, cost));
+    }
+
     /// A message has come and was matched at once.
     #[inline]
     pub(crate) fn let_pass(&mut self, arrived: &Arrived) {

@@ -178,6 +178,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let predefined = predefined.map(|(handle, entry)| Ok((handle, entry.restore(&types)?)));
         new.predefined_types = predefined.collect::<Saving<_>>()?;
         new.matching = saved.queues.restore(&types, saved.size)?;
+        new.recount();
         if !saved.heap.is_sound() {
             return Err(damaged("memory of MPI in the program"));
         }
