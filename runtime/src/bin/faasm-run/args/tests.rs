@@ -143,6 +143,18 @@ static CASES: &[(&str, &str, Check)] = &[
     ("rebuild-stack", "--rebuild-stack 3 p", |job| {
         job.migratable && job.rebuild_stack == NonZeroU32::new(3)
     }),
+    ("checkpoint-dir", "--checkpoint-dir d p", |job| {
+        job.migratable && job.checkpoints.dir.as_deref() == Some("d")
+    }),
+    ("checkpoint-every", "--checkpoint-dir d --checkpoint-every 2m p", |job| {
+        job.checkpoints.every == Some(Duration::from_secs(120))
+    }),
+    ("checkpoint-keep", "--checkpoint-dir d --checkpoint-keep 3 p", |job| {
+        job.checkpoints.keep == Some(3)
+    }),
+    ("checkpoint-on-term", "--checkpoint-dir d --checkpoint-on-term p", |job| {
+        job.checkpoints.on_term
+    }),
     ("v", "-v --verbose p", |job| job.verbosity == 2),
     ("q", "-q p", |job| job.quiet),
 ];
@@ -174,7 +186,8 @@ fn options_without_effect_leave_a_note_and_nothing_else() {
         for name in flag.names {
             let job = run(&format!("--{name} {} -n 2 p", "value ".repeat(flag.values.len())));
             assert_eq!(job.notes.len(), 1, "{name}: {job:?}");
-            let plain = Invocation { notes: job.notes.clone(), ..run("-n 2 p") };
+            let (notes, words) = (job.notes.clone(), job.words.clone());
+            let plain = Invocation { notes, words, ..run("-n 2 p") };
             assert_eq!(job, plain, "{name}");
         }
     }
