@@ -96,6 +96,7 @@ fn serve(
     output: &Multiplexer,
     quiet: bool,
 ) {
+    let mut told = String::new();
     loop {
         let order = match every {
             Some(every) => match orders.recv_timeout(every) {
@@ -118,9 +119,16 @@ fn serve(
                 "faasm-run: the job ends after checkpoint {}; `faasm-run restart {dir}` goes on from it\n",
                 cut.number
             )),
-            (Err(error), _) => output.message(&format!(
-                "faasm-run: no checkpoint was made: {error}. The job goes on; earlier checkpoints are whole\n"
-            )),
+            (Err(error), order) => {
+                let text = format!(
+                    "faasm-run: no checkpoint was made: {error}. The job goes on; earlier checkpoints are whole\n"
+                );
+                // What happens each time is told once.
+                if order.is_some() || text != told {
+                    output.message(&text);
+                }
+                told = text;
+            }
             _ => {}
         }
         if let Some(Order::Last(status)) = order {
