@@ -37,7 +37,8 @@ impl GuestHeap {
 
     /// Whether all blocks lie inside a memory of 32-bit addresses; what comes from a file is asked.
     pub(crate) fn is_sound(&self) -> bool {
-        let mut blocks = self.free.iter().copied().chain(self.live.iter().map(|(at, len)| (*at, *len)));
+        let mut blocks =
+            self.free.iter().copied().chain(self.live.iter().map(|(at, len)| (*at, *len)));
         blocks.all(|(at, len)| at.checked_add(len).is_some()) && self.free.is_sorted()
     }
 

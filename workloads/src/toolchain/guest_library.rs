@@ -88,7 +88,9 @@ fn mpi_stub(declarations: &str) -> String {
         let start = before.rfind(|c| !is_word(c)).map_or(0, |at| at + 1);
         let name = &before[start..];
         let mixed_case = name.chars().any(|c| c.is_ascii_lowercase());
-        if mixed_case && (["MPI_", "PMPI_", "MPIX_", "PMPIX_"].iter().any(|prefix| name.starts_with(prefix))) {
+        if mixed_case
+            && (["MPI_", "PMPI_", "MPIX_", "PMPIX_"].iter().any(|prefix| name.starts_with(prefix)))
+        {
             names.insert(name);
         }
     }
