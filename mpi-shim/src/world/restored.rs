@@ -21,12 +21,15 @@ pub(super) struct Restored {
     gathered: Mutex<HashMap<u32, usize>>,
 }
 
+/// What members are gathered under, and for each communicator its context and who has come.
+type SavedGatherings = ((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>);
+
 /// The shared state of a job as it is written to a file.
 #[derive(Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedWorld {
     size: u32,
     next_context: u32,
-    gatherings: Vec<((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>)>,
+    gatherings: Vec<SavedGatherings>,
     gathered: Vec<(u32, u32)>,
 }
 
@@ -64,7 +67,7 @@ impl World {
     /// Puts the state back into a world in which nothing has happened yet; `None` when it is of another job.
     pub(crate) fn take_saved(&self, saved: SavedWorld) -> Option<()> {
         let SavedWorld { size, next_context, gatherings, gathered } = saved;
-        let fits = |((_, _, members), of_key): &((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>)| {
+        let fits = |((_, _, members), of_key): &SavedGatherings| {
             of_key.iter().all(|(_, has_joined)| has_joined.len() == members.len())
         };
         if size != self.size || !gatherings.iter().all(fits) {
