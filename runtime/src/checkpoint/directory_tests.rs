@@ -60,7 +60,7 @@ fn cuts_come_back_and_later_ones_are_short() {
     let second = writer.write(vec![1], 6, &deposits(&memories)).expect("written");
     assert!(second.bytes < first.bytes / 10, "{second:?} after {first:?}");
     for number in 3..40 {
-        memories[1].write_u32(GuestAddr::new(number * 9000), 1).expect("inside");
+        memories[1].write_u32(GuestAddr::new(number * 8000), 1).expect("inside");
         writer.write(vec![1], 6, &deposits(&memories)).expect("written");
         let newest = number as u32;
         check(dir.path(), newest, &memories).expect("whole");
