@@ -165,7 +165,8 @@ pub(super) fn mca(draft: &mut Draft, values: &[&str]) -> Outcome {
     match values {
         ["mpi_ft_enable", value] => with_ft(draft, &[*value]),
         _ => {
-            draft.note(format!("--mca {}: there are no MCA parameters here", values[0]));
+            let words = values.join(" ");
+            draft.note(format!("--mca {words}: there are no MCA parameters here"));
             Ok(())
         }
     }
