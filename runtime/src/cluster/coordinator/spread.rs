@@ -194,6 +194,12 @@ impl SpreadJob {
         (0..).zip(&self.placement).filter_map(running).collect()
     }
 
+    /// Whether no rank of this part has ended without its end having been told. The others learn of a failure only
+    /// when it has, and go on then.
+    pub(super) fn knows_of_all_ends(&self, node: NodeId, quiet: &Quiet) -> bool {
+        !self.is_tolerant() || self.running_on(node).len() == quiet.waiting as usize
+    }
+
     /// Whether the job goes on when a rank fails.
     pub(super) const fn is_tolerant(&self) -> bool {
         self.is_tolerant
