@@ -97,16 +97,20 @@ impl Writer {
     ) -> Result<Cut, CheckpointError> {
         let cut = self.next;
         let temporary = self.dir.join(format!(".cut-{cut:06}"));
+        let place = cut_dir(&self.dir, cut);
         let written = self.write_into(&temporary, (cut, world, elapsed_ns), deposits);
-        let (known, cut) = written.inspect_err(|_| {
+        let placed = written.and_then(|written| {
+            fs::rename(&temporary, &place).map_err(at(&place, "cannot be put there"))?;
+            Ok(written)
+        });
+        let (known, cut) = placed.inspect_err(|_| {
             // What cannot be removed is removed by the next job that writes here.
             let _ = fs::remove_dir_all(&temporary);
         })?;
-        let place = cut_dir(&self.dir, cut.number);
-        fs::rename(&temporary, &place).map_err(at(&place, "cannot be put there"))?;
+        // The name is taken, even if the disk does not say that it has it.
+        self.next += 1;
         sync_dir(&self.dir).map_err(at(&self.dir, "cannot be made durable"))?;
         self.known = known;
-        self.next += 1;
         self.prune();
         Ok(cut)
     }
