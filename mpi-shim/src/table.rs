@@ -246,40 +246,51 @@ macro_rules! host_function {
             if SWITCH_POINT && T::leaves(&mut caller) {
                 return Box::new(std::future::ready(Ok($crate::abi::MPI_SUCCESS)));
             }
+            let large = <$crate::table::$width as $crate::table::Width>::LARGE;
+            if SWITCH_POINT && caller.data().door().is_some() {
+                return Box::new(async move {
+                    let mut call = $crate::call::Call::new(caller, stringify!($name), large);
+                    call.is_switch_point = true;
+                    let door = call.caller.data().door().cloned();
+                    let mut comes_again = door.as_ref().is_some_and(|door| door.comes_again());
+                    loop {
+                        if let Some(door) = &door {
+                            door.begin();
+                            // Others may have done this call's part since it was left, so it is not held up.
+                            let waits = !comes_again && door.cut() != $crate::gate::Cut::Open;
+                            if waits && !Box::pin(call.pass(door)).await {
+                                return Ok($crate::abi::MPI_SUCCESS);
+                            }
+                        }
+                        let finished = {
+                            let body = std::pin::pin!(async {
+                                let $call = &mut call;
+                                let result = $body;
+                                $call.finish(result).await
+                            });
+                            $crate::gate::interruptible(door.as_deref(), body).await
+                        };
+                        if let Some(finished) = finished {
+                            return finished;
+                        }
+                        if call.leaves_now() {
+                            return Ok($crate::abi::MPI_SUCCESS);
+                        }
+                        comes_again = true;
+                    }
+                });
+            }
+            // A future that has room for all that costs more at each call.
             Box::new(async move {
                 if caller.data().is_threaded() {
                     $crate::call::enter(&mut caller).await;
                 }
-                let large = <$crate::table::$width as $crate::table::Width>::LARGE;
-                let door = if SWITCH_POINT { caller.data().door().cloned() } else { None };
                 let mut call = $crate::call::Call::new(caller, stringify!($name), large);
-                call.is_switch_point = SWITCH_POINT;
-                let mut comes_again = door.as_ref().is_some_and(|door| door.comes_again());
-                loop {
-                    if let Some(door) = &door {
-                        door.begin();
-                        // Others may have done this call's part since it was left, so it is not held up.
-                        if !comes_again && door.cut() != $crate::gate::Cut::Open && !Box::pin(call.pass(door)).await {
-                            return Ok($crate::abi::MPI_SUCCESS);
-                        }
-                    }
-                    let finished = {
-                        let body = std::pin::pin!(async {
-                            let $call = &mut call;
-                            let result = $body;
-                            $call.finish(result).await
-                        });
-                        $crate::gate::interruptible(door.as_deref(), body).await
-                    };
-                    if let Some(finished) = finished {
-                        call.caller.data_mut().leave();
-                        return finished;
-                    }
-                    if call.leaves_now() {
-                        return Ok($crate::abi::MPI_SUCCESS);
-                    }
-                    comes_again = true;
-                }
+                let $call = &mut call;
+                let result = $body;
+                let finished = call.finish(result).await;
+                call.caller.data_mut().leave();
+                finished
             })
         }
         $linker.func_wrap_async("mpi", stringify!($name), $name::<T>)?;
