@@ -65,11 +65,10 @@ pub(crate) async fn run(start: Start) {
         output: start.output.clone(),
         exit: RankExit::Killed,
     };
-    let shared = start.job.clone();
-    shared.rank(start.rank).start();
-    let _threads = EndOfThreads { job: shared.clone(), rank: start.rank };
+    start.job.rank(start.rank).start();
+    let _threads = EndOfThreads { job: start.job.clone(), rank: start.rank };
+    // It counts as running until the supervisor knows of its end.
     farewell.exit = execute(start).await;
-    shared.rank(farewell.rank).end();
 }
 
 async fn execute(start: Start) -> RankExit {

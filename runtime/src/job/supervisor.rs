@@ -198,13 +198,18 @@ impl Handler<RankExited> for Supervisor {
         let RankExited { rank, exit } = message;
         let (failed, dooms) = (exit.is_failure(), exit.dooms_job());
         let goes_on = exit.is_survivable() && self.shared.world().is_tolerant();
-        self.ended(rank, exit);
-        if goes_on && self.outcome.is_none() {
+        let goes_on = goes_on && self.outcome.is_none();
+        // Both come before the rank counts as ended: those that wait for it would look as if they waited for ever.
+        if goes_on {
             self.lost.push(rank);
             self.shared.lose_rank(rank);
         } else if dooms {
+            self.shared.set_ending();
+        }
+        self.ended(rank, exit);
+        if dooms && !goes_on {
             self.end(Outcome::RankFailed { rank }, context);
-        } else if failed {
+        } else if failed && !goes_on {
             self.first_failed.get_or_insert(rank);
         }
         self.finish_if_done();

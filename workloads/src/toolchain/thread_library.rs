@@ -310,6 +310,7 @@ const INSIDERS: &[(&str, &str)] = &[
     ("condition.c", include_str!("../../libc/threads/condition.c")),
     ("mutex.c", include_str!("../../libc/threads/mutex.c")),
     ("rest.c", include_str!("../../libc/threads/rest.c")),
+    ("spin.c", include_str!("../../libc/threads/spin.c")),
     ("thread.c", include_str!("../../libc/threads/thread.c")),
     ("wait.c", include_str!("../../libc/threads/wait.c")),
 ];
