@@ -6,6 +6,7 @@ mod family;
 mod grown;
 mod parts;
 mod placement;
+mod renewed;
 mod restored;
 mod served;
 
@@ -30,6 +31,7 @@ pub use family::Family;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
 pub use placement::Placement;
+pub use renewed::Immovable;
 pub(crate) use restored::{SavedWorld, Unlike};
 pub use served::{Effect, Question, Served};
 
@@ -66,7 +68,7 @@ pub struct World {
 type GatheringKey = (u32, i32, Vec<u32>);
 
 /// Members of a group who make a communicator without waiting for each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Gathering {
     context: u32,
     has_joined: Box<[bool]>,
@@ -83,9 +85,19 @@ impl World {
     /// The shared state of a job whose rank `i` runs program `app_numbers[i]`, if `placement` has it
     /// here on worker `lanes[i]`.
     pub fn new(app_numbers: Vec<u32>, lanes: Vec<u32>, placement: Placement) -> Arc<Self> {
+        let nodes = placement.node_count();
+        Self::of_nodes(app_numbers, lanes, placement, nodes)
+    }
+
+    /// As [`World::new`] for a job of so many nodes, of which the last ones may have no rank.
+    fn of_nodes(
+        app_numbers: Vec<u32>,
+        lanes: Vec<u32>,
+        placement: Placement,
+        nodes: u32,
+    ) -> Arc<Self> {
         assert_eq!(app_numbers.len(), lanes.len(), "every rank has a program and a worker");
         assert_eq!(app_numbers.len(), placement.nodes.len(), "every rank has a node");
-        let nodes = placement.node_count();
         let size = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
         Arc::new(Self {
             size,
@@ -295,6 +307,9 @@ impl World {
     /// The site for the local ones of `members`, who each call this once, of a communicator that was
     /// gathered.
     pub fn gather_site(&self, context: u32, members: &[u32]) -> Arc<Site> {
+        if let Some(site) = self.site_put_back(context) {
+            return site;
+        }
         let mut sites = self.gathered_sites.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = sites.entry(context).or_insert_with(|| GatheredSite {
             site: self.new_site(members.iter().copied()),

@@ -1,0 +1,121 @@
+//! The shared state of a job whose ranks are placed anew while it stands still.
+//!
+//! Nothing of what ranks met at comes along: each of them puts its state back as after a restart, and sites, windows
+//! and files are made by the first member that comes. What is nobody's own does: how many contexts were
+//! given, and who has joined a group that is being gathered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use super::{Gathering, GatheringKey, Placement, World};
+
+/// Why ranks cannot be placed so now.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Immovable {
+    /// The places are none of this job's.
+    #[error("{places} places on nodes below {nodes} were named for {ranks} ranks on {known} nodes")]
+    Places {
+        /// Places that were named.
+        places: usize,
+        /// One more than the last node among them.
+        nodes: u32,
+        /// Ranks of the job.
+        ranks: u32,
+        /// Its nodes.
+        known: u32,
+    },
+    /// A node keeps something that ranks elsewhere will look for.
+    #[error(
+        "processes make a communicator without waiting for each other (MPI_Comm_create_group) that rank \
+         {rank} keeps count of"
+    )]
+    Gathering {
+        /// The rank that is to move.
+        rank: u32,
+    },
+    /// There is more than can be carried.
+    #[error("{0}")]
+    Hindered(&'static str),
+}
+
+impl World {
+    /// What the ranks of this job share where they are placed on `nodes`, if it stands still: `lanes` are the workers of those
+    /// that are here then.
+    ///
+    /// # Errors
+    /// They cannot be placed so, or not now.
+    pub fn renewed(&self, nodes: Box<[u32]>, lanes: Vec<u32>) -> Result<Arc<Self>, Immovable> {
+        let last = nodes.iter().max().map_or(0, |last| last + 1);
+        if nodes.len() != self.size as usize || last > self.nodes {
+            return Err(Immovable::Places {
+                places: nodes.len(),
+                nodes: last,
+                ranks: self.size,
+                known: self.nodes,
+            });
+        }
+        if self.spawned().next().is_some() || !self.with_registry(|registry| registry.is_empty()) {
+            return Err(Immovable::Hindered("processes were spawned, or ports are published"));
+        }
+        if !self.failures().is_empty() {
+            return Err(Immovable::Hindered("processes have failed"));
+        }
+        let gatherings = self.gatherings_for(&nodes)?;
+        let placement = Placement { nodes, this_node: self.this_node() };
+        let apps = self.app_numbers.to_vec();
+        let new = Self::of_nodes(apps, lanes, placement, self.nodes);
+        new.contexts.go_on_from(self.contexts.counter());
+        if self.is_tolerant() {
+            new.tolerate_failures();
+        }
+        *new.gatherings.lock().unwrap_or_else(PoisonError::into_inner) = gatherings;
+        Ok(new)
+    }
+
+    /// The groups that are being gathered here, whose keepers all stay.
+    fn gatherings_for(
+        &self,
+        nodes: &[u32],
+    ) -> Result<HashMap<GatheringKey, std::collections::VecDeque<Gathering>>, Immovable> {
+        let gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
+        let keepers = gatherings.keys().filter_map(|(_, _, members)| members.first());
+        for rank in keepers {
+            if nodes.get(*rank as usize) != Some(&self.this_node()) {
+                return Err(Immovable::Gathering { rank: *rank });
+            }
+        }
+        Ok(gatherings.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world() -> Arc<World> {
+        let placement = Placement { nodes: [0, 0, 1].into(), this_node: 0 };
+        World::new(vec![0; 3], vec![0; 3], placement)
+    }
+
+    #[test]
+    fn contexts_and_gatherings_go_on_where_ranks_are_placed_anew() {
+        let old = world();
+        let context = old.new_context().expect("one is left");
+        let gathered = old.gather_context((1, 5, &[0, 2]), 0).expect("one is left");
+        let new = old.renewed([0, 0, 0].into(), vec![0; 3]).expect("they can be placed so");
+        assert_eq!((new.nodes(), new.is_local(2), new.is_spread()), (2, true, true));
+        assert!(new.new_context().is_ok_and(|next| next > context));
+        assert_eq!(new.gather_context((1, 5, &[0, 2]), 1), Ok(gathered));
+        assert!(new.world_site().elsewhere().is_none(), "all members are here");
+    }
+
+    #[test]
+    fn what_cannot_be_placed_is_refused() {
+        let old = world();
+        assert!(matches!(old.renewed([0, 0].into(), vec![0; 2]), Err(Immovable::Places { .. })));
+        assert!(matches!(old.renewed([0, 2, 0].into(), vec![0; 3]), Err(Immovable::Places { .. })));
+        old.gather_context((1, 5, &[0, 2]), 0).expect("one is left");
+        let moved = old.renewed([1, 0, 1].into(), vec![0; 3]);
+        assert!(matches!(moved, Err(Immovable::Gathering { rank: 0 })));
+    }
+}
