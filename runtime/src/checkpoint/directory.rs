@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use faasm_vm::{GuestAddr, GuestMemory};
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ const FULL_EVERY: u32 = 16;
 const BYTES_MAX: u64 = 4 << 30;
 const MANIFEST: &str = "manifest";
 const PROGRAMS: &str = "programs";
+/// A file in a cut that is being written.
+const NONCE: &str = "nonce";
 
 /// The whole cut, but for what is in the ranks' own files.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,15 +54,64 @@ struct RankIndex {
     blocks: Vec<BlockRef>,
 }
 
-/// Writes the cuts of one job into a directory.
+/// Writes the cuts of one job into a directory: what concerns the whole job. The ranks' own files are written by a
+/// [`RanksWriter`], maybe on other nodes.
 #[derive(Debug)]
 pub(crate) struct Writer {
     dir: PathBuf,
     keep: usize,
     description: Description,
     next: u32,
-    /// For each rank the blocks of the previous cut.
-    known: Vec<HashMap<u32, BlockRef>>,
+    /// The last whole cut of this job.
+    last: Option<u32>,
+    ranks: RanksWriter,
+}
+
+/// A cut that is being written, as those are told of it who write its ranks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Unfinished {
+    /// The directory of all cuts.
+    pub(crate) dir: PathBuf,
+    /// The number that it will have.
+    pub(crate) cut: u32,
+    /// The cut whose blocks need not be written again.
+    pub(crate) base: Option<u32>,
+    /// What is in a file there, so that a node knows that it sees the same directory.
+    pub(crate) nonce: [u8; 32],
+}
+
+/// A rank whose file is written: where in it its index lies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct WrittenRank {
+    pub(crate) rank: u32,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) hash: [u8; 32],
+}
+
+impl Unfinished {
+    fn path(&self) -> PathBuf {
+        self.dir.join(format!(".cut-{:06}", self.cut))
+    }
+
+    /// Checks that this is the directory of whoever began the cut.
+    ///
+    /// # Errors
+    /// It is another one, or cannot be read.
+    pub(crate) fn check(&self) -> Result<(), CheckpointError> {
+        let path = self.path().join(NONCE);
+        match fs::read(&path) {
+            Ok(found) if found == self.nonce => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(at(&path, "cannot be read")(error))
+            }
+            _ => Err(CheckpointError::Hindered(format!(
+                "{} is not the same directory on all nodes; it must be on a file system that they share, \
+                 mounted under one path",
+                self.dir.display()
+            ))),
+        }
+    }
 }
 
 impl Writer {
@@ -84,7 +136,8 @@ impl Writer {
         }
         let next = cuts(dir)?.last().map_or(1, |last| last + 1);
         remove_unfinished(dir);
-        Ok(Self { dir: dir.to_owned(), keep: keep.max(1), description, next, known: Vec::new() })
+        let (dir, keep) = (dir.to_owned(), keep.max(1));
+        Ok(Self { dir, keep, description, next, last: None, ranks: RanksWriter::default() })
     }
 
     /// Writes what all ranks have left behind as a cut, and removes cuts that are no longer kept. After an error
@@ -95,57 +148,87 @@ impl Writer {
         elapsed_ns: u64,
         deposits: &[Deposit],
     ) -> Result<Cut, CheckpointError> {
+        let unfinished = self.begin()?;
+        match self.ranks.write(&unfinished, deposits) {
+            Ok(ranks) => self.finish(&unfinished, (world, elapsed_ns), ranks),
+            Err(error) => {
+                self.abandon(&unfinished);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a place for the next cut. [`Writer::finish`] or [`Writer::abandon`] follows.
+    pub(crate) fn begin(&self) -> Result<Unfinished, CheckpointError> {
         let cut = self.next;
-        let temporary = self.dir.join(format!(".cut-{cut:06}"));
-        let place = cut_dir(&self.dir, cut);
-        let written = self.write_into(&temporary, (cut, world, elapsed_ns), deposits);
-        let placed = written.and_then(|written| {
-            fs::rename(&temporary, &place).map_err(at(&place, "cannot be put there"))?;
-            Ok(written)
+        let base = self.last.filter(|_| !cut.is_multiple_of(FULL_EVERY));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let words = format!("{} {} {now:?}", std::process::id(), self.dir.display());
+        let nonce = *blake3::hash(words.as_bytes()).as_bytes();
+        let unfinished = Unfinished { dir: self.dir.clone(), cut, base, nonce };
+        let path = unfinished.path();
+        fs::create_dir(&path).map_err(at(&path, "cannot be made"))?;
+        let told = fs::write(path.join(NONCE), nonce).map_err(at(&path, "cannot be written to"));
+        told.inspect_err(|_| self.abandon(&unfinished))?;
+        Ok(unfinished)
+    }
+
+    /// Makes a cut of what has been begun, when the files of all ranks are written, and removes cuts that are no longer
+    /// kept. After an error nothing of it is left, and earlier cuts are whole.
+    pub(crate) fn finish(
+        &mut self,
+        unfinished: &Unfinished,
+        (world, elapsed_ns): (Vec<u8>, u64),
+        ranks: Vec<WrittenRank>,
+    ) -> Result<Cut, CheckpointError> {
+        let place = cut_dir(&self.dir, unfinished.cut);
+        let written = self.write_manifest(unfinished, (world, elapsed_ns), ranks);
+        let placed = written.and_then(|bytes| {
+            fs::rename(unfinished.path(), &place).map_err(at(&place, "cannot be put there"))?;
+            Ok(bytes)
         });
-        let (known, cut) = placed.inspect_err(|_| {
-            // What cannot be removed is removed by the next job that writes here.
-            let _ = fs::remove_dir_all(&temporary);
-        })?;
+        let bytes = placed.inspect_err(|_| self.abandon(unfinished))?;
         // The name is taken, even if the disk does not say that it has it.
         self.next += 1;
         sync_dir(&self.dir).map_err(at(&self.dir, "cannot be made durable"))?;
-        self.known = known;
+        self.last = Some(unfinished.cut);
         self.prune();
-        Ok(cut)
+        Ok(Cut { number: unfinished.cut, bytes })
     }
 
-    fn write_into(
+    /// Removes what has been begun.
+    pub(crate) fn abandon(&self, unfinished: &Unfinished) {
+        // What cannot be removed is removed by the next job that writes here.
+        let _ = fs::remove_dir_all(unfinished.path());
+    }
+
+    fn write_manifest(
         &self,
-        dir: &Path,
-        (cut, world, elapsed_ns): (u32, Vec<u8>, u64),
-        deposits: &[Deposit],
-    ) -> Result<(Vec<HashMap<u32, BlockRef>>, Cut), CheckpointError> {
-        fs::create_dir(dir).map_err(at(dir, "cannot be made"))?;
-        let none = HashMap::new();
-        let is_full = cut.is_multiple_of(FULL_EVERY);
-        let write = |deposit: &Deposit| {
-            let known = self.known.get(deposit.rank as usize).filter(|_| !is_full);
-            let path = dir.join(rank_name(deposit.rank));
-            write_rank(&path, cut, known.unwrap_or(&none), deposit)
-                .map_err(at(&path, "cannot be written"))
-        };
-        let ranks: Vec<_> = deposits.par_iter().map(write).collect::<Result<_, _>>()?;
-        let mut bytes = 0;
-        let mut known = Vec::new();
-        let mut files = Vec::new();
-        for (file, blocks) in ranks {
-            bytes += file.offset + file.bytes;
-            known.push(blocks.into_iter().map(|block| (block.number, block)).collect());
-            files.push(file);
+        unfinished: &Unfinished,
+        (world, elapsed_ns): (Vec<u8>, u64),
+        mut ranks: Vec<WrittenRank>,
+    ) -> Result<u64, CheckpointError> {
+        ranks.sort_unstable_by_key(|written| written.rank);
+        let size: u32 = self.description.apps.iter().map(|app| app.ranks).sum();
+        if !ranks.iter().map(|written| written.rank).eq(0..size) {
+            let why = format!("{} ranks of {size} have been written", ranks.len());
+            return Err(CheckpointError::Hindered(why));
         }
-        let description = self.description.clone();
-        let manifest = Manifest { cut, description, elapsed_ns, world, ranks: files };
+        let bytes: u64 = ranks.iter().map(|rank| rank.offset.saturating_add(rank.bytes)).sum();
+        let file = |rank: WrittenRank| {
+            let WrittenRank { offset, bytes, hash, .. } = rank;
+            RankFile { offset, bytes, hash }
+        };
+        let (dir, description) = (unfinished.path(), self.description.clone());
+        let ranks = ranks.into_iter().map(file).collect();
+        let manifest = Manifest { cut: unfinished.cut, description, elapsed_ns, world, ranks };
+        // Who restarts the job does not need it.
+        fs::remove_file(dir.join(NONCE)).map_err(at(&dir, "cannot be changed"))?;
         let path = dir.join(MANIFEST);
         let encoded = encode(&manifest).map_err(at(&path, "cannot be encoded"))?;
         write_durably(&path, &encoded).map_err(at(&path, "cannot be written"))?;
-        sync_dir(dir).map_err(at(dir, "cannot be made durable"))?;
-        Ok((known, Cut { number: cut, bytes: bytes + encoded.len() as u64 }))
+        sync_dir(&dir).map_err(at(&dir, "cannot be made durable"))?;
+        Ok(bytes + encoded.len() as u64)
     }
 
     /// Removes the cuts before those that are kept, except files that they refer to.
@@ -165,6 +248,45 @@ impl Writer {
         for cut in numbers(&self.dir).into_iter().filter(|cut| cut < first_kept) {
             remove_cut(&cut_dir(&self.dir, cut), cut, &needed);
         }
+    }
+}
+
+/// Writes the files of the ranks of one node, cut after cut.
+#[derive(Debug, Default)]
+pub(crate) struct RanksWriter {
+    /// For the last cuts that were written, whole or not, the blocks of each rank.
+    known: HashMap<u32, HashMap<u32, Blocks>>,
+}
+
+/// Where each block of a memory lies.
+type Blocks = HashMap<u32, BlockRef>;
+
+impl RanksWriter {
+    /// Writes what ranks have left behind. After an error some of it may be there.
+    pub(crate) fn write(
+        &mut self,
+        unfinished: &Unfinished,
+        deposits: &[Deposit],
+    ) -> Result<Vec<WrittenRank>, CheckpointError> {
+        let (dir, cut) = (unfinished.path(), unfinished.cut);
+        self.known.retain(|known, _| Some(*known) == unfinished.base);
+        let none = HashMap::new();
+        let base = unfinished.base.and_then(|base| self.known.get(&base));
+        let write = |deposit: &Deposit| {
+            let known = base.and_then(|base| base.get(&deposit.rank)).unwrap_or(&none);
+            let path = dir.join(rank_name(deposit.rank));
+            write_rank(&path, cut, known, deposit).map_err(at(&path, "cannot be written"))
+        };
+        let ranks: Vec<_> = deposits.par_iter().map(write).collect::<Result<_, _>>()?;
+        let (mut written, mut known) = (Vec::new(), HashMap::new());
+        for (deposit, (RankFile { offset, bytes, hash }, blocks)) in deposits.iter().zip(ranks) {
+            let rank = deposit.rank;
+            written.push(WrittenRank { rank, offset, bytes, hash });
+            let blocks = blocks.into_iter().map(|block| (block.number, block));
+            known.insert(rank, blocks.collect());
+        }
+        self.known.insert(cut, known);
+        Ok(written)
     }
 }
 

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::module::Program;
 
 pub use directory::Checkpoint;
-pub(crate) use directory::Writer;
+pub(crate) use directory::{RanksWriter, Unfinished, Writer, WrittenRank};
 pub(crate) use image::{Bits, RankImage};
 pub(crate) use round::{Deposit, Gathered, Rounds};
 
