@@ -110,6 +110,7 @@ impl WasiCtxBuilder {
             output: self.output.unwrap_or_else(|| Arc::new(Discard)),
             rank: self.rank,
             hooks: self.hooks.unwrap_or_else(|| Arc::new(NoHooks)),
+            monotonic_shift_ns: 0,
             shared: None,
         })
     }

@@ -34,19 +34,37 @@ pub(crate) fn time_ns(ctx: &WasiCtx, clock: u32) -> Result<u64, Errno> {
     {
         return u64::try_from(used.as_nanos()).map_err(|_| Errno::Overflow);
     }
-    Ok(now_ns(clock))
+    Ok(ctx.now_ns(clock))
 }
 
-/// What `clock` shows.
-pub(crate) fn now_ns(clock: ClockId) -> u64 {
+/// What the host's `clock` shows.
+fn host_now_ns(clock: ClockId) -> u64 {
     nanoseconds(rustix::time::clock_gettime(host_clock(clock)))
 }
 
+impl WasiCtx {
+    /// What `clock` shows. The monotonic clock of a rank that was put back goes on where it stood.
+    pub(super) fn now_ns(&self, clock: ClockId) -> u64 {
+        let now = host_now_ns(clock);
+        if clock == ClockId::Monotonic { now.wrapping_add(self.monotonic_shift_ns) } else { now }
+    }
+
+    /// Lets the monotonic clock go on from `ns`.
+    pub(super) fn resume_monotonic(&mut self, ns: u64) {
+        self.monotonic_shift_ns = ns.wrapping_sub(host_now_ns(ClockId::Monotonic));
+    }
+}
+
 /// Time from now to the end of a timer.
-pub(crate) fn remaining(clock: u32, timeout_ns: u64, absolute: bool) -> Result<Duration, Errno> {
+pub(crate) fn remaining(
+    ctx: &WasiCtx,
+    clock: u32,
+    timeout_ns: u64,
+    absolute: bool,
+) -> Result<Duration, Errno> {
     let left_ns = match ClockId::from_raw(clock)? {
         ClockId::ProcessCpu | ClockId::ThreadCpu => return Err(Errno::Notsup),
-        clock if absolute => timeout_ns.saturating_sub(now_ns(clock)),
+        clock if absolute => timeout_ns.saturating_sub(ctx.now_ns(clock)),
         ClockId::Realtime | ClockId::Monotonic => timeout_ns,
     };
     Ok(Duration::from_nanos(left_ns))
@@ -72,10 +90,16 @@ mod tests {
 
     #[test]
     fn absolute_timers_count_from_their_clock() {
-        let soon = now_ns(ClockId::Monotonic) + 5_000_000_000;
-        let left = remaining(1, soon, true).expect("a timer");
-        assert!(left > Duration::from_secs(4) && left <= Duration::from_secs(5), "{left:?}");
-        assert_eq!(remaining(0, 1, true), Ok(Duration::ZERO), "the past");
-        assert_eq!(remaining(2, 1, false), Err(Errno::Notsup));
+        let mut rig = Rig::new();
+        for resumed in [false, true] {
+            if resumed {
+                rig.ctx.resume_monotonic(7);
+            }
+            let soon = rig.ctx.now_ns(ClockId::Monotonic) + 5_000_000_000;
+            let left = remaining(&rig.ctx, 1, soon, true).expect("a timer");
+            assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(5), "{left:?}");
+        }
+        assert_eq!(remaining(&rig.ctx, 0, 1, true), Ok(Duration::ZERO), "the past");
+        assert_eq!(remaining(&rig.ctx, 2, 1, false), Err(Errno::Notsup));
     }
 }

@@ -95,6 +95,9 @@ pub(crate) trait WasiHooks: Send + Sync {
     /// The rank goes on, or is gone.
     fn wait_ends(&self) {}
 
+    /// The calling thread is about to wait inside a system call.
+    fn blocks(&self) {}
+
     /// Processor time the rank has used; without an answer the process's time is reported.
     fn cpu_time(&self) -> Option<Duration> {
         None
@@ -111,6 +114,8 @@ pub(crate) struct WasiCtx {
     pub(crate) output: Arc<dyn OutputSink>,
     pub(crate) rank: u32,
     pub(crate) hooks: Arc<dyn WasiHooks>,
+    /// What its monotonic clock shows more than the host's, modulo 2^64.
+    pub(crate) monotonic_shift_ns: u64,
     /// What the rank's threads share, if it has any.
     pub(crate) shared: Option<SharedWasi>,
 }

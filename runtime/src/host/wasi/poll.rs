@@ -35,7 +35,7 @@ pub(crate) async fn poll_oneoff(
         return Err(Errno::Inval);
     }
     memory.check(output, u64::from(count) * Event::SIZE as u64)?;
-    let subscriptions = read_subscriptions(memory, input, count)?;
+    let subscriptions = read_subscriptions(ctx, memory, input, count)?;
     let mut events = happened(ctx, &subscriptions);
     if events.iter().any(|event| event.kind == 0) {
         // A guest that asks in a loop with a time that is over lets the others run.
@@ -74,10 +74,10 @@ enum On {
 }
 
 impl Subscribed {
-    fn start(subscription: Subscription) -> Self {
+    fn start(ctx: &WasiCtx, subscription: Subscription) -> Self {
         let on = match subscription.event {
             SubscribedEvent::Clock { clock, timeout_ns, absolute } => {
-                let left = clock::remaining(clock, timeout_ns, absolute);
+                let left = clock::remaining(ctx, clock, timeout_ns, absolute);
                 On::Time(left.map(|left| Instant::now().checked_add(left)))
             }
             SubscribedEvent::Read { fd } => On::Descriptor { fd: Fd(fd), write: false },
@@ -120,6 +120,7 @@ struct Readiness {
 }
 
 fn read_subscriptions(
+    ctx: &WasiCtx,
     memory: &GuestMemory,
     input: GuestAddr,
     count: u32,
@@ -127,7 +128,8 @@ fn read_subscriptions(
     let len = u64::from(count) * Subscription::SIZE as u64;
     let bytes = memory.read_vec(input, len)?;
     let (structures, _) = bytes.as_chunks();
-    Ok(structures.iter().map(|bytes| Subscribed::start(Subscription::decode(bytes))).collect())
+    let start = |bytes| Subscribed::start(ctx, Subscription::decode(bytes));
+    Ok(structures.iter().map(start).collect())
 }
 
 fn happened(ctx: &mut WasiCtx, subscriptions: &[Subscribed]) -> Vec<Event> {

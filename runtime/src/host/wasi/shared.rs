@@ -43,6 +43,7 @@ impl SharedWasi {
             output: ctx.output.clone(),
             rank: ctx.rank,
             hooks,
+            monotonic_shift_ns: ctx.monotonic_shift_ns,
             shared: Some(self.clone()),
         }
     }

@@ -1,4 +1,4 @@
-//! The file table as a value, for checkpoints and for moving a rank.
+//! The file table and the monotonic clock as a value, for checkpoints and for moving a rank.
 //!
 //! A descriptor is saved as preopen, path, flags, rights and offset; restoring opens the path
 //! again below the preopen of the same guest path, without creating or cutting anything. A file
@@ -15,14 +15,15 @@ use super::flags::{FdFlags, LookupFlags, OFlags};
 use super::open::{self, OpenArgs};
 use super::rights::{self, Rights};
 use super::table::{Descriptor, Fd, FileTable, Object, OpenDirectory, OpenFile, Place};
+use super::types::ClockId;
 
 /// Version of the saved form.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Descriptors a saved table may have; above what a rank can open, and a bound for foreign bytes.
 const DESCRIPTORS_MAX: usize = 65_536;
 
-/// The open descriptors of one rank.
+/// The open descriptors of one rank, and its clock.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FileTableState {
     version: u32,
@@ -31,6 +32,8 @@ pub(crate) struct FileTableState {
     /// Bytes of standard input that were read.
     stdin_bytes: u64,
     descriptors: Vec<DescriptorState>,
+    /// What its monotonic clock shows.
+    monotonic_ns: u64,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -124,17 +127,18 @@ pub(crate) enum RestoreError {
 }
 
 impl WasiCtx {
-    /// The open descriptors as a value.
+    /// The open descriptors as a value, and the clock.
     pub(crate) fn save_files(&self) -> FileTableState {
         FileTableState {
             version: VERSION,
             preopens: self.preopens.iter().map(|preopen| preopen.guest.to_string()).collect(),
             stdin_bytes: self.stdin.position(),
             descriptors: self.files.iter().map(|(fd, open)| save_descriptor(fd, open)).collect(),
+            monotonic_ns: self.now_ns(ClockId::Monotonic),
         }
     }
 
-    /// Replaces the open descriptors by the saved ones.
+    /// Replaces the open descriptors by the saved ones; the monotonic clock goes on from where it was.
     ///
     /// # Errors
     /// [`RestoreError`] when a descriptor cannot be had again; the present ones are kept then.
@@ -151,6 +155,7 @@ impl WasiCtx {
             return Err(RestoreError::Stdin(state.stdin_bytes));
         }
         self.files = files;
+        self.resume_monotonic(state.monotonic_ns);
         Ok(())
     }
 

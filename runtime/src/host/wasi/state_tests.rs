@@ -119,6 +119,22 @@ fn files_are_cut_back_to_what_they_were() {
 }
 
 #[test]
+fn the_monotonic_clock_goes_on_from_where_it_was() {
+    const MINUTE_NS: u64 = 60_000_000_000;
+    let mut rig = Rig::new();
+    let mut state = rig.ctx.save_files();
+    // Also where the host's clock is far ahead or far behind.
+    for was in [7, state.monotonic_ns * 2 + MINUTE_NS] {
+        state.monotonic_ns = was;
+        rig.ctx.restore_files(&state).expect("everything is there");
+        let goes_on = |now: u64| (was..was + MINUTE_NS).contains(&now);
+        let now = rig.ctx.now_ns(ClockId::Monotonic);
+        let saved = rig.ctx.save_files().monotonic_ns;
+        assert!(goes_on(now) && goes_on(saved) && now <= saved, "{was}: {now}, {saved}");
+    }
+}
+
+#[test]
 fn damaged_tables_are_refused() {
     let mut rig = Rig::new();
     rig.create("f");
