@@ -17,7 +17,7 @@ use crate::file::{FileDefaults, FileEntry};
 use crate::handle::{HandleKind, Handles};
 use crate::port::{Header, Message, MpiPort, Payload};
 use crate::progress::{Credits, Pulls};
-use crate::request::{Request, Underway};
+use crate::request::{Departure, Request, Underway};
 use crate::site::Site;
 use crate::tool::ToolState;
 use crate::window::{FarOps, Window};
@@ -174,6 +174,8 @@ pub struct MpiCtx<P> {
     pub(crate) far_ops: FarOps,
     /// Collectives that were started and are not complete.
     pub(crate) underway: Vec<Underway>,
+    /// Collectives that are put back and have not set out.
+    pub(crate) departures: Vec<Departure>,
     /// Partitioned operations that wait for something, in the order in which they were made.
     pub(crate) partitioned: Vec<i32>,
     /// The next tag for partitions, by context and receiver.
@@ -262,6 +264,7 @@ impl<P: MpiPort> MpiCtx<P> {
             answers: Vec::new(),
             far_ops: FarOps::default(),
             underway: Vec::new(),
+            departures: Vec::new(),
             partitioned: Vec::new(),
             partition_tags: std::collections::BTreeMap::new(),
             generalized: 0,

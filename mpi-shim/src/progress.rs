@@ -358,6 +358,23 @@ impl<P: MpiPort> MpiCtx<P> {
         }
     }
 
+    /// A copy of the data of a message of this node that is in its sender's memory.
+    pub(crate) fn data_of(&self, arrived: &Arrived) -> Result<Vec<u8>> {
+        let mut data = vec![0; arrived.payload.len() as usize];
+        let memory = self.memory_of(arrived)?;
+        match &arrived.payload {
+            Payload::Reference { addr, .. } => {
+                memory.read(GuestAddr::new(*addr), &mut data).map_err(crate::ctx::fault("buf"))?;
+            }
+            Payload::Scattered(elements) => {
+                let Scattered { addr, count, datatype, .. } = &**elements;
+                datatype::pack_window(&Bytes(memory), *addr, *count, datatype, 0, &mut data)?;
+            }
+            other => data.copy_from_slice(other.bytes()),
+        }
+        Ok(data)
+    }
+
     /// The memory of the sender of a message of this node.
     fn memory_of(&self, arrived: &Arrived) -> Result<&GuestMemory> {
         self.port

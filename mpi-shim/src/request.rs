@@ -108,7 +108,43 @@ pub struct Collective {
     pub rank: u32,
     /// The members.
     pub group: Group,
+    /// Where a persistent one was initialised among the collectives of the communicator, and how often it has
+    /// been started since.
+    pub persistent: Option<Persistent>,
+    /// `MPI_Request_get_status` has told the program that the operation is over.
+    pub is_seen: bool,
 }
+
+/// What matches the starts of a persistent collective at all members: they initialise such requests in the same
+/// order, and may start them in any.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Persistent {
+    /// Number among the collectives of the communicator that nobody waits for.
+    pub number: u64,
+    /// Starts so far.
+    pub starts: u64,
+}
+
+impl Persistent {
+    /// The starts so far, as far as they are told apart.
+    pub(crate) const fn starts_told_apart(&self) -> u64 {
+        self.starts % STARTS
+    }
+
+    /// Counts a start; gives the number under which it is matched, which no other operation has.
+    ///
+    /// Starts are counted in the bits above [`NUMBER_BITS`], and begin anew after four millions: no member can
+    /// be as far ahead of another one, for a start has to end before the next one.
+    pub fn start(&mut self) -> u64 {
+        self.starts += 1;
+        self.number | (self.starts % STARTS) << NUMBER_BITS
+    }
+}
+
+/// Bits of a collective's number: a million operations a second for twelve days.
+const NUMBER_BITS: u32 = 40;
+/// Starts of a persistent collective that are told apart; one bit is left for the caller.
+const STARTS: u64 = 1 << (63 - NUMBER_BITS);
 
 /// A started collective that is not complete yet.
 #[derive(Clone, Debug)]
@@ -121,6 +157,18 @@ pub(crate) struct Underway {
     pub(crate) seat: u32,
     /// Its number at the site.
     pub(crate) number: u64,
+}
+
+/// A collective between nodes to which all members of this node had come before a restart; it sets out as soon as
+/// their memories are there.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    pub(crate) collective: Collective,
+    /// Context of its communicator.
+    pub(crate) context: u32,
+    /// Its number there.
+    pub(crate) number: u64,
+    pub(crate) appointment: Arc<Appointment>,
 }
 
 /// How an operation ended.

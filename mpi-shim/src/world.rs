@@ -1,6 +1,7 @@
 //! What the ranks of one job share on this node: contexts, the sites where co-located collectives
 //! meet, and what other nodes sent for collectives.
 
+mod clocks;
 mod failures;
 mod family;
 mod grown;
@@ -19,6 +20,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 
 use crate::site::{Elsewhere, Site};
+use clocks::Clocks;
 use failures::Failures;
 use family::Families;
 use parts::Parts;
@@ -27,6 +29,8 @@ use restored::Restored;
 use served::Objects;
 pub(crate) use served::{answer, told};
 
+pub(crate) use clocks::STARTED;
+pub use clocks::{Begun, Clock, Series};
 pub use family::Family;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
@@ -53,6 +57,7 @@ pub struct World {
     nodes: u32,
     contexts: Contexts,
     parts: Parts,
+    clocks: Clocks,
     objects: Objects,
     world_site: Arc<Site>,
     families: Families,
@@ -105,6 +110,7 @@ impl World {
             nodes,
             contexts: Contexts::new(nodes, placement.this_node, CONTEXT_WORLD + 1),
             parts: Parts::default(),
+            clocks: Clocks::default(),
             objects: Objects::default(),
             world_site: site(
                 0..size,

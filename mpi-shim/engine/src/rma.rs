@@ -52,7 +52,7 @@ pub enum LockKind {
 }
 
 /// What an origin wants to lock.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Wanted {
     /// One target.
     One(u32, LockKind),
@@ -86,8 +86,8 @@ struct Target {
 #[derive(Clone, Debug)]
 pub struct LockTable {
     targets: Vec<Target>,
-    /// Locks that each origin holds.
-    held: Vec<u32>,
+    /// What each origin holds.
+    held: Vec<Vec<Wanted>>,
     /// Origins that hold all targets.
     all: u32,
     /// Targets that are locked exclusively.
@@ -100,7 +100,7 @@ impl LockTable {
     pub fn new(members: usize) -> Self {
         Self {
             targets: vec![Target::default(); members],
-            held: vec![0; members],
+            held: vec![Vec::new(); members],
             all: 0,
             exclusives: 0,
             waiting: VecDeque::new(),
@@ -121,11 +121,21 @@ impl LockTable {
         is_free
     }
 
+    /// Who holds what.
+    pub fn holders(&self) -> impl Iterator<Item = (u32, Wanted)> {
+        let of = |(origin, held): (u32, &Vec<Wanted>)| {
+            held.clone().into_iter().map(move |wanted| (origin, wanted))
+        };
+        (0..).zip(&self.held).flat_map(of)
+    }
+
     /// Gives up what `origin` holds; the origins that have their locks now.
     ///
     /// Cost: the square of the number of those who wait.
     pub fn release(&mut self, origin: u32, held: Wanted) -> Vec<u32> {
-        self.held[origin as usize] -= 1;
+        let own = &mut self.held[origin as usize];
+        let Some(index) = own.iter().position(|known| *known == held) else { return Vec::new() };
+        own.swap_remove(index);
         match held {
             Wanted::All => self.all -= 1,
             Wanted::One(target, LockKind::Shared) => self.targets[target as usize].shared -= 1,
@@ -159,12 +169,12 @@ impl LockTable {
             }
         };
         let mut earlier = self.waiting.iter().take(before);
-        fits && (self.held[origin as usize] > 0
+        fits && (!self.held[origin as usize].is_empty()
             || !earlier.any(|(_, earlier)| earlier.excludes(wanted)))
     }
 
     fn grant(&mut self, origin: u32, wanted: Wanted) {
-        self.held[origin as usize] += 1;
+        self.held[origin as usize].push(wanted);
         match wanted {
             Wanted::All => self.all += 1,
             Wanted::One(target, LockKind::Shared) => self.targets[target as usize].shared += 1,

@@ -4,7 +4,7 @@
 mod attribute;
 mod buffer;
 mod callback;
-mod collective;
+pub(crate) mod collective;
 mod communicator;
 mod completion;
 mod datatype;

@@ -6,13 +6,19 @@ use crate::abi::Status;
 use crate::appointment::{Appointment, Journey};
 use crate::ctx::MpiCtx;
 use crate::port::{MpiPort, Pending};
-use crate::request::{Completion, Operation, Underway};
+use crate::host::collective::set_out;
+use crate::request::{Completion, Departure, Operation, Underway};
 use crate::world::{PartHeader, World};
 
 impl<P: MpiPort> MpiCtx<P> {
     /// Moves the collectives under way on and completes those that are over.
     #[cold]
     pub(crate) fn advance(&mut self) {
+        for Departure { collective, context, number, appointment } in
+            std::mem::take(&mut self.departures)
+        {
+            set_out(&self.port, &collective, (context, number), &appointment);
+        }
         let mut index = 0;
         while let Some(Underway { appointment, .. }) = self.underway.get(index) {
             drive(appointment, &mut self.port);

@@ -6,7 +6,10 @@
 //! It is taken while the whole job stands still, so no message is under way. Objects come back under the same
 //! handles. What members of a communicator share in a node ([`crate::site::Site`], windows) is made anew by the first
 //! member that is restored, and the others join it; meetings that had not all their members begin again, because
-//! the interrupted calls are called anew. Data in a sender's memory stays there: all memories come back, too.
+//! the interrupted calls are called anew. A message whose data is still in its sender's memory has a copy of it, because the
+//! two may be on different nodes afterwards; its sender waits as before.
+//!
+//! Nothing of it depends on where ranks ran: the world that they are put back into has its own placement.
 //!
 //! Nothing that is read is trusted: datatypes are made by their constructors, ranks, lengths and handles are checked.
 //!
@@ -28,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{SavedWorld, Unlike, World};
 
 /// Version of what is written. It changes with every change of a saved type.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why a state cannot be written or read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -99,6 +102,16 @@ impl World {
             Some(why) => Err(SaveError::Hindered(why)),
             None => write(&self.to_saved()),
         }
+    }
+
+    /// What the nodes of a job saved, each with [`World::save`], as one value.
+    ///
+    /// # Errors
+    /// When one of them is damaged or of another job.
+    pub fn merge(saved: &[Vec<u8>]) -> Result<Vec<u8>, SaveError> {
+        let parts = saved.iter().map(|bytes| read(bytes)).collect::<Saving<Vec<SavedWorld>>>()?;
+        let merged = SavedWorld::merged(parts);
+        write(&merged.ok_or_else(|| damaged("nodes disagree about the job"))?)
     }
 
     /// Puts back what [`World::save`] gave, before the first rank is restored. [`World::end_restore`] follows the last one.

@@ -9,14 +9,15 @@ use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::rma::{LockKind, Wanted};
 use serde::{Deserialize, Serialize};
 
-use super::message::SavedMessage;
+use super::message::{Fetch, SavedMessage};
 use super::types::{TypeList, Types};
 use super::{SaveError, Saving, damaged};
 use crate::abi;
-use crate::communicator::{AttachedBuffer, Session};
+use crate::communicator::{AttachedBuffer, Communicator, Session};
 use crate::ctx::{DatatypeEntry, OtherEntry};
 use crate::file::{FileEntry, Representation, Shared as SharedFile, Split, ViewType};
 use crate::file_port::{FileAccess, Files};
+use crate::handle::Handles;
 use crate::window::{Fence, Part, Shared, Window};
 use crate::world::World;
 
@@ -60,11 +61,22 @@ pub(super) struct Means<'a> {
     pub(super) world: &'a World,
     pub(super) files: &'a dyn Files,
     pub(super) types: &'a Types,
+    pub(super) comms: &'a Handles<Communicator>,
     pub(super) rank: u32,
 }
 
+impl Means<'_> {
+    /// World rank of the first member of an object's own communicator, if the members run on several nodes.
+    fn keeper(&self, comm: i32, context: u32) -> Saving<Option<u32>> {
+        let own = self.comms.get(comm).filter(|own| own.context == context);
+        let own = own.ok_or_else(|| damaged("the communicator of a window or file"))?;
+        let first = own.group.world_rank(0);
+        Ok(first.filter(|_| own.site.elsewhere().is_some()))
+    }
+}
+
 impl SavedOther {
-    pub(super) fn of(other: &OtherEntry, types: &mut TypeList) -> Saving<Self> {
+    pub(super) fn of(other: &OtherEntry, types: &mut TypeList, fetch: Fetch<'_>) -> Saving<Self> {
         Ok(match other {
             OtherEntry::Info(info) => Self::Info(info.clone()),
             OtherEntry::Errhandler { function, users, handles } => {
@@ -72,7 +84,7 @@ impl SavedOther {
             }
             OtherEntry::File(file) => Self::File(Box::new(SavedFile::of(file, types)?)),
             OtherEntry::Message(arrived, comm) => {
-                Self::Message(SavedMessage::of(arrived, types)?, *comm)
+                Self::Message(SavedMessage::of(arrived, fetch)?, *comm)
             }
             OtherEntry::Window(window) => Self::Window(Box::new(SavedWindow::of(window)?)),
             OtherEntry::Session(session) => Self::Session {
@@ -91,7 +103,7 @@ impl SavedOther {
             }
             Self::File(file) => OtherEntry::File(Box::new(file.restore(means)?)),
             Self::Message(message, comm) => {
-                OtherEntry::Message(message.restore(means.types, means.world.size())?, comm)
+                OtherEntry::Message(message.restore(means.world.size())?, comm)
             }
             Self::Window(window) => OtherEntry::Window(Box::new(window.restore(means)?)),
             Self::Session { errhandler, attached, thread_level } => {
@@ -124,6 +136,8 @@ pub(super) struct SavedWindow {
     posted: Option<Vec<u32>>,
     locks: Vec<(u32, LockKind)>,
     has_locked_all: bool,
+    /// All locks that are held, which the first member keeps.
+    holders: Vec<(u32, Wanted)>,
     flushes: u32,
     errhandler: i32,
     attributes: Vec<(i32, u64)>,
@@ -157,6 +171,7 @@ impl SavedWindow {
             posted: window.posted.clone(),
             locks: window.locks.iter().map(|(target, kind)| (*target, *kind)).collect(),
             has_locked_all: window.has_locked_all,
+            holders: if window.rank == 0 { shared.locks().holders().collect() } else { Vec::new() },
             flushes: window.flushes,
             errhandler: window.errhandler,
             attributes: window.attributes.to_list(),
@@ -170,8 +185,15 @@ impl SavedWindow {
 
     fn restore(self, means: &Means<'_>) -> Saving<Window> {
         self.check(means)?;
-        let make = || Shared::new(self.group.clone(), &self.parts, self.is_dynamic);
-        let shared = means.world.restored_object(self.context, make)?;
+        let is_spread = means.keeper(self.comm, self.context)?.is_some();
+        let make = || {
+            let shared = Shared::new(self.group.clone(), &self.parts, self.is_dynamic);
+            if is_spread { shared.spread() } else { shared }
+        };
+        let shared: Arc<Shared> = means.world.restored_object(self.context, make)?;
+        if is_spread {
+            means.world.publish(self.context, shared.clone());
+        }
         let parts = shared.members.iter().map(|member| &member.part);
         if !parts.eq(&self.parts) {
             return Err(damaged("ranks disagree about a window"));
@@ -180,11 +202,8 @@ impl SavedWindow {
         own.regions().extend(self.regions);
         own.posts().extend(self.posts);
         own.completions().extend(self.completions);
-        let held = self.locks.iter().map(|(target, kind)| Wanted::One(*target, *kind));
-        for wanted in held.chain(self.has_locked_all.then_some(Wanted::All)) {
-            if !shared.locks().acquire(self.rank, wanted) {
-                return Err(damaged("two ranks hold one lock of a window"));
-            }
+        if !shared.put_locks_back(&self.holders) {
+            return Err(damaged("two ranks hold one lock of a window"));
         }
         Ok(Window {
             shared,
@@ -214,6 +233,11 @@ impl SavedWindow {
         let is_own = self.group.world_rank(self.rank as usize) == Some(means.rank);
         let is_of_job = self.group.iter().all(|rank| rank < means.world.size());
         let ranks = self.locks.iter().map(|(target, _)| target);
+        let locked = self.holders.iter().flat_map(|(origin, wanted)| match wanted {
+            Wanted::All => [Some(origin), None],
+            Wanted::One(target, _) => [Some(origin), Some(target)],
+        });
+        let ranks = ranks.chain(locked.flatten());
         let counted = self.posts.iter().chain(&self.completions).map(|(rank, _)| rank);
         let named = self.started.iter().chain(&self.posted).flatten();
         let all = ranks.chain(counted).chain(named).all(|rank| (*rank as usize) < size);
@@ -296,6 +320,15 @@ impl SavedFile {
             .map_err(|error| damaged(format!("the view of a file: {error}")))?;
         let make = || SharedFile::at(self.shared_pointer);
         let shared: Arc<SharedFile> = means.world.restored_object(self.context, make)?;
+        let keeper = means.keeper(self.comm, self.context)?;
+        if keeper.is_some() {
+            means.world.publish(self.context, shared.clone());
+        }
+        let first = means.comms.get(self.comm).and_then(|own| own.group.world_rank(0));
+        if first == Some(means.rank) {
+            // Where members ran on several nodes, only the first one's knew where it stood.
+            *shared.pointer() = self.shared_pointer;
+        }
         Ok(FileEntry {
             file,
             path: self.path,
@@ -312,7 +345,7 @@ impl SavedFile {
             split: self.split,
             shared,
             context: self.context,
-            keeper: None,
+            keeper,
         })
     }
 }

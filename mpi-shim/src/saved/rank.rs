@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use super::communicator::{SavedCommunicator, Seats};
 use super::message::SavedQueues;
 use super::object::{Means, SavedEntry, SavedOther};
-use super::request::{SavedRequest, SavedUnderway, seat_of};
+use super::request::{SavedRequest, SavedUnderway, started};
 use super::types::{SavedType, TypeList, Types};
 use super::{SaveError, Saving, damaged, read, write};
 use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::AttachedBuffer;
-use crate::ctx::{FortranBooleans, Interrupted, MpiCtx, OpEntry, OtherEntry, Phase};
+use crate::ctx::{Arrived, FortranBooleans, Interrupted, MpiCtx, OpEntry, OtherEntry, Phase};
 use crate::file::FileDefaults;
 use crate::file_port::Files;
 use crate::handle::{HandleKind, Handles, Slots};
 use crate::port::MpiPort;
-use crate::request::Underway;
+use crate::request::{Departure, Underway};
 use crate::tool::ToolState;
 
 /// What is written.
@@ -104,6 +104,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let mut types = TypeList::default();
         let types = &mut types;
         let comm = |comm: &_| Ok(SavedCommunicator::of(comm));
+        let fetch = |arrived: &Arrived| self.data_of(arrived);
         let predefined = self.predefined_types.iter();
         let mut saved = SavedRank {
             rank: self.port.rank(),
@@ -120,14 +121,14 @@ impl<P: MpiPort> MpiCtx<P> {
                 .to_slots(|entry| Ok::<_, SaveError>(SavedEntry::of(entry, types)))?,
             ops: self.ops.to_slots(|op| Ok::<_, SaveError>(op.clone()))?,
             requests: self.requests.to_slots(|request| SavedRequest::of(request, types))?,
-            others: self.others.to_slots(|other| SavedOther::of(other, types))?,
+            others: self.others.to_slots(|other| SavedOther::of(other, types, &fetch))?,
             keyvals: self.keyvals.to_list(),
             predefined_attributes: self.predefined_attributes,
             errors: self.errors.clone(),
             predefined_types: predefined
                 .map(|(handle, entry)| (*handle, SavedEntry::of(entry, types)))
                 .collect(),
-            queues: SavedQueues::of(&self.matching, types)?,
+            queues: SavedQueues::of(&self.matching, &fetch)?,
             heap: self.heap.clone(),
             attached: self.attached,
             error_comm: self.error_comm,
@@ -162,7 +163,6 @@ impl<P: MpiPort> MpiCtx<P> {
         let mut new = Self::new(port);
         let types = Types::rebuild(saved.types)?;
         let mut seats = Seats::new(&world, saved.rank);
-        let means = Means { world: &world, files, types: &types, rank: saved.rank };
         new.comm_world = saved.comm_world.restore(&mut seats)?;
         new.comm_self = saved.comm_self.restore(&mut seats)?;
         let comms = saved.comms;
@@ -173,11 +173,13 @@ impl<P: MpiPort> MpiCtx<P> {
         new.requests = table(HandleKind::Request, saved.requests, |request| {
             request.restore(&types, &mut seats, saved.size)
         })?;
+        let (rank, comms) = (saved.rank, &new.comms);
+        let means = Means { world: &world, files, types: &types, comms, rank };
         new.others = table(HandleKind::Other, saved.others, |other| other.restore(&means))?;
         let predefined = saved.predefined_types.into_iter();
         let predefined = predefined.map(|(handle, entry)| Ok((handle, entry.restore(&types)?)));
         new.predefined_types = predefined.collect::<Saving<_>>()?;
-        new.matching = saved.queues.restore(&types, saved.size)?;
+        new.matching = saved.queues.restore(saved.size)?;
         new.recount();
         if !saved.heap.is_sound() {
             return Err(damaged("memory of MPI in the program"));
@@ -219,11 +221,17 @@ impl<P: MpiPort> MpiCtx<P> {
     fn join_again(&mut self, underway: Vec<SavedUnderway>) -> Saving<()> {
         for (handle, number) in underway {
             let request = self.requests.get(handle);
-            let (site, seat, contribution) =
-                request.and_then(seat_of).ok_or_else(|| damaged("a collective under way"))?;
-            let (appointment, is_last) = site.join(seat, number, contribution.clone());
-            if is_last {
+            let (collective, context) =
+                request.and_then(started).ok_or_else(|| damaged("a collective under way"))?;
+            let (site, seat) = (&collective.site, collective.seat);
+            let (appointment, is_last) = site.join(seat, number, collective.contribution.clone());
+            if is_last && site.elsewhere().is_none() {
                 return Err(damaged("a collective under way has all its members"));
+            }
+            if is_last {
+                // All of this node have come. Their memories are not here yet.
+                let (collective, appointment) = (collective.clone(), appointment.clone());
+                self.departures.push(Departure { collective, context, number, appointment });
             }
             self.underway.push(Underway { handle, appointment, seat, number });
         }

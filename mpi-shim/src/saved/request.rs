@@ -1,7 +1,5 @@
 //! Requests of every kind.
 
-use std::sync::Arc;
-
 use faasm_mpi_engine::collective::intercomm::Share;
 use faasm_mpi_engine::collective::{
     self as engine, Contribution, Kind, Operator, Side, TypedBuffer, VectorBuffer,
@@ -15,8 +13,8 @@ use super::types::{SavedBuffer, TypeList, Types};
 use super::{SaveError, Saving, damaged};
 use crate::abi::Status;
 use crate::request::{
-    Collective, Completion, Generalized, Operation, PARTITIONS_MAX, Partitioned, Request, SendMode,
-    State, UserOperator,
+    Collective, Completion, Generalized, Operation, PARTITIONS_MAX, Partitioned, Persistent,
+    Request, SendMode, State, UserOperator,
 };
 
 /// A request.
@@ -59,6 +57,8 @@ struct SavedCollective {
     started: u64,
     rank: u32,
     group: Group,
+    persistent: Option<Persistent>,
+    is_seen: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -177,11 +177,13 @@ impl SavedCollective {
             started: own.site.started(),
             rank: own.rank,
             group: own.group.clone(),
+            persistent: own.persistent,
+            is_seen: own.is_seen,
         }
     }
 
     fn restore(self, context: u32, types: &Types, seats: &mut Seats<'_>) -> Saving<Collective> {
-        let Self { function, contribution, user, started, rank, group } = self;
+        let Self { function, contribution, user, started, rank, group, persistent, is_seen } = self;
         let site = seats.seat(context, &group, rank, started)?;
         let mut names = crate::functions().map(|known| known.name);
         let function = names.find(|name| *name == function);
@@ -193,6 +195,8 @@ impl SavedCollective {
             site,
             rank,
             group,
+            persistent,
+            is_seen,
         })
     }
 }
@@ -280,13 +284,11 @@ fn not_negative(counts: Vec<i64>) -> Saving<Box<[i64]>> {
 /// A collective under way: the handle of its request, and its number at the site.
 pub(super) type SavedUnderway = (i32, u64);
 
-/// The seat, for joining a collective again.
-pub(super) fn seat_of(
-    request: &Request,
-) -> Option<(&Arc<crate::communicator::Seat>, u32, &Contribution)> {
+/// A collective that was started, and its context, for joining it again.
+pub(super) fn started(request: &Request) -> Option<(&Collective, u32)> {
     match &request.operation {
         Operation::Collective(own) if matches!(request.state, State::Active) => {
-            Some((&own.site, own.seat, &own.contribution))
+            Some((own, request.context))
         }
         _ => None,
     }

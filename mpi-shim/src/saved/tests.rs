@@ -38,6 +38,7 @@ struct Port {
     rank: u32,
     world: Arc<World>,
     arriving: VecDeque<Message>,
+    memory: GuestMemory,
 }
 
 impl MpiPort for Port {
@@ -48,7 +49,7 @@ impl MpiPort for Port {
         &self.world
     }
     fn memory(&self, _: u32) -> Option<&GuestMemory> {
-        None
+        Some(&self.memory)
     }
     fn send(&mut self, _: u32, _: Header, _: &[u8]) {}
     fn send_payload(&mut self, _: u32, _: Header, _: Payload) {}
@@ -125,7 +126,12 @@ fn world() -> Arc<World> {
 }
 
 fn port(world: &Arc<World>, rank: u32) -> Port {
-    Port { rank, world: world.clone(), arriving: VecDeque::new() }
+    Port {
+        rank,
+        world: world.clone(),
+        arriving: VecDeque::new(),
+        memory: GuestMemory::for_test(4096),
+    }
 }
 
 fn restore(world: &Arc<World>, rank: u32, saved: &[u8]) -> Result<MpiCtx<Port>, SaveError> {
@@ -193,6 +199,8 @@ fn add_collective(mpi: &mut MpiCtx<Port>) -> i32 {
         seat: comm.seat,
         rank: comm.rank,
         group: comm.group.clone(),
+        persistent: None,
+        is_seen: false,
     };
     let number = comm.site.next_number();
     let (appointment, is_last) = comm.site.join(comm.seat, number, contribution);
@@ -209,7 +217,7 @@ fn add_messages(mpi: &mut MpiCtx<Port>) {
     let payloads = [
         Payload::copied(b"short"),
         Payload::copied(&[7; 100]),
-        Payload::Reference { addr: 4096, len: 1 << 20 },
+        Payload::Reference { addr: 4000, len: 90 },
         Payload::Scattered(Box::new(elements)),
     ];
     for (tag, payload) in (0..).zip(payloads) {

@@ -75,6 +75,17 @@ impl Shared {
         self.group.world_rank(member as usize)
     }
 
+    /// The locks that were held when the window was saved; false when they contradict each other.
+    pub(crate) fn put_locks_back(&self, holders: &[(u32, Wanted)]) -> bool {
+        let mut askers = held(&self.askers);
+        holders.iter().all(|(origin, wanted)| {
+            if self.is_spread {
+                askers.held.push((*origin, *wanted));
+            }
+            self.locks().acquire(*origin, *wanted)
+        })
+    }
+
     fn is_target(&self, wanted: Wanted) -> bool {
         match wanted {
             Wanted::All => true,

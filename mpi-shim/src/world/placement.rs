@@ -25,29 +25,29 @@ impl Placement {
     }
 }
 
-/// Gives out contexts: the node's number in the upper bits, a counter in the others, so that no two
-/// nodes of a job ever give the same and none has to ask another.
+/// Gives out contexts: each node has every n-th number, where n is the number of nodes, so that no two nodes of a
+/// job ever give the same and none has to ask another. A job that goes on with another number of nodes
+/// begins above all numbers that were given.
 #[derive(Debug)]
 pub(super) struct Contexts {
+    /// The first of the next `nodes` numbers, one of which is this node's.
     next: AtomicU32,
-    /// Bits of the counter.
-    counter_bits: u32,
+    nodes: u32,
     node: u32,
 }
 
 impl Contexts {
-    /// The contexts of node `node` of `nodes`, from the counter `first` on.
+    /// The contexts of node `node` of `nodes`, from `first` on.
     pub(super) fn new(nodes: u32, node: u32, first: u32) -> Self {
-        let node_bits = u32::BITS - nodes.saturating_sub(1).leading_zeros();
-        Self { next: AtomicU32::new(first), counter_bits: u32::BITS - node_bits, node }
+        Self { next: AtomicU32::new(first), nodes: nodes.max(1), node }
     }
 
-    /// What [`Contexts::go_on_from`] goes on from.
+    /// More than all contexts that this node has given; what [`Contexts::go_on_from`] goes on from.
     pub(super) fn counter(&self) -> u32 {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Counts on from here after a restart; contexts that are in use are not given again.
+    /// Counts on from here, the same on all nodes, after a restart; contexts that are in use are not given again.
     pub(super) fn go_on_from(&self, counter: u32) {
         self.next.fetch_max(counter, Ordering::Relaxed);
     }
@@ -57,15 +57,16 @@ impl Contexts {
     /// # Errors
     /// `MPI_ERR_NO_MEM` when there is none left.
     pub(super) fn next(&self) -> Result<u32> {
-        let last = u32::MAX.checked_shr(u32::BITS - self.counter_bits).unwrap_or(0);
-        let step = |counter: u32| (counter < last).then_some(counter + 1);
+        let step = |first: u32| first.checked_add(self.nodes);
         match self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step) {
-            Ok(counter) => Ok(self.node.checked_shl(self.counter_bits).unwrap_or(0) | counter),
+            Ok(first) => Ok(first + self.node),
             Err(_) => {
                 let detail = format!(
-                    "this node has made {last} communicators since the job began, and a job over \
-                     so many nodes has no more numbers for it; make communicators once and keep \
-                     them, instead of making one for each step"
+                    "this node has made {} communicators since the job began, and a job over {} nodes has \
+                     no more numbers for it; make communicators once and keep them, instead of making one \
+                     for each step",
+                    u32::MAX / self.nodes,
+                    self.nodes
                 );
                 Err(MpiError::new(ErrorClass::NoMem, detail))
             }
@@ -81,14 +82,33 @@ mod tests {
     fn contexts_of_different_nodes_differ_and_run_out_with_an_error() {
         let one = Contexts::new(1, 0, 2);
         assert_eq!((one.next(), one.next()), (Ok(2), Ok(3)));
-        for (nodes, bits) in [(2, 1), (3, 2), (4, 2), (5, 3), (1024, 10), (1025, 11)] {
+        for nodes in [2, 3, 1025] {
             let last = Contexts::new(nodes, nodes - 1, 2);
-            assert_eq!(last.next(), Ok((nodes - 1) << (32 - bits) | 2), "{nodes} nodes");
-            let end = (1 << (32 - bits)) - 1;
+            assert_eq!((last.next(), last.next()), (Ok(nodes + 1), Ok(2 * nodes + 1)));
+            let end = u32::MAX - nodes + 1;
             last.next.store(end, Ordering::Relaxed);
             assert_eq!(last.next().map_err(|error| error.class), Err(ErrorClass::NoMem));
             assert_eq!(last.next.load(Ordering::Relaxed), end, "it stays so");
         }
+    }
+
+    #[test]
+    fn contexts_stay_apart_when_the_number_of_nodes_changes() {
+        let mut given = Vec::new();
+        let mut from = 2;
+        for nodes in [3, 1, 4, 2] {
+            let all: Vec<_> = (0..nodes).map(|node| Contexts::new(nodes, node, 2)).collect();
+            all.iter().for_each(|one| one.go_on_from(from));
+            // One node makes more than the others.
+            for (times, one) in (1..).zip(&all) {
+                given.extend((0..times).filter_map(|_| one.next().ok()));
+            }
+            from = all.iter().map(Contexts::counter).max().expect("there are nodes");
+        }
+        let count = given.len();
+        given.sort_unstable();
+        given.dedup();
+        assert_eq!(given.len(), count, "{given:?}");
     }
 
     #[test]

@@ -3,22 +3,21 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use faasm_mpi_engine::group::Group;
 use serde::{Deserialize, Serialize};
 
-use super::{GatheredSite, Gathering, World};
+use super::{Gathering, World};
 use crate::site::Site;
 
 /// What has been put back so far.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
-    sites: Mutex<HashMap<u32, (Group, Arc<Site>)>>,
+    /// Members that were on their way to one find it here, at any time.
+    sites: Mutex<HashMap<u32, (Group, Weak<Site>)>>,
     /// Windows and files, by the context of their communicator.
     objects: Mutex<HashMap<u32, Arc<dyn Any + Send + Sync>>>,
-    /// By context, how many members of a gathered communicator have not come yet.
-    gathered: Mutex<HashMap<u32, usize>>,
 }
 
 /// What members are gathered under, and for each communicator its context and who has come.
@@ -30,7 +29,6 @@ pub(crate) struct SavedWorld {
     size: u32,
     next_context: u32,
     gatherings: Vec<SavedGatherings>,
-    gathered: Vec<(u32, u32)>,
 }
 
 /// Members of one communicator have different notions of it.
@@ -57,16 +55,12 @@ impl World {
         let mut gatherings: Vec<_> =
             gatherings.iter().map(|(key, of_key)| (key.clone(), queue(of_key))).collect();
         gatherings.sort_unstable();
-        let gathered = held(&self.gathered_sites);
-        let mut gathered: Vec<_> =
-            gathered.iter().map(|(context, site)| (*context, site.missing as u32)).collect();
-        gathered.sort_unstable();
-        SavedWorld { size: self.size, next_context: self.contexts.counter(), gatherings, gathered }
+        SavedWorld { size: self.size, next_context: self.contexts.counter(), gatherings }
     }
 
     /// Puts the state back into a world in which nothing has happened yet; `None` when it is of another job.
     pub(crate) fn take_saved(&self, saved: SavedWorld) -> Option<()> {
-        let SavedWorld { size, next_context, gatherings, gathered } = saved;
+        let SavedWorld { size, next_context, gatherings } = saved;
         let fits = |((_, _, members), of_key): &SavedGatherings| {
             of_key.iter().all(|(_, has_joined)| has_joined.len() == members.len())
         };
@@ -78,29 +72,34 @@ impl World {
             context,
             has_joined: has_joined.into(),
         };
+        let is_kept_here = |((_, _, members), _): &SavedGatherings| {
+            self.gathering_node(members) == self.this_node()
+        };
         let queues = gatherings
             .into_iter()
+            .filter(is_kept_here)
             .map(|(key, of_key)| (key, of_key.into_iter().map(gathering).collect()));
         held(&self.gatherings).extend(queues);
-        let gathered = gathered.into_iter().map(|(context, missing)| (context, missing as usize));
-        held(&self.restored.gathered).extend(gathered);
         Some(())
     }
 
     /// The site of the communicator with this context, for a member that knows it with these members.
     pub(crate) fn restored_site(&self, context: u32, members: &Group) -> Result<Arc<Site>, Unlike> {
         let mut sites = held(&self.restored.sites);
-        if let Some((known, site)) = sites.get(&context) {
+        if let Some((known, site)) = sites.get(&context)
+            && let Some(site) = site.upgrade()
+        {
             let is_same = known.len() == members.len() && known.iter().eq(members.iter());
-            return if is_same { Ok(site.clone()) } else { Err(Unlike) };
+            return if is_same { Ok(site) } else { Err(Unlike) };
         }
         let site = self.new_site(members.iter());
-        if let Some(missing) = held(&self.restored.gathered).remove(&context) {
-            let entry = GatheredSite { site: site.clone(), missing };
-            held(&self.gathered_sites).insert(context, entry);
-        }
-        sites.insert(context, (members.clone(), site.clone()));
+        sites.insert(context, (members.clone(), Arc::downgrade(&site)));
         Ok(site)
+    }
+
+    /// The site of this context, if a member that was put back has it.
+    pub(super) fn site_put_back(&self, context: u32) -> Option<Arc<Site>> {
+        held(&self.restored.sites).get(&context)?.1.upgrade()
     }
 
     /// What the members of the communicator with this context share besides.
@@ -116,9 +115,25 @@ impl World {
 
     /// All ranks have been put back: nothing more is looked for.
     pub fn end_restore(&self) {
-        held(&self.restored.sites).clear();
         held(&self.restored.objects).clear();
-        held(&self.restored.gathered).clear();
+    }
+}
+
+impl SavedWorld {
+    /// The state of a job that ran on several nodes, from what each of them has; `None` when they are not of one job.
+    pub(crate) fn merged(parts: Vec<Self>) -> Option<Self> {
+        let mut parts = parts.into_iter();
+        let mut all = parts.next()?;
+        for part in parts {
+            if part.size != all.size {
+                return None;
+            }
+            all.next_context = all.next_context.max(part.next_context);
+            // Each group is gathered on one node.
+            all.gatherings.extend(part.gatherings);
+        }
+        all.gatherings.sort_unstable();
+        Some(all)
     }
 }
 
@@ -149,6 +164,24 @@ mod tests {
         assert_eq!(after.gather_context((7, 1, &members), 1), Ok(context));
         assert!(Arc::ptr_eq(&first, &after.gather_site(context, &members)));
         assert_ne!(after.new_context(), Ok(context), "it goes on counting");
+    }
+
+    #[test]
+    fn what_nodes_shared_comes_together_and_goes_to_other_nodes() {
+        let placed = |nodes: [u32; 3], this_node| {
+            World::new(vec![0; 3], vec![0; 3], Placement { nodes: nodes.into(), this_node })
+        };
+        let before = [placed([0, 0, 1], 0), placed([0, 0, 1], 1)];
+        let near = before[0].gather_context((1, 4, &[0, 1]), 0).expect("contexts are left");
+        let far = before[1].gather_context((1, 4, &[2, 0]), 0).expect("contexts are left");
+        let saved = SavedWorld::merged(before.iter().map(|world| world.to_saved()).collect());
+        let after = placed([1, 0, 0], 0);
+        after.take_saved(saved.expect("one job")).expect("the same job");
+        assert_eq!(after.gather_context((1, 4, &[2, 0]), 1), Ok(far), "it is gathered here");
+        let kept = after.to_saved().gatherings;
+        assert!(kept.is_empty(), "the other one is gathered elsewhere: {kept:?}");
+        let next = after.new_context().expect("one is left");
+        assert!(next > near && next > far);
     }
 
     #[test]

@@ -18,3 +18,4 @@ pub(crate) use execution::mismatch;
 pub(super) use functions::{FUNCTIONS, add_to_linker};
 pub(crate) use meeting::{Conference, Entered, barrier, gather, meet};
 pub(super) use start::begin;
+pub(crate) use start::set_out;

@@ -1,6 +1,7 @@
 //! Collectives that are started without waiting for the other members (MPI-5.0 sections 6.12 and 6.13).
 //!
-//! The members' calls meet by their number on the communicator, apart from the blocking ones; the last
+//! The members' calls meet by their number on the communicator, apart from the blocking ones, persistent ones by
+//! that of their initialisation; the last
 //! one of a node executes the operation at once on the buffers of all, as a blocking call would.
 //! Between nodes the engine's state machine is kept with the operation, and moved on by every member of
 //! the node that waits, tests or makes any other blocking call.
@@ -31,10 +32,9 @@ use crate::host::info;
 use crate::host::point_to_point::{insert, request};
 use crate::port::MpiPort;
 use crate::progress::listen;
-use crate::request::{Buffer, Collective, Completion, Operation, State, Underway};
+use crate::request::{Buffer, Collective, Completion, Operation, Persistent, State, Underway};
+use crate::world::STARTED;
 
-/// Set in the meeting numbers of operations that nobody waits for, which are counted by themselves.
-const STARTED: u64 = 1 << 63;
 
 /// Starts a non-blocking collective and gives the guest its request.
 pub(super) async fn start<T: MpiView>(
@@ -89,7 +89,9 @@ fn enter<T: MpiView>(
     }
     let (seat, rank, context) = (communicator.seat, communicator.number(), communicator.context);
     let group = communicator.everyone().clone();
-    let collective = Collective { function, contribution, user, site, seat, rank, group };
+    let number = persistent.then(|| Persistent { number: site.next_number(), starts: 0 });
+    let collective =
+        Collective { function, contribution, user, site, seat, rank, group, persistent: number, is_seen: false };
     let buffer = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
     let mut new = request(Operation::Collective(Box::new(collective)), buffer, comm);
     (new.context, new.persistent, new.state) = (context, persistent, State::Inactive);
@@ -106,7 +108,11 @@ fn enter<T: MpiView>(
 /// The outer error ends the program: a trap in its operator.
 pub(crate) async fn begin<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> Ending {
     let Some(request) = call.mpi().requests.get_mut(handle) else { return Ok(Ok(())) };
-    let Operation::Collective(collective) = &request.operation else { return Ok(Ok(())) };
+    let Operation::Collective(collective) = &mut request.operation else { return Ok(Ok(())) };
+    let number = match &mut collective.persistent {
+        Some(persistent) => persistent.start(),
+        None => collective.site.next_number(),
+    };
     let (collective, context) = (collective.clone(), request.context);
     request.state = State::Active;
     let mpi = call.mpi();
@@ -116,12 +122,11 @@ pub(crate) async fn begin<T: MpiView>(call: &mut Call<'_, T>, handle: i32) -> En
         mpi.complete(handle, Completion { status: Status::EMPTY, error: Some(error) });
         return Ok(Ok(()));
     }
-    let number = collective.site.next_number();
     let brought = collective.contribution.clone();
     let (appointment, is_last) = collective.site.join(collective.seat, number, brought);
     let seat = collective.seat;
     if is_last && collective.site.elsewhere().is_some() {
-        set_out(call, &collective, (context, number | STARTED), &appointment);
+        set_out(&call.mpi().port, &collective, (context, number), &appointment);
     } else if is_last {
         // Boxed, to keep the future of those who only arrive small.
         Box::pin(execute(call, &collective, &appointment)).await?;
@@ -152,16 +157,15 @@ async fn execute<T: MpiView>(
     Ok(())
 }
 
-/// Begins the node's part of an operation between nodes.
-fn set_out<T: MpiView>(
-    call: &mut Call<'_, T>,
+/// Begins the node's part of an operation between nodes, of this number in this context.
+pub(crate) fn set_out<P: MpiPort>(
+    port: &P,
     collective: &Collective,
-    (context, meeting): (u32, u64),
+    (context, number): (u32, u64),
     appointment: &Appointment,
 ) {
     let Some(elsewhere) = collective.site.elsewhere() else { return };
-    let spread = &elsewhere.spread;
-    let port = &call.mpi().port;
+    let (spread, meeting) = (&elsewhere.spread, number | STARTED);
     let memory = |rank: &u32| {
         collective.group.world_rank(*rank as usize).and_then(|rank| port.memory(rank)).cloned()
     };
@@ -171,7 +175,9 @@ fn set_out<T: MpiView>(
     let mail = Arc::new(Mutex::new(mail));
     let traveller = Traveller { collective: collective.clone(), memories, mail: mail.clone() };
     let future = travel(traveller, appointment.take());
-    let nodes = (0..spread.nodes()).map(|node| spread.number(node)).collect();
+    let nodes = || (0..spread.nodes()).map(|node| spread.number(node));
+    port.world().begin_together(context, meeting, nodes());
+    let nodes = nodes().collect();
     let route = (nodes, spread.here());
     let journey = Journey::new((context, meeting), route, elsewhere.local.clone(), mail, future);
     let (world, rank) = (port.world().clone(), port.rank());
