@@ -583,7 +583,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[cold]
     async fn raise(&mut self, error: MpiError) -> wasmtime::Result<i32> {
         let handle = self.mpi().error_comm;
-        let code = error.class as i32;
+        let code = error.code();
         let (errhandler, object) = self.mpi().handled(handle);
         if errhandler == abi::MPI_ERRORS_RETURN {
             return Ok(code);
@@ -592,13 +592,13 @@ impl<'a, T: MpiView> Call<'a, T> {
         if let Some(OtherEntry::Errhandler { function, .. }) = entry {
             let function = *function;
             let told = if handle == errhandler { abi::MPI_COMM_NULL } else { handle };
-            self.call_errhandler(function, told, code).await?;
-            return Ok(code);
+            return self.call_errhandler(function, told, code).await;
         }
         Err(MpiExit::Fatal { function: self.function, object, error }.into())
     }
 
-    /// Calls the program's error handler with pointers to the handle and the code.
+    /// Calls the program's error handler with pointers to the handle and the code, which it may change; gives
+    /// the code that is left.
     ///
     /// # Errors
     /// A trap of the handler, or no memory for the two arguments.
@@ -607,7 +607,7 @@ impl<'a, T: MpiView> Call<'a, T> {
         function: u32,
         handle: i32,
         code: i32,
-    ) -> wasmtime::Result<()> {
+    ) -> wasmtime::Result<i32> {
         let scratch = self.allocate(8).await?.map_err(wasmtime::Error::from)?;
         let at = GuestAddr::from(scratch);
         let second = GuestAddr::from(scratch + 4);
@@ -621,8 +621,9 @@ impl<'a, T: MpiView> Call<'a, T> {
             self.guest_function(function).map_or(2, |f| f.ty(&self.caller).params().len());
         let args = [scratch.cast_signed(), (scratch + 4).cast_signed(), 0];
         self.call_guest(function, &args[..parameters.clamp(2, 3)]).await?;
+        let left = self.read_i32s("code", second, 1).map_err(wasmtime::Error::from)?[0];
         self.free(scratch).await?;
-        Ok(())
+        Ok(left)
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Between {
 #[derive(Debug)]
 pub struct Seat {
     site: Arc<Site>,
-    /// Non-blocking collectives that the member has started here.
+    /// Non-blocking collectives that the member has started here, and persistent ones it has initialised.
     started: AtomicU64,
     /// The member was interrupted after it had arrived at a meeting, and will come again.
     has_arrived: AtomicBool,
@@ -102,7 +102,8 @@ impl Seat {
         self.has_arrived.load(Ordering::Relaxed) && self.has_arrived.swap(false, Ordering::Relaxed)
     }
 
-    /// Number of the non-blocking collective that the member starts now, from 1.
+    /// Number of the non-blocking collective that the member starts, or of the persistent one that it
+    /// initialises now, from 1.
     pub fn next_number(&self) -> u64 {
         self.started.fetch_add(1, Ordering::Relaxed) + 1
     }

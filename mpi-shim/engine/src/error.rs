@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
+use core::num::NonZeroI32;
 
 /// Result of an engine operation.
 pub type Result<T> = core::result::Result<T, MpiError>;
@@ -17,6 +18,8 @@ pub type Result<T> = core::result::Result<T, MpiError>;
 pub struct MpiError {
     /// Class reported to the guest.
     pub class: ErrorClass,
+    /// The code that a function of the program gave, which is reported instead of the class.
+    pub user_code: Option<NonZeroI32>,
     /// Name of the argument at fault as the standard spells it, where one argument is at fault.
     pub argument: Option<&'static str>,
     /// What was wrong, with the values involved; a sentence without a full stop.
@@ -26,12 +29,17 @@ pub struct MpiError {
 impl MpiError {
     /// An error that no single argument explains.
     pub fn new(class: ErrorClass, detail: impl Into<String>) -> Self {
-        Self { class, argument: None, detail: detail.into() }
+        Self { class, user_code: None, argument: None, detail: detail.into() }
     }
 
     /// An error caused by the value of `argument`.
     pub fn argument(class: ErrorClass, argument: &'static str, detail: impl Into<String>) -> Self {
-        Self { class, argument: Some(argument), detail: detail.into() }
+        Self { class, user_code: None, argument: Some(argument), detail: detail.into() }
+    }
+
+    /// The error code that the call returns.
+    pub fn code(&self) -> i32 {
+        self.user_code.map_or(self.class.code(), NonZeroI32::get)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Functions of the program that return an MPI error code, as those of attributes and generalized requests do.
 
+use std::num::NonZeroI32;
+
 use faasm_mpi_engine::error::{ErrorClass, MpiError};
 
 use crate::abi;
@@ -20,6 +22,9 @@ pub(super) async fn call_back<T: MpiView>(
         return Ok(());
     }
     let class = call.mpi().errors.class_of(code).ok().and_then(ErrorClass::from_code);
+    let known = call.mpi().errors.class_of(code).is_ok();
     let detail = format!("{} returned error code {code}", what());
-    Err(MpiError::new(class.unwrap_or(ErrorClass::Other), detail).into())
+    let error = MpiError::new(class.unwrap_or(ErrorClass::Other), detail);
+    let user_code = NonZeroI32::new(code).filter(|_| known);
+    Err(MpiError { user_code, ..error }.into())
 }

@@ -315,13 +315,14 @@ fn put_results<T: MpiView>(
             let at = element(statuses, index, Status::SIZE_BYTES);
             put_status(call, at, &result.status)?;
             if failed.is_some() {
-                let error = result.error.as_ref().map_or(0, |error| error.class as i32);
+                let error = result.error.as_ref().map_or(0, MpiError::code);
                 let at = GuestAddr::new(at.get() + Status::ERROR_OFFSET_BYTES as u64);
                 call.write_i32("array_of_statuses", at, error)?;
             }
         }
     }
-    failed.map_or(Ok(()), |error| Err(MpiError { class: ErrorClass::InStatus, ..error }))
+    let in_status = |error| MpiError { class: ErrorClass::InStatus, user_code: None, ..error };
+    failed.map_or(Ok(()), |error| Err(in_status(error)))
 }
 
 async fn testall<T: MpiView>(
@@ -495,7 +496,7 @@ async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) ->
     let mpi = call.mpi();
     known(mpi, handle)?;
     let is_active = is_active(mpi, handle);
-    if is_collective(mpi, handle) && is_active {
+    if is_collective(mpi, handle) && is_active && !is_seen(mpi, handle) {
         return Err(not_for_collectives("freed while it is active").into());
     }
     let is_partitioned = is_partitioned(mpi, handle);
@@ -522,6 +523,13 @@ fn is_collective<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
 fn is_partitioned<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
     let operation = mpi.requests.get(handle).map(|request| &request.operation);
     matches!(operation, Some(Operation::Partitioned(_)))
+}
+
+/// Whether the program knows that a non-blocking collective is over without having completed its request.
+fn is_seen<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    let request = mpi.requests.get(handle).filter(|request| !request.persistent);
+    let operation = request.map(|request| &request.operation);
+    matches!(operation, Some(Operation::Collective(collective)) if collective.is_seen)
 }
 
 /// Section 4.2: the peer relies on every partition.
@@ -552,12 +560,16 @@ fn give_up<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) {
 }
 
 /// The status a completion call would give now.
-fn peek<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> Option<Status> {
+fn peek<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Option<Status> {
     if !has_ended(mpi, handle) {
         return None;
     }
-    Some(match mpi.requests.get(handle).map(|request| &request.state) {
-        Some(State::Complete(completion)) => completion.status,
+    let Some(request) = mpi.requests.get_mut(handle) else { return Some(Status::EMPTY) };
+    if let Operation::Collective(collective) = &mut request.operation {
+        collective.is_seen = true;
+    }
+    Some(match &request.state {
+        State::Complete(completion) => completion.status,
         _ => Status::EMPTY,
     })
 }

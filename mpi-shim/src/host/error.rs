@@ -248,7 +248,8 @@ pub(crate) async fn call_handler<T: MpiView>(
     }
     if let Some(OtherEntry::Errhandler { function, .. }) = mpi.others.get(errhandler) {
         let function = *function;
-        return Ok(call.call_errhandler(function, handle, errorcode).await?);
+        call.call_errhandler(function, handle, errorcode).await?;
+        return Ok(());
     }
     let class = ErrorClass::from_code(class).unwrap_or(ErrorClass::Other);
     let error = MpiError::new(class, format!("the program raised error code {errorcode}: {text}"));

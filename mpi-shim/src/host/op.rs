@@ -94,7 +94,8 @@ async fn reduce<T: MpiView>(
     let elements = MpiCtx::<T::Port>::count(count)?;
     let inout = Buffer { addr: inoutbuf.get(), count: elements, datatype: mpi.datatype(datatype)? };
     let operator = mpi.op(op)?;
-    check_buffers(inbuf, inoutbuf, elements)?;
+    let has_data = elements > 0 && inout.datatype.size() > 0;
+    check_buffers(inbuf, inoutbuf, has_data)?;
     match operator {
         Operator::Predefined(op) => combine(mpi, op, inbuf.get(), &inout)?,
         Operator::User { .. } if count == 0 => {}
@@ -106,16 +107,20 @@ async fn reduce<T: MpiView>(
     Ok(())
 }
 
-fn check_buffers(inbuf: GuestAddr, inoutbuf: GuestAddr, count: i64) -> Result<()> {
+fn check_buffers(inbuf: GuestAddr, inoutbuf: GuestAddr, has_data: bool) -> Result<()> {
     let in_place = abi::MPI_IN_PLACE.cast_unsigned();
     for (name, buffer) in [("inbuf", inbuf), ("inoutbuf", inoutbuf)] {
         if buffer.get() == u64::from(in_place) {
             let detail = "MPI_IN_PLACE means nothing here; pass the address of the data";
             return Err(MpiError::argument(ErrorClass::Buffer, name, detail));
         }
-        if buffer.is_null() && count > 0 {
+        if buffer.is_null() && has_data {
             return Err(MpiError::argument(ErrorClass::Buffer, name, "it is a null pointer"));
         }
+    }
+    if inbuf == inoutbuf && has_data {
+        let detail = "it is inbuf as well; the operands must be apart";
+        return Err(MpiError::argument(ErrorClass::Buffer, "inoutbuf", detail));
     }
     Ok(())
 }

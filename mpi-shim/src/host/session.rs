@@ -10,7 +10,7 @@ use faasm_mpi_engine::info::Info;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, Ending, Failure, MpiView};
+use crate::call::{Call, Ending, Failure, MpiView, check_pointer};
 use crate::communicator::{Communicator, Session};
 use crate::ctx::{MpiCtx, OtherEntry, Phase, bad_handle};
 use crate::host::buffer;
@@ -85,6 +85,7 @@ fn open<T: MpiView>(
     errhandler: i32,
     addr: GuestAddr,
 ) -> Result<()> {
+    let is_threaded = call.is_threaded();
     let mpi = call.mpi();
     error::check_attachable(mpi, errhandler)?;
     mpi.error_comm = errhandler;
@@ -95,7 +96,8 @@ fn open<T: MpiView>(
         "MPI_THREAD_SERIALIZED",
         "MPI_THREAD_MULTIPLE",
     ];
-    let wanted = hints.value("thread_level")?.unwrap_or(levels[0]);
+    let usual = if is_threaded { levels[3] } else { levels[0] };
+    let wanted = hints.value("thread_level")?.unwrap_or(usual);
     let Some(thread_level) = levels.into_iter().find(|level| *level == wanted) else {
         let detail = format!("thread_level is {wanted}, which is no thread level");
         return Err(MpiError::argument(ErrorClass::InfoValue, "info", detail));
@@ -318,6 +320,8 @@ async fn create_from_group<T: MpiView>(
     let mpi = call.mpi();
     error::check_attachable(mpi, errhandler)?;
     mpi.error_comm = errhandler;
+    check_pointer("newcomm", newcomm, 1)?;
+    let mpi = call.mpi();
     let members = group::group(mpi, handle)?;
     let hints = info::hints(mpi, hints)?;
     let tag = call.read_string("stringtag", stringtag, abi::MPI_MAX_STRINGTAG_LEN as usize)?;

@@ -144,6 +144,34 @@ static void roots(void)
     }
 }
 
+#ifndef MPICH_VERSION /* sees it where the first bytes are the same, and not in all forms */
+/* One buffer for both sides, where MPI_IN_PLACE would be right. */
+static void same_buffers(void)
+{
+    int *own = to + rank;
+    WRONG(MPI_ERR_BUFFER, Allgather, Iallgather, own, 1, MPI_INT, to, 1, MPI_INT, WORLD);
+    WRONG(MPI_ERR_BUFFER, Allgatherv, Iallgatherv, own, 1, MPI_INT, to, ones, places, MPI_INT, WORLD);
+    WRONG(MPI_ERR_BUFFER, Alltoall, Ialltoall, to, 1, MPI_INT, to, 1, MPI_INT, WORLD);
+    WRONG(MPI_ERR_BUFFER, Alltoallv, Ialltoallv, to, ones, places, MPI_INT, to, ones, places, MPI_INT, WORLD);
+    WRONG(MPI_ERR_BUFFER, Alltoallw, Ialltoallw, to, ones, places, types, to, ones, places, types, WORLD);
+    WRONG(MPI_ERR_BUFFER, Reduce, Ireduce, to, to, 1, MPI_INT, MPI_SUM, 0, MPI_COMM_SELF);
+    WRONG(MPI_ERR_BUFFER, Gather, Igather, to, 1, MPI_INT, to, 1, MPI_INT, 0, MPI_COMM_SELF);
+    WRONG(MPI_ERR_BUFFER, Gatherv, Igatherv, to, 1, MPI_INT, to, ones, places, MPI_INT, 0, MPI_COMM_SELF);
+    WRONG(MPI_ERR_BUFFER, Scatter, Iscatter, to, 1, MPI_INT, to, 1, MPI_INT, 0, MPI_COMM_SELF);
+    WRONG(MPI_ERR_BUFFER, Scatterv, Iscatterv, to, ones, places, MPI_INT, to, 1, MPI_INT, 0, MPI_COMM_SELF);
+    WRONG(MPI_ERR_BUFFER, Allreduce, Iallreduce, to, to, 1, MPI_INT, MPI_SUM, WORLD);
+    WRONG(MPI_ERR_BUFFER, Reduce_scatter_block, Ireduce_scatter_block, to, to, 1, MPI_INT, MPI_SUM, WORLD);
+    WRONG(MPI_ERR_BUFFER, Reduce_scatter, Ireduce_scatter, to, to, ones, MPI_INT, MPI_SUM, WORLD);
+    WRONG(MPI_ERR_BUFFER, Scan, Iscan, to, to, 1, MPI_INT, MPI_SUM, WORLD);
+    WRONG(MPI_ERR_BUFFER, Exscan, Iexscan, to, to, 1, MPI_INT, MPI_SUM, WORLD);
+    CHECK_CLASS(MPI_Reduce_local(to, to, 1, MPI_INT, MPI_SUM), MPI_ERR_BUFFER);
+    /* Nothing is in both buffers here. */
+    CHECK(MPI_Allreduce(to, to, 0, MPI_INT, MPI_SUM, WORLD) == MPI_SUCCESS);
+    CHECK(MPI_Alltoall(NULL, 0, MPI_INT, NULL, 0, MPI_INT, WORLD) == MPI_SUCCESS);
+    CHECK(MPI_Reduce_local(to, to, 0, MPI_INT, MPI_SUM) == MPI_SUCCESS);
+}
+#endif
+
 int main(int argc, char **argv)
 {
     start(&argc, &argv, "collective_misuse");
@@ -158,6 +186,7 @@ int main(int argc, char **argv)
     datatypes();
     counts();
     operators();
+    same_buffers();
 #endif
     return finish();
 }

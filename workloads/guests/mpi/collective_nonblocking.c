@@ -218,6 +218,13 @@ static void misuse(void)
     kept = request;
     CHECK_CLASS(MPI_Cancel(&request), MPI_ERR_REQUEST);
     CHECK_CLASS(MPI_Request_free(&request), MPI_ERR_REQUEST);
+    CHECK(MPI_Wait(&request, MPI_STATUS_IGNORE) == MPI_SUCCESS);
+    /* One that the program has seen to be complete may be freed. */
+    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    for (int flag = 0; !flag;) CHECK(MPI_Request_get_status(request, &flag, MPI_STATUS_IGNORE) == MPI_SUCCESS);
+    CHECK(MPI_Request_free(&request) == MPI_SUCCESS && request == MPI_REQUEST_NULL);
+    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    kept = request;
     CHECK(request == kept);
     wait(&request);
     /* Different functions are found out, and no member waits for ever. */

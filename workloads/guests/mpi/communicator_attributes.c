@@ -124,6 +124,37 @@ static void refusal(void)
     CHECK_ERROR(MPI_Comm_free(&comm));
 }
 
+static int own_code;
+
+static int refuse_copy(MPI_Comm comm, int key, void *extra, void *in, void *out, int *flag)
+{
+    (void)comm, (void)key, (void)extra, (void)in, (void)out;
+    *flag = 0;
+    return own_code;
+}
+
+/* A callback's own error code comes back from the call that ran it, with its class and its text. */
+static void own_codes(void)
+{
+    MPI_Comm comm, copy;
+    int key, class, found, length;
+    char text[MPI_MAX_ERROR_STRING];
+    MPI_Add_error_class(&class);
+    MPI_Add_error_code(class, &own_code);
+    MPI_Add_error_string(own_code, "no copies today");
+    MPI_Comm_create_keyval(refuse_copy, MPI_COMM_NULL_DELETE_FN, &key, NULL);
+    MPI_Comm_dup(MPI_COMM_SELF, &comm);
+    MPI_Comm_set_attr(comm, key, &state);
+    int code = MPI_Comm_dup(comm, &copy);
+    CHECK(code == own_code);
+    CHECK(MPI_Error_class(code, &found) == MPI_SUCCESS && found == class);
+    MPI_Error_string(code, text, &length);
+    CHECK(strcmp(text, "no copies today") == 0);
+    MPI_Comm_delete_attr(comm, key);
+    MPI_Comm_free(&comm);
+    MPI_Comm_free_keyval(&key);
+}
+
 static void on_types(void)
 {
     MPI_Datatype type, copy;
@@ -163,6 +194,7 @@ int main(int argc, char **argv)
     callbacks();
     predefined_functions();
     refusal();
+    own_codes();
     on_types();
     CHECK_CLASS(MPI_Comm_get_attr(MPI_COMM_WORLD, invalid, &value, &flag), MPI_ERR_KEYVAL);
     CHECK_ERROR(MPI_Comm_set_attr(MPI_COMM_WORLD, MPI_TAG_UB, &state));

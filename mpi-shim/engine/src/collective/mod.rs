@@ -12,6 +12,7 @@
 //!
 //! Collectives of intercommunicators are operations on all processes of both groups ([`intercomm`]).
 
+mod alias;
 mod check;
 pub mod cluster;
 mod contribution;
@@ -61,6 +62,7 @@ mod scatter {
     pub(super) mod direct;
 }
 
+pub use alias::check_distinct;
 pub use check::check;
 pub use contribution::{
     Buffer, Contribution, Kind, Operand, Operator, Side, TypedBuffer, VectorBuffer,

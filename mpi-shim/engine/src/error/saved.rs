@@ -16,14 +16,15 @@ const ARGUMENTS: [&str; 10] =
 #[derive(Serialize, Deserialize)]
 pub(super) struct Saved {
     class: i32,
+    user_code: Option<core::num::NonZeroI32>,
     argument: Option<String>,
     detail: String,
 }
 
 impl From<MpiError> for Saved {
     fn from(error: MpiError) -> Self {
-        let MpiError { class, argument, detail } = error;
-        Self { class: class.code(), argument: argument.map(str::to_owned), detail }
+        let MpiError { class, user_code, argument, detail } = error;
+        Self { class: class.code(), user_code, argument: argument.map(str::to_owned), detail }
     }
 }
 
@@ -38,12 +39,14 @@ impl TryFrom<Saved> for MpiError {
     type Error = String;
 
     fn try_from(saved: Saved) -> Result<Self, String> {
-        let Saved { class, argument, detail } = saved;
+        let Saved { class, user_code, argument, detail } = saved;
         let class = ErrorClass::from_code(class).ok_or_else(|| format!("{class} is no class"))?;
-        let Some(name) = argument else { return Ok(Self { class, argument: None, detail }) };
+        let Some(name) = argument else {
+            return Ok(Self { class, user_code, argument: None, detail });
+        };
         let known = ARGUMENTS.into_iter().find(|known| *known == name);
         let detail = if known.is_some() { detail } else { format!("argument {name}: {detail}") };
-        Ok(Self { class, argument: known, detail })
+        Ok(Self { class, user_code, argument: known, detail })
     }
 }
 
@@ -58,7 +61,7 @@ mod tests {
         let other = MpiError::argument(ErrorClass::Arg, "unheard_of", "wrong");
         let back = MpiError::try_from(Saved::from(other)).expect("a class");
         assert_eq!((back.argument, &*back.detail), (None, "argument unheard_of: wrong"));
-        let saved = Saved { class: -7, argument: None, detail: String::new() };
+        let saved = Saved { class: -7, user_code: None, argument: None, detail: String::new() };
         assert!(MpiError::try_from(saved).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! C arguments of the collective functions to what a member brings.
 
 use faasm_mpi_engine::collective::{
-    Contribution, Kind, Operator as EngineOperator, Side, TypedBuffer, VectorBuffer, intercomm,
+    Contribution, Kind, Operator as EngineOperator, Side, TypedBuffer, VectorBuffer,
+    check_distinct, intercomm,
 };
 use faasm_mpi_engine::datatype::Datatype;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -26,9 +27,14 @@ type Blocks = (GuestAddr, i64, i32);
 type Varying = (GuestAddr, GuestAddr, GuestAddr, i32);
 
 impl Described {
-    /// The same call as its operation on all processes, if the communicator is an intercommunicator.
+    /// The same call as its operation on all processes, if the communicator is an intercommunicator; otherwise its
+    /// buffers are compared.
     pub(super) fn across<T: MpiView>(self, call: &mut Call<'_, T>) -> Result<Self> {
-        let Some(between) = call.mpi().comm(self.comm)?.between.clone() else { return Ok(self) };
+        let comm = call.mpi().comm(self.comm)?;
+        let Some(between) = &comm.between else {
+            check_distinct(&self.contribution, comm.rank as usize, comm.size() as usize)?;
+            return Ok(self);
+        };
         let contribution = intercomm::across(self.contribution, between.position)?;
         Ok(Self { contribution, ..self })
     }

@@ -129,8 +129,26 @@ impl Made {
     }
 }
 
+/// Communicators of a rank that may be alive at a time, besides the predefined ones. Worst case: the site of each
+/// takes 300 bytes a member.
+const COMMUNICATORS_MAX: usize = 1 << 16;
+
+/// Refuses one communicator more than a rank may have.
+///
+/// # Errors
+/// `MPI_ERR_OTHER`, which a member brings to the others, so that the constructor fails everywhere.
+pub(crate) fn check_room<P: MpiPort>(mpi: &MpiCtx<P>) -> Result<()> {
+    if mpi.comms.len() < COMMUNICATORS_MAX {
+        return Ok(());
+    }
+    let detail =
+        format!("{COMMUNICATORS_MAX} communicators are alive, which are the most; free some");
+    Err(MpiError::new(ErrorClass::Other, detail))
+}
+
 /// Enters a communicator into the rank's table.
 pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
+    check_room(mpi)?;
     let errhandler = new.errhandler;
     let handle = mpi.comms.insert(new).ok_or_else(|| {
         MpiError::new(ErrorClass::NoMem, "a million communicators are alive; free some")

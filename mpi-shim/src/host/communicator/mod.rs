@@ -197,6 +197,7 @@ async fn dup<T: MpiView>(
         Ok(inherited) => Ok(inherited),
     };
     let input = prepared.as_ref().map(|_| ()).map_err(Clone::clone);
+    let input = input.and_then(|()| construct::check_room(call.mpi()));
     let made = exchange(call, comm, input, |maker, inputs: Vec<()>| {
         debug_assert_eq!(inputs.len(), parent.len(), "every member brings an input");
         construct::duplicate(maker, &parent)
@@ -350,7 +351,8 @@ async fn comm_create<T: MpiView>(
 ) -> Result<()> {
     let communicator = call.mpi().comm(comm)?;
     let (parent, between) = (communicator.group.clone(), communicator.between.clone());
-    let input = subgroup(call.mpi(), &parent, handle);
+    let room = construct::check_room(call.mpi());
+    let input = room.and_then(|()| subgroup(call.mpi(), &parent, handle));
     if let Some(between) = between {
         let made = exchange(call, comm, input, |maker, groups: Vec<Group>| {
             intercomm::split::create(maker, &between, &groups)
@@ -415,7 +417,7 @@ async fn comm_split<T: MpiView>(
 ) -> Result<()> {
     let communicator = call.mpi().comm(comm)?;
     let (parent, between) = (communicator.group.clone(), communicator.between.clone());
-    let input = construct::color(color, key);
+    let input = construct::check_room(call.mpi()).and_then(|()| construct::color(color, key));
     if let Some(between) = between {
         let made = exchange(call, comm, input, |maker, colors: Vec<Color>| {
             intercomm::split::split(maker, &between, &colors)
@@ -438,7 +440,8 @@ async fn comm_split_type<T: MpiView>(
 ) -> Result<()> {
     let communicator = call.mpi().intracomm(comm)?;
     let (parent, rank) = (communicator.group.clone(), communicator.rank);
-    let hints = info::hints(call.mpi(), info);
+    let room = construct::check_room(call.mpi());
+    let hints = room.and_then(|()| info::hints(call.mpi(), info));
     let world = call.mpi().port.world();
     let node = world.node(parent.world_rank(rank as usize).unwrap_or_default());
     let color = hints.and_then(|hints| resource(split_type, (rank, node), &hints));

@@ -98,6 +98,7 @@ pub(super) fn wanted<T: MpiView>(call: &mut Call<'_, T>, named: Named) -> Result
     let surroundings = call.caller.data().files().surroundings(wdir.as_deref());
     let surroundings = surroundings.map_err(|error| MpiError {
         class: ErrorClass::Spawn,
+        user_code: None,
         argument: Some("info"),
         detail: format!("the working directory cannot be used: {}", error.detail),
     })?;

@@ -127,7 +127,8 @@ impl<'a> Reader<'a> {
             index => Some(*ARGUMENTS.get(index as usize - 1)?),
         };
         let detail = core::str::from_utf8(self.bytes()?).ok()?;
-        Some(MpiError { class, argument, detail: String::from(detail) })
+        // A program's own code means nothing to another process.
+        Some(MpiError { class, user_code: None, argument, detail: String::from(detail) })
     }
 
     /// What is left.
