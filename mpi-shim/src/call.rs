@@ -1,5 +1,6 @@
 //! One call of a host function: its caller, waiting, and what becomes of an error.
 
+mod clocks;
 mod end;
 
 use std::future::poll_fn;
@@ -349,9 +350,13 @@ impl<'a, T: MpiView> Call<'a, T> {
                 door.bar(Bar::Held);
                 self.refuse_if_told();
             }
-            let before = door.cut();
+            let (before, (version, targets)) = (door.cut(), door.targets());
+            // Others cannot take back what they have begun, and wait for this rank there.
+            if before == Cut::Closed && self.mpi().is_behind(&targets) {
+                break;
+            }
             let pending = Pending { function: self.function, peer: None, tag: None, context: 0 };
-            let has_changed = || door.cut() != before;
+            let has_changed = || door.cut() != before || door.version() != version;
             self.wait(&pending, &has_changed, |_| has_changed().then_some(())).await;
         }
         door.begin();

@@ -11,9 +11,11 @@
 
 use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+
+use crate::world::Clock;
 
 /// What the ranks of a job are to do at switch points.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -29,7 +31,12 @@ pub enum Cut {
 
 /// What the ranks of a job are told, all of them at once.
 #[derive(Debug, Default)]
-pub struct Gate(AtomicU64);
+pub struct Gate {
+    state: AtomicU64,
+    /// How far ranks have to come before they stop, and how often that was changed.
+    targets: Mutex<Arc<[Clock]>>,
+    version: AtomicU64,
+}
 
 /// The gate's low bits hold what is told, the others count how often it has asked to leave.
 const CUT_BITS: u32 = 2;
@@ -39,13 +46,22 @@ impl Gate {
     /// at a time.
     pub fn set(&self, cut: Cut) {
         let attempt = self.attempt() + u64::from(cut == Cut::Leave);
-        self.0.store(attempt << CUT_BITS | cut as u64, Ordering::SeqCst);
+        if cut == Cut::Open {
+            self.aim(Arc::default());
+        }
+        self.state.store(attempt << CUT_BITS | cut as u64, Ordering::SeqCst);
+    }
+
+    /// While the gate is closed, ranks that are behind these clocks pass it. Those that wait there have to be woken.
+    pub fn aim(&self, targets: Arc<[Clock]>) {
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets;
+        self.version.fetch_add(1, Ordering::SeqCst);
     }
 
     /// What the ranks are told.
     #[inline]
     pub fn cut(&self) -> Cut {
-        match self.0.load(Ordering::Acquire) & ((1 << CUT_BITS) - 1) {
+        match self.state.load(Ordering::Acquire) & ((1 << CUT_BITS) - 1) {
             0 => Cut::Open,
             1 => Cut::Closed,
             _ => Cut::Leave,
@@ -53,7 +69,7 @@ impl Gate {
     }
 
     fn attempt(&self) -> u64 {
-        self.0.load(Ordering::Acquire) >> CUT_BITS
+        self.state.load(Ordering::Acquire) >> CUT_BITS
     }
 }
 
@@ -109,6 +125,17 @@ impl Door {
     #[inline]
     pub fn cut(&self) -> Cut {
         self.gate.cut()
+    }
+
+    /// How far the rank has to come before it stops, and a number that changes with it.
+    pub(crate) fn targets(&self) -> (u64, Arc<[Clock]>) {
+        let version = self.version();
+        (version, self.gate.targets.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// A number that changes with the targets.
+    pub(crate) fn version(&self) -> u64 {
+        self.gate.version.load(Ordering::SeqCst)
     }
 
     /// A call begins; only the outermost counts.

@@ -38,9 +38,6 @@ pub(crate) struct Unlike;
 impl World {
     /// Why the shared state cannot be written now, if so.
     pub fn hindrance(&self) -> Option<String> {
-        if self.is_spread() {
-            return Some("the job runs on several nodes".to_owned());
-        }
         if !self.with_registry(|registry| registry.is_empty()) {
             return Some("ports or names of services are published (MPI_Open_port)".to_owned());
         }

@@ -93,6 +93,9 @@ impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
             };
             call.wait(&pending, &has_room, ready).await;
         }
+        let spread = &meeting.site.elsewhere()?.spread;
+        let numbers = (0..nodes).map(|node| spread.number(node));
+        world.begin_together(context, meeting.number, numbers);
         let communicator = call.mpi().comm(meeting.comm).ok()?;
         let (group, rank) = (communicator.everyone().clone(), communicator.number() as usize);
         Some(Self {
