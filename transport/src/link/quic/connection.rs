@@ -32,9 +32,6 @@ const LANES: usize = Lane::ALL.len();
 
 /// Batches of datagrams that are sent before the socket is read again.
 const BATCHES_MAX: usize = 32;
-/// Datagrams of the first batch, after which each is twice as long as the one before: so the other side
-/// decrypts the beginning of a message while its rest is being encrypted.
-const FIRST_BATCH_DATAGRAMS: usize = 12;
 /// When a datagram that the kernel did not take is tried again, in nanoseconds.
 const RETRY_AFTER: Nanos = 200_000;
 
@@ -221,12 +218,10 @@ impl Conn {
         nanos: impl Fn(Instant) -> Nanos,
     ) -> Sending {
         let mut now = Instant::now();
-        for batch in 0..BATCHES_MAX {
+        for _ in 0..BATCHES_MAX {
             if self.unsent.is_none() {
                 self.buffer.clear();
-                let datagrams = socket
-                    .batch_datagrams(self.proto.current_mtu())
-                    .min(FIRST_BATCH_DATAGRAMS << batch.min(8));
+                let datagrams = socket.batch_datagrams(self.proto.current_mtu());
                 self.unsent = self.proto.poll_transmit(now, datagrams, &mut self.buffer);
             }
             let Some(transmit) = &self.unsent else {
