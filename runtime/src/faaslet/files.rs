@@ -14,6 +14,10 @@ use faasm_mpi_shim::spawn_port::Surroundings;
 use rustix::fs::FallocateFlags;
 
 use crate::host::wasi::{Preopen, WasiCtx};
+use crate::scheduler::LocalQueue;
+
+/// Bytes of one read or write from which on the thread is taken to wait for a device meanwhile.
+const LONG_BYTES: usize = 256 * 1024;
 
 impl Files for WasiCtx {
     fn open(&self, path: &str, access: FileAccess) -> Result<Arc<dyn GuestFile>> {
@@ -133,6 +137,9 @@ impl HostFile {
 
 impl GuestFile for HostFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        if out.len() >= LONG_BYTES {
+            LocalQueue::hand_over();
+        }
         let mut done = 0;
         while done < out.len() {
             match self.file.read_at(&mut out[done..], offset + done as u64) {
@@ -146,6 +153,9 @@ impl GuestFile for HostFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        if data.len() >= LONG_BYTES {
+            LocalQueue::hand_over();
+        }
         self.file.write_all_at(data, offset).map_err(self.failure())
     }
 
@@ -166,6 +176,7 @@ impl GuestFile for HostFile {
     }
 
     fn sync(&self) -> Result<()> {
+        LocalQueue::hand_over();
         self.file.sync_all().map_err(self.failure())
     }
 }

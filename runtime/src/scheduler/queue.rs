@@ -57,6 +57,15 @@ impl LocalQueue {
         })
     }
 
+    /// The fiber that this thread polls is about to wait in the system: others take its neighbours over now.
+    pub(crate) fn hand_over() {
+        LOCAL.with_borrow(|local| {
+            if let Some(local) = local {
+                local.scheduler.hand_over(local.worker);
+            }
+        });
+    }
+
     /// Whether this thread has nothing queued.
     pub(crate) fn is_empty() -> bool {
         LOCAL.with_borrow(|local| local.as_ref().is_none_or(|local| local.deque.is_empty()))
@@ -168,6 +177,8 @@ pub(crate) struct Scheduler {
     monitor: OnceLock<Thread>,
     /// It sleeps, or is about to.
     monitor_sleeps: AtomicBool,
+    /// A worker will be held up, and no other one slept.
+    handed_over: AtomicBool,
     links: Links,
     /// Numbers that were given to programs.
     owners: AtomicU64,
@@ -185,7 +196,9 @@ impl Scheduler {
         let (awake, monitor) = (CachePadded::new(AtomicU32::new(0)), OnceLock::new());
         let monitor_sleeps = AtomicBool::new(false);
         let (links, owners) = (Links::default(), AtomicU64::new(0));
-        let scheduler = Self { workers, regular, awake, monitor, monitor_sleeps, links, owners };
+        let handed_over = AtomicBool::new(false);
+        let scheduler =
+            Self { workers, regular, awake, monitor, monitor_sleeps, handed_over, links, owners };
         (Arc::new(scheduler), deques)
     }
 
@@ -344,6 +357,26 @@ impl Scheduler {
             (0..self.len()).filter(held_up).find_map(|victim| take_one(self.worker(victim)))?;
         task.move_to(thief);
         Some(task)
+    }
+
+    /// Worker `index`, in a poll, will be held up: who sleeps takes its tasks over, or the monitor finds somebody.
+    fn hand_over(&self, index: u32) {
+        let worker = self.worker(index);
+        if worker.held_up.load(Ordering::Relaxed) {
+            return;
+        }
+        worker.held_up.store(true, Ordering::SeqCst);
+        if self.has_backlog(index) && !self.unpark_any() {
+            self.handed_over.store(true, Ordering::Release);
+            if let Some(monitor) = self.monitor.get() {
+                monitor.unpark();
+            }
+        }
+    }
+
+    /// Whether a worker has said that it will be held up when no other one slept; tells it once.
+    pub(crate) fn takes_hand_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed) && self.handed_over.swap(false, Ordering::AcqRel)
     }
 
     /// Whether worker `index` has runnable tasks behind the one it polls.

@@ -51,7 +51,9 @@ impl Monitor {
                     continue;
                 }
                 std::thread::park_timeout(PERIOD);
-                if observer.look(&watched, None) && !watched.unpark_any() {
+                let is_handed_over = watched.takes_hand_over();
+                let is_held_up = observer.look(&watched, None);
+                if (is_handed_over || is_held_up) && !watched.unpark_any() {
                     help();
                 }
                 look_around();

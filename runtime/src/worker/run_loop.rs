@@ -119,9 +119,9 @@ impl RunLoop {
                     spin_loop();
                 }
             }
-            if self.observer.look(&self.scheduler, Some(self.index))
-                && let Some(task) = self.scheduler.steal(self.index)
-            {
+            // Somebody may be held up for long, or have said that it will be.
+            self.observer.look(&self.scheduler, Some(self.index));
+            if let Some(task) = self.scheduler.steal(self.index) {
                 return Some(task);
             }
         }

@@ -230,6 +230,10 @@ impl WasiHooks for ThreadShared {
     fn wait_ends(&self) {
         self.set_running();
     }
+
+    fn blocks(&self) {
+        LocalQueue::hand_over();
+    }
 }
 
 /// Watches for `is_done` without leaving the fiber, while this worker has nothing else to run and

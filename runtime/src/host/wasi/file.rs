@@ -6,7 +6,8 @@ use faasm_vm::GuestMemory;
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::retry_on_intr;
 
-use super::ctx::{WasiCtx, WasiWait};
+use super::blocking::{self, before_write};
+use super::ctx::{WasiCtx, WasiHooks, WasiWait};
 use super::errno::Errno;
 use super::flags::FdFlags;
 use super::iovec::{CHUNK_BYTES, Iovecs};
@@ -37,7 +38,7 @@ pub(crate) async fn read(
         Object::Stdin if total == 0 => Ok(0),
         Object::Stdin => read_stdin(ctx, memory, buffers, wait).await,
         Object::File(file) if file.is_seekable() => {
-            let read = read_at(file, memory, buffers, file.offset)?;
+            let read = read_at(file, memory, buffers, file.offset, &*ctx.hooks)?;
             file.offset += u64::from(read);
             Ok(read)
         }
@@ -97,8 +98,9 @@ pub(crate) fn pread(
     buffers: Iovecs,
     offset: u64,
 ) -> Result<u32, Errno> {
+    let hooks = ctx.hooks.clone();
     let file = positioned(ctx, fd, Rights::FD_READ.or(Rights::FD_SEEK), offset)?;
-    read_at(file, memory, buffers, offset)
+    read_at(file, memory, buffers, offset, &*hooks)
 }
 
 /// The file `fd`, for access at `offset`.
@@ -121,9 +123,10 @@ fn read_at(
     memory: &GuestMemory,
     buffers: Iovecs,
     mut offset: u64,
+    hooks: &dyn WasiHooks,
 ) -> Result<u32, Errno> {
     buffers.read_in(memory, |out| {
-        let read = retry_on_intr(|| rustix::io::pread(&file.file, &mut *out, offset))?;
+        let read = blocking::read_at(&file.file, out, offset, hooks)?;
         offset += read as u64;
         Ok(read)
     })
@@ -143,6 +146,7 @@ pub(crate) async fn write(
         Object::Stdout => write_stream(ctx, memory, Stream::Stdout, buffers),
         Object::Stderr => write_stream(ctx, memory, Stream::Stderr, buffers),
         Object::File(file) if file.is_seekable() => {
+            before_write(total, &*ctx.hooks);
             let written = if flags.has(FdFlags::APPEND) {
                 append(file, memory, buffers)?
             } else {
@@ -150,7 +154,7 @@ pub(crate) async fn write(
                 file.offset += u64::from(written);
                 written
             };
-            synchronise(file, flags)?;
+            synchronise(file, flags, &*ctx.hooks)?;
             Ok(written)
         }
         Object::File(_) if total == 0 => Ok(0),
@@ -208,10 +212,12 @@ fn append(file: &mut OpenFile, memory: &GuestMemory, buffers: Iovecs) -> Result<
 }
 
 /// Does after a write what `O_DSYNC` and `O_SYNC` ask for; Linux cannot switch them on later.
-fn synchronise(file: &OpenFile, flags: FdFlags) -> Result<(), Errno> {
+fn synchronise(file: &OpenFile, flags: FdFlags, hooks: &dyn WasiHooks) -> Result<(), Errno> {
     if flags.has_any(FdFlags::SYNC.or(FdFlags::RSYNC)) {
+        hooks.blocks();
         file.file.sync_all()?;
     } else if flags.has(FdFlags::DSYNC) {
+        hooks.blocks();
         file.file.sync_data()?;
     }
     Ok(())
@@ -225,10 +231,12 @@ pub(crate) fn pwrite(
     buffers: Iovecs,
     offset: u64,
 ) -> Result<u32, Errno> {
+    let (total, hooks) = (buffers.check(memory)?, ctx.hooks.clone());
     let file = positioned(ctx, fd, Rights::FD_WRITE.or(Rights::FD_SEEK), offset)?;
+    before_write(total, &*hooks);
     let written = write_at(file, memory, buffers, offset)?;
     let flags = ctx.files.get(fd)?.flags;
-    synchronise(ctx.files.file_mut(fd, Rights::FD_WRITE)?, flags)?;
+    synchronise(ctx.files.file_mut(fd, Rights::FD_WRITE)?, flags, &*hooks)?;
     Ok(written)
 }
 
@@ -260,7 +268,12 @@ pub(crate) fn tell(ctx: &mut WasiCtx, fd: Fd) -> Result<u64, Errno> {
 /// `fd_sync`, and `fd_datasync` with `data_only`.
 pub(crate) fn sync(ctx: &mut WasiCtx, fd: Fd, data_only: bool) -> Result<(), Errno> {
     let rights = if data_only { Rights::FD_DATASYNC } else { Rights::FD_SYNC };
-    match &ctx.files.get_mut(fd, rights)?.object {
+    let hooks = ctx.hooks.clone();
+    let object = &ctx.files.get_mut(fd, rights)?.object;
+    if matches!(object, Object::File(_) | Object::Directory(_)) {
+        hooks.blocks();
+    }
+    match object {
         Object::File(file) if data_only => file.file.sync_data()?,
         Object::File(file) => file.file.sync_all()?,
         Object::Directory(directory) => rustix::fs::fsync(super::dir::readable(&directory.dir)?)?,

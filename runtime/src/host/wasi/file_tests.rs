@@ -205,3 +205,32 @@ fn bad_buffers_touch_nothing() {
     assert_eq!(block_on(read(&mut rig.ctx, &rig.memory, fd, many)), Err(Errno::Inval));
     assert_eq!(rig.read(ROOT, 1), Err(Errno::Isdir));
 }
+
+/// Counts how often the owner is told that the thread will wait.
+#[derive(Default)]
+struct Blocking(std::sync::atomic::AtomicU32);
+
+impl WasiHooks for Blocking {
+    fn blocks(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_owner_is_told_before_the_thread_waits_for_a_device() {
+    let mut rig = Rig::new();
+    let hooks = std::sync::Arc::new(Blocking::default());
+    rig.ctx.hooks = hooks.clone();
+    let told = || hooks.0.swap(0, std::sync::atomic::Ordering::Relaxed);
+    let fd = rig.create("f");
+    assert_eq!(rig.write(fd, b"short"), Ok(5));
+    assert_eq!((rig.write(fd, &[7; 300_000]), told()), (Ok(300_000), 1));
+    assert_eq!((sync(&mut rig.ctx, fd, false), told()), (Ok(()), 1));
+    assert_eq!(seek(&mut rig.ctx, fd, 0, 0), Ok(0));
+    let all = rig.read(fd, 400_000).expect("a file that was just written");
+    assert_eq!(
+        (all.len(), &all[..6]),
+        (300_005, &b"short\x07"[..]),
+        "and the end of the file ends the read"
+    );
+}

@@ -13,6 +13,7 @@
 //! Sockets: preview1 can only use sockets that are passed in, and none is, so `sock_*` report what
 //! a descriptor that is no socket reports.
 
+mod blocking;
 mod builder;
 mod clock;
 mod ctx;
