@@ -11,6 +11,9 @@ pub(super) const BLOCK_BYTES: u64 = 64 << 10;
 /// zstd's level: the quickest with a real gain.
 const LEVEL: i32 = 1;
 
+/// After blocks that zstd makes no shorter, so many at most are not tried.
+const SKIPPED_MAX: u32 = 16;
+
 /// The first half of the BLAKE3 hash of a block's content.
 type Hash = [u8; 16];
 
@@ -41,8 +44,7 @@ pub(super) fn write(
 ) -> io::Result<Vec<BlockRef>> {
     let len = memory.len();
     let mut block = vec![0; BLOCK_BYTES as usize];
-    let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-    let mut compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(block.len()));
+    let mut compressor = Compressor::new()?;
     let mut references = Vec::new();
     for number in 0..len.div_ceil(BLOCK_BYTES) {
         let start = number * BLOCK_BYTES;
@@ -56,10 +58,9 @@ pub(super) fn write(
             references.push(*known);
             continue;
         }
-        compressed.clear();
-        compressor.compress_to_buffer(block, &mut compressed)?;
-        let is_compressed = compressed.len() < block.len() - block.len() / 16;
-        let stored: &[u8] = if is_compressed { &compressed } else { block };
+        let shorter = compressor.compress(block)?;
+        let is_compressed = shorter.is_some();
+        let stored = shorter.unwrap_or(block);
         out.write_all(stored)?;
         let stored_bytes = stored.len() as u32;
         let offset = *written;
@@ -67,6 +68,38 @@ pub(super) fn write(
         *written += u64::from(stored_bytes);
     }
     Ok(references)
+}
+
+/// Compresses blocks, and tries that less often where it does not help.
+struct Compressor {
+    zstd: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+    /// So many blocks are not tried next.
+    skips: u32,
+    /// As many as were not tried the last time.
+    skipped: u32,
+}
+
+impl Compressor {
+    fn new() -> io::Result<Self> {
+        let compressed = Vec::with_capacity(zstd::zstd_safe::compress_bound(BLOCK_BYTES as usize));
+        let zstd = zstd::bulk::Compressor::new(LEVEL)?;
+        Ok(Self { zstd, compressed, skips: 0, skipped: 0 })
+    }
+
+    /// The block in less bytes, if that is worth it.
+    fn compress(&mut self, block: &[u8]) -> io::Result<Option<&[u8]>> {
+        if self.skips > 0 {
+            self.skips -= 1;
+            return Ok(None);
+        }
+        self.compressed.clear();
+        self.zstd.compress_to_buffer(block, &mut self.compressed)?;
+        let is_shorter = self.compressed.len() < block.len() - block.len() / 16;
+        self.skipped = if is_shorter { 0 } else { (2 * self.skipped + 1).min(SKIPPED_MAX) };
+        self.skips = self.skipped;
+        Ok(is_shorter.then_some(&*self.compressed))
+    }
 }
 
 /// The content of a block, `len` bytes, from what was stored of it; `None` when it is damaged.
@@ -92,6 +125,22 @@ fn hash(block: &[u8]) -> Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_gets_no_shorter_is_soon_not_tried_and_then_again() {
+        let mut compressor = Compressor::new().expect("zstd");
+        let mut noise = vec![0; BLOCK_BYTES as usize];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        for _ in 0..100 {
+            assert_eq!(compressor.compress(&noise).expect("zstd"), None);
+        }
+        let text = vec![b'a'; BLOCK_BYTES as usize];
+        let shorter = (0..=SKIPPED_MAX)
+            .filter(|_| compressor.compress(&text).expect("zstd").is_some())
+            .count();
+        assert!(shorter > 0, "it is tried again");
+        assert!(compressor.compress(&text).expect("zstd").is_some(), "each time, as it helps");
+    }
 
     #[test]
     fn only_changed_blocks_are_written_and_all_come_back() {

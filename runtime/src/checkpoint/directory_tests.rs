@@ -1,6 +1,9 @@
-use super::super::SavedApp;
+use std::process::Command;
+
 use super::*;
-use crate::checkpoint::Bits;
+use crate::checkpoint::faults::{Fault, Planned, lose};
+use crate::checkpoint::writer::FULL_EVERY;
+use crate::checkpoint::{Bits, Cut, Deposit, SavedApp, Writer};
 use crate::host::wasi::FileTableState;
 
 const RANKS: u32 = 3;
@@ -13,8 +16,8 @@ fn description() -> Description {
 fn memory(rank: u32) -> GuestMemory {
     let memory = GuestMemory::for_test(5 * BLOCK_BYTES as usize);
     memory.write_u32(GuestAddr::new(100), rank + 7).expect("inside");
-    let noise: Vec<u8> =
-        (0..2 * BLOCK_BYTES).map(|at| blake3::hash(&at.to_le_bytes()).as_bytes()[0]).collect();
+    let mut noise = vec![0; 2 * BLOCK_BYTES as usize];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
     memory.write(GuestAddr::new(2 * BLOCK_BYTES), &noise).expect("inside");
     memory
 }
@@ -27,6 +30,7 @@ fn deposits(memories: &[GuestMemory]) -> Vec<Deposit> {
             frames: vec![Bits::Bits64(1 << 40), Bits::Bits128(u128::MAX)],
             mpi: vec![rank as u8; 9],
             files: FileTableState::default(),
+            offers: Vec::new(),
         };
         Deposit { rank, image, memory: memory.clone() }
     };
@@ -55,13 +59,13 @@ fn cuts_come_back_and_later_ones_are_short() {
     let mut writer =
         Writer::new(dir.path(), 2, description(), &[("77".to_owned(), b"code")]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
-    let first = writer.write(vec![1], 5, &deposits(&memories)).expect("written");
+    let first = writer.write(vec![1], 5, &deposits(&memories), &[]).expect("written");
     check(dir.path(), 1, &memories).expect("whole");
-    let second = writer.write(vec![1], 6, &deposits(&memories)).expect("written");
+    let second = writer.write(vec![1], 6, &deposits(&memories), &[]).expect("written");
     assert!(second.bytes < first.bytes / 10, "{second:?} after {first:?}");
     for number in 3..40 {
         memories[1].write_u32(GuestAddr::new(number * 8000), 1).expect("inside");
-        writer.write(vec![1], 6, &deposits(&memories)).expect("written");
+        writer.write(vec![1], 6, &deposits(&memories), &[]).expect("written");
         let newest = number as u32;
         check(dir.path(), newest, &memories).expect("whole");
         assert!(matches!(
@@ -79,7 +83,7 @@ fn a_changed_byte_is_found_wherever_it_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut writer = Writer::new(dir.path(), 2, description(), &[]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
-    writer.write(vec![1, 2, 3], 5, &deposits(&memories)).expect("written");
+    writer.write(vec![1, 2, 3], 5, &deposits(&memories), &[]).expect("written");
     let place = cut_dir(dir.path(), 1);
     for name in [MANIFEST.to_owned(), rank_name(0)] {
         let path = place.join(name);
@@ -105,16 +109,168 @@ fn what_is_half_written_is_no_cut_and_goes() {
     let dir = tempfile::tempdir().expect("a directory");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
-    writer.write(vec![], 5, &deposits(&memories)).expect("written");
-    // The machine stopped while the second one was written.
-    fs::create_dir(dir.path().join(".cut-000002")).expect("made");
-    fs::write(dir.path().join(".cut-000002/rank-00000"), b"half").expect("written");
-    assert!(writer.write(vec![], 6, &deposits(&memories)).is_err(), "its place is taken");
+    writer.write(vec![], 5, &deposits(&memories), &[]).expect("written");
+    let half = |cut: u32| {
+        let place = dir.path().join(format!(".cut-{cut:06}"));
+        fs::create_dir(&place).expect("made");
+        fs::write(place.join("rank-00000"), b"half").expect("written");
+    };
+    // It was abandoned, and could not be removed.
+    half(2);
     check(dir.path(), 1, &memories).expect("the last whole one");
+    writer.write(vec![], 6, &deposits(&memories), &[]).expect("written");
+    // The machine stopped while the third one was written.
+    half(3);
+    half(4);
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
-    writer.write(vec![], 6, &deposits(&memories)).expect("written");
-    check(dir.path(), 2, &memories).expect("whole");
-    assert!(!dir.path().join(".cut-000002").exists());
+    writer.write(vec![], 6, &deposits(&memories), &[]).expect("written");
+    check(dir.path(), 3, &memories).expect("whole");
+    assert!(!dir.path().join(".cut-000004").exists());
+}
+
+#[test]
+fn ranks_that_had_ended_have_no_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let memories: Vec<_> = (0..RANKS).map(memory).collect();
+    let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
+    let mut left = deposits(&memories);
+    left.remove(1);
+    let stone = Tombstone { rank: 1, code: 3, messages: 7, bytes: 70 };
+    for number in 1..4 {
+        writer.write(vec![], 5, &left, &[stone]).expect("written");
+        let checkpoint = Checkpoint::open(dir.path(), Some(number)).expect("whole");
+        let stones: Vec<_> = (0..RANKS).map(|rank| checkpoint.tombstone(rank)).collect();
+        assert_eq!(stones, [None, Some(stone), None]);
+        assert!(checkpoint.image(1).is_err() && checkpoint.image(2).is_ok());
+    }
+    let foreign = Tombstone { rank: 0, ..stone };
+    let missing = writer.write(vec![], 5, &left, &[foreign]).expect_err("two of one rank");
+    assert!(missing.to_string().contains("have been written"), "{missing}");
+}
+
+/// The memories of all ranks when cut `number` is made.
+fn at_cut(number: u32) -> Vec<GuestMemory> {
+    let changed = |rank| {
+        let memory = memory(rank);
+        for cut in 1..=number {
+            let address = GuestAddr::new(u64::from(cut) * BLOCK_BYTES + 5);
+            memory.write_u32(address, cut * 1000 + rank).expect("inside");
+        }
+        memory
+    };
+    (0..RANKS).map(changed).collect()
+}
+
+/// Cuts that are made in a row, of which one is kept.
+const CUTS: u32 = 3;
+
+/// Begins to write into a directory and makes cuts; tells of each what came of it.
+fn make_cuts(dir: &Path, mut made: impl FnMut(u32, Result<Cut, CheckpointError>)) {
+    let writer = Writer::new(dir, 1, description(), &[("77".to_owned(), b"code")]);
+    let Ok(mut writer) = writer else { return };
+    for number in 1..=CUTS {
+        let memories = at_cut(number);
+        made(number, writer.write(vec![1], 5, &deposits(&memories), &[]));
+    }
+}
+
+/// Number of steps that this takes.
+fn steps() -> usize {
+    let dir = tempfile::tempdir().expect("a directory");
+    let planned = Planned::new(dir.path(), Fault::Nothing, 0);
+    make_cuts(dir.path(), |_, made| assert!(made.is_ok(), "{made:?}"));
+    planned.steps().len()
+}
+
+/// At least cut `least` is there; the last one is what it was, and another job can go on in the directory.
+fn check_remains(dir: &Path, least: u32, context: &str) {
+    let last = cuts(dir).ok().and_then(|cuts| cuts.last().copied()).unwrap_or_default();
+    assert!(last >= least, "{context}: cut {last} is the last of {least}");
+    if last > 0 {
+        check(dir, last, &at_cut(last)).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let program = Checkpoint::open(dir, None).expect("whole").program("77");
+        assert_eq!(fs::read(program).expect("it is there"), b"code", "{context}");
+    }
+    let mut writer =
+        Writer::new(dir, 1, description(), &[("77".to_owned(), b"code")]).expect("another job");
+    let memories = at_cut(1);
+    let next = writer.write(vec![1], 5, &deposits(&memories), &[]).expect("there is room again");
+    check(dir, next.number, &memories).unwrap_or_else(|error| panic!("{context}: {error}"));
+}
+
+#[test]
+fn the_last_cut_is_whole_wherever_the_disk_is_full() {
+    for at in 0..steps() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let planned = Planned::new(dir.path(), Fault::Full, at);
+        let (mut last, mut failures) = (0, 0);
+        make_cuts(dir.path(), |number, made| match made {
+            // A number that failed is given again.
+            Ok(cut) => {
+                last = number;
+                check(dir.path(), cut.number, &at_cut(number)).expect("it was made");
+            }
+            Err(_) => failures += 1,
+        });
+        drop(planned);
+        assert!(failures < 2, "step {at}: {failures} cuts failed");
+        assert!(last == CUTS || failures == 1 || last == 0, "step {at}");
+    }
+}
+
+#[test]
+fn the_last_cut_is_whole_wherever_the_power_fails() {
+    for at in 0..steps() {
+        for names_too in [false, true] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let planned = Planned::new(dir.path(), Fault::End, at);
+            let mut last = 0;
+            make_cuts(dir.path(), |number, made| {
+                if made.is_ok() {
+                    last = number;
+                }
+            });
+            let mut done = planned.steps();
+            drop(planned);
+            done.truncate(at);
+            lose(&done, names_too);
+            check_remains(dir.path(), last, &format!("step {at}, names {names_too}"));
+        }
+    }
+}
+
+const DIR: &str = "FAASM_TEST_DIR";
+const STEP: &str = "FAASM_TEST_STEP";
+
+#[test]
+#[ignore = "it is killed: another test runs it in a process of its own"]
+fn a_writer_that_is_killed() {
+    let of = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let dir = PathBuf::from(of(DIR));
+    let step = of(STEP).parse().expect("a number");
+    let kept = dir.join("kept");
+    let _planned = Planned::new(&kept, Fault::Kill, step);
+    make_cuts(&kept, |number, made| {
+        made.expect("nothing fails");
+        fs::write(dir.join("made"), number.to_string()).expect("written");
+    });
+}
+
+#[test]
+fn the_last_cut_is_whole_wherever_the_writer_is_killed() {
+    let this = std::env::current_exe().expect("it is known");
+    for step in 0..steps() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut writer = Command::new(&this);
+        let test = module_path!().split_once("::").expect("in a crate").1;
+        writer.args(["--exact", "--ignored", &format!("{test}::a_writer_that_is_killed")]);
+        writer.env(DIR, dir.path()).env(STEP, step.to_string());
+        let output = writer.output().expect("it starts");
+        assert_eq!(output.status.code(), None, "step {step}: {output:?}");
+        let made = fs::read_to_string(dir.path().join("made")).unwrap_or_default();
+        let made = made.parse().unwrap_or_default();
+        check_remains(&dir.path().join("kept"), made, &format!("step {step}"));
+    }
 }
 
 #[test]
@@ -122,7 +278,7 @@ fn foreign_versions_are_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
-    writer.write(vec![], 5, &deposits(&memories)).expect("written");
+    writer.write(vec![], 5, &deposits(&memories), &[]).expect("written");
     let path = cut_dir(dir.path(), 1).join(MANIFEST);
     let mut bytes = fs::read(&path).expect("it is there");
     bytes[8] = 99;

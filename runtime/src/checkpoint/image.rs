@@ -28,4 +28,41 @@ pub(crate) struct RankImage {
     pub(crate) mpi: Vec<u8>,
     /// The open files.
     pub(crate) files: FileTableState,
+    /// Messages that it has announced, and whose data nobody has asked for.
+    pub(crate) offers: Vec<SavedOffer>,
+}
+
+/// A message that a rank has announced to one of another node.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedOffer {
+    /// The name under which it was announced.
+    pub(crate) token: u64,
+    /// The receiving rank.
+    pub(crate) to: u32,
+    pub(crate) source: SavedSource,
+    /// Bytes of data.
+    pub(crate) len: u64,
+    /// What the rank is told when its data has been read, if it waits for that: context, source, tag and request.
+    pub(crate) answer: Option<(u32, i32, i32, u32)>,
+}
+
+/// Where the data of such a message is.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SavedSource {
+    /// In the rank's memory, from this address on.
+    Memory(u64),
+    /// Here.
+    Held(Vec<u8>),
+}
+
+/// What is left of a rank that had ended before the cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Tombstone {
+    pub(crate) rank: u32,
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// Messages that it has sent.
+    pub(crate) messages: u64,
+    /// Bytes in them.
+    pub(crate) bytes: u64,
 }

@@ -19,8 +19,15 @@
 
 mod blocks;
 mod directory;
+mod disk;
+#[cfg(test)]
+mod faults;
+mod format;
 mod image;
+mod ranks;
+mod muster;
 mod round;
+mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,9 +37,11 @@ use serde::{Deserialize, Serialize};
 use crate::module::Program;
 
 pub use directory::Checkpoint;
-pub(crate) use directory::{RanksWriter, Unfinished, Writer, WrittenRank};
-pub(crate) use image::{Bits, RankImage};
+pub(crate) use muster::Muster;
+pub(crate) use image::{Bits, RankImage, SavedOffer, SavedSource, Tombstone};
+pub(crate) use ranks::{RanksWriter, WrittenRank};
 pub(crate) use round::{Deposit, Gathered, Rounds};
+pub(crate) use writer::{Unfinished, Writer};
 
 /// How checkpoints of a job are made.
 #[derive(Clone, Debug)]
@@ -138,6 +147,11 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
+    pub(crate) fn no_directory() -> Self {
+        let why = "the job was started without a directory for checkpoints";
+        Self::Hindered(why.to_owned())
+    }
+
     fn damaged(path: &Path, why: &str) -> Self {
         Self::Damaged { path: path.to_owned(), why: why.to_owned() }
     }

@@ -60,6 +60,15 @@ impl Rounds {
         let _ = ended.changed().await;
     }
 
+    /// Waits until the round that goes on now has ended.
+    pub(crate) fn next_end(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.subscribe();
+        async move {
+            // Without rounds there is nothing to wait for.
+            let _ = ended.changed().await;
+        }
+    }
+
     /// A rank cannot leave now.
     pub(crate) fn refuse(&self, rank: u32, why: String) {
         self.state.lock().refusals.push((rank, why));

@@ -1,0 +1,89 @@
+//! The files of the ranks of one node.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use serde::{Deserialize, Serialize};
+
+use super::CheckpointError;
+use super::blocks::{self, BlockRef};
+use super::directory::rank_name;
+use super::disk::{Syncers, at};
+use super::format::{RankFile, RankIndex, SavedRank};
+use super::image::Tombstone;
+use super::round::Deposit;
+use super::writer::Unfinished;
+
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A rank of a cut that is being written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WrittenRank {
+    pub(crate) rank: u32,
+    pub(super) saved: SavedRank,
+}
+
+/// Writes the files of the ranks of one node, cut after cut.
+#[derive(Debug, Default)]
+pub(crate) struct RanksWriter {
+    /// For the last cuts that were written, whole or not, the blocks of each rank.
+    known: HashMap<u32, HashMap<u32, Blocks>>,
+}
+
+/// Where each block of a memory lies.
+type Blocks = HashMap<u32, BlockRef>;
+
+impl RanksWriter {
+    /// Writes what ranks have left behind; those that have ended need no file. After an error some of it may be there.
+    pub(crate) fn write(
+        &mut self,
+        unfinished: &Unfinished,
+        deposits: &[Deposit],
+        ended: &[Tombstone],
+    ) -> Result<Vec<WrittenRank>, CheckpointError> {
+        let (dir, cut) = (unfinished.path(), unfinished.cut);
+        self.known.retain(|known, _| Some(*known) == unfinished.base);
+        let none = HashMap::new();
+        let base = unfinished.base.and_then(|base| self.known.get(&base));
+        let ranks = Syncers::with(|syncers| {
+            let write = |deposit: &Deposit| {
+                let known = base.and_then(|base| base.get(&deposit.rank)).unwrap_or(&none);
+                let path = dir.join(rank_name(deposit.rank));
+                write_rank(syncers, &path, (cut, known), deposit)
+                    .map_err(at(&path, "cannot be written"))
+            };
+            deposits.par_iter().map(write).collect::<Result<Vec<_>, _>>()
+        })?;
+        let stone =
+            |stone: &Tombstone| WrittenRank { rank: stone.rank, saved: SavedRank::Ended(*stone) };
+        let mut written: Vec<_> = ended.iter().map(stone).collect();
+        let mut known = HashMap::new();
+        for (deposit, (file, blocks)) in deposits.iter().zip(ranks) {
+            written.push(WrittenRank { rank: deposit.rank, saved: SavedRank::File(file) });
+            let blocks = blocks.into_iter().map(|block| (block.number, block));
+            known.insert(deposit.rank, blocks.collect());
+        }
+        self.known.insert(cut, known);
+        Ok(written)
+    }
+}
+
+fn write_rank(
+    syncers: &Syncers,
+    path: &Path,
+    (cut, known): (u32, &Blocks),
+    deposit: &Deposit,
+) -> io::Result<(RankFile, Vec<BlockRef>)> {
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, syncers.create(path)?);
+    let mut offset = 0;
+    let blocks = blocks::write(&deposit.memory, cut, known, &mut out, &mut offset)?;
+    let index = RankIndex { image: deposit.image.clone(), blocks };
+    let encoded = postcard::to_stdvec(&index).map_err(io::Error::other)?;
+    out.write_all(&encoded)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+    let hash = *blake3::hash(&encoded).as_bytes();
+    Ok((RankFile { offset, bytes: encoded.len() as u64, hash }, index.blocks))
+}
