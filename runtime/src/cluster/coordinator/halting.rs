@@ -1,0 +1,125 @@
+//! Stopping jobs on all their nodes: whose answers go to which [`Stop`], and who is told.
+
+use std::time::Instant;
+
+use faasm_transport::NodeId;
+
+use super::core::{Command, Core};
+use super::stop::{Stop, StopEvent};
+use crate::cluster::message::ToNode;
+use crate::cluster::stop::{Done, StopAnswer, Task};
+
+/// What whoever stops a job is told.
+#[derive(Debug, PartialEq)]
+pub(crate) enum StopNews {
+    /// All ranks on these nodes have left.
+    Stopped(Vec<NodeId>),
+    /// The tasks are done.
+    Done(Vec<(NodeId, Done)>),
+    /// The job is not stopped, or a task has failed.
+    Failed(String),
+}
+
+impl Core {
+    /// Begins to stop a job. [`Core::go_on`] ends it, whatever comes of it.
+    ///
+    /// # Errors
+    /// It cannot be stopped now; whether that is because somebody else stops it.
+    pub(crate) fn stop(&mut self, number: u32) -> Result<(), (String, bool)> {
+        if self.stops.contains_key(&number) {
+            return Err(("it is stopped already".to_owned(), true));
+        }
+        let job = self.jobs.get(&number).filter(|job| job.has_started() && !job.is_ending());
+        let Some(job) = job else { return Err(("the job is ending".to_owned(), false)) };
+        if job.active_nodes().len() < job.parts().len() {
+            return Err(("ranks of the job have ended, or are lost".to_owned(), false));
+        }
+        let parts = (0..job.parts().len()).collect();
+        self.stops.insert(number, Stop::new(parts, self.last_order));
+        self.pump(number);
+        Ok(())
+    }
+
+    /// Nodes of a job that is stopped are to do something, each its own.
+    pub(crate) fn act(&mut self, number: u32, tasks: Vec<(NodeId, Task)>) {
+        let (Some(stop), Some(job)) = (self.stops.get_mut(&number), self.jobs.get(&number)) else {
+            return self.tell_stop(number, StopNews::Failed("the job has ended".to_owned()));
+        };
+        let place = |node| job.parts().iter().position(|part| part.node == node);
+        let tasks = tasks.into_iter().map(|(node, task)| Some((place(node)?, task)));
+        // A node that has no part makes the whole of it an error.
+        stop.act(tasks.collect::<Option<Vec<_>>>().unwrap_or_default());
+        self.pump(number);
+    }
+
+    /// A job is stopped no longer.
+    pub(crate) fn go_on(&mut self, number: u32) {
+        if let Some(stop) = self.stops.get_mut(&number) {
+            self.last_order = stop.go_on();
+            self.pump(number);
+            self.stops.remove(&number);
+        }
+    }
+
+    /// A node has answered an order.
+    pub(super) fn stop_answered(
+        &mut self,
+        from: NodeId,
+        (number, name): (u32, u32),
+        answer: StopAnswer,
+        now: Instant,
+    ) {
+        let Some(job) = self.jobs.get(&number) else { return };
+        let part = job.parts().iter().position(|part| part.node == from);
+        let (Some(part), Some(stop)) = (part, self.stops.get_mut(&number)) else { return };
+        stop.handle_answer(part, name, answer, now);
+        self.pump(number);
+    }
+
+    /// The time of some stop has come; gives up those whose jobs cannot be stopped any more.
+    pub(super) fn keep_stops(&mut self, now: Instant) {
+        let numbers: Vec<u32> = self.stops.keys().copied().collect();
+        for number in numbers {
+            let job = self.jobs.get(&number).filter(|job| !job.is_ending());
+            let is_whole = job.is_some_and(|job| job.active_nodes().len() == job.parts().len());
+            let Some(stop) = self.stops.get_mut(&number) else { continue };
+            stop.handle_timeout(now);
+            if !is_whole {
+                stop.fail("the job is ending, or all ranks of a node have ended");
+            }
+            self.pump(number);
+        }
+    }
+
+    /// Carries out what a stop has decided.
+    fn pump(&mut self, number: u32) {
+        while let Some(event) = self.stops.get_mut(&number).and_then(Stop::poll) {
+            let job = self.jobs.get(&number);
+            let node = |part: usize| job.and_then(|job| Some(job.parts().get(part)?.node));
+            match event {
+                StopEvent::Order { parts, name, order } => {
+                    let nodes: Vec<NodeId> = parts.into_iter().filter_map(node).collect();
+                    for to in nodes {
+                        let order = order.clone();
+                        self.send(to, ToNode::Stop { job: number, name, order });
+                    }
+                }
+                StopEvent::Stopped => {
+                    let parts = job.map(|job| job.parts().iter().map(|part| part.node).collect());
+                    self.tell_stop(number, StopNews::Stopped(parts.unwrap_or_default()));
+                }
+                StopEvent::Done(done) => {
+                    let done =
+                        done.into_iter().filter_map(|(part, done)| Some((node(part)?, done)));
+                    let done = done.collect();
+                    self.tell_stop(number, StopNews::Done(done));
+                }
+                StopEvent::Failed(why) => self.tell_stop(number, StopNews::Failed(why)),
+            }
+        }
+    }
+
+    fn tell_stop(&mut self, job: u32, news: StopNews) {
+        self.commands.push_back(Command::Stop { job, news });
+    }
+}

@@ -1,0 +1,317 @@
+//! Stopping one job on all its nodes at one instant, as a pure state machine: answers in, orders out.
+//!
+//! The gates are closed, and the nodes are asked again and again how things are. When all stand still in two rounds
+//! with nothing in between, and nothing is on its way, it is compared what they have begun together. Who is behind
+//! goes on until it is not; where that does not help, for it waits for one that is not behind, all go on for a moment
+//! and it is tried again. When all are level they are told to leave, which some may refuse: then, too, it is tried again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::cluster::stop::{Done, Sequence, Stands, StopAnswer, StopOrder, Target, Task};
+use crate::job::{Quiet, is_stuck};
+
+/// How soon the nodes are asked again, at first and at most.
+const LOOK_INTERVAL: Duration = Duration::from_micros(200);
+const LOOK_INTERVAL_MAX: Duration = Duration::from_millis(10);
+/// How long the job goes on before it is tried again.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long it is tried to stop a job whose ranks cannot leave, from the first refusal on.
+const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// Communicators and nodes in them that a node may tell of.
+const TOGETHER_MAX: usize = 4 << 20;
+
+/// What a stop tells its driver.
+#[derive(Debug, PartialEq)]
+pub(super) enum StopEvent {
+    /// Send this order, under this name, to the parts with these indices.
+    Order { parts: Vec<usize>, name: u32, order: StopOrder },
+    /// All ranks have left.
+    Stopped,
+    /// All tasks are done: for each part what came of it.
+    Done(Vec<(usize, Done)>),
+    /// The job was not stopped, or a task failed; the rest of the stop is up to whoever asked for it.
+    Failed(String),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// Indices of the parts that have not ended.
+    parts: Vec<usize>,
+    phase: Phase,
+    /// The name of the last order, and those who have not answered it.
+    name: u32,
+    waiting: BTreeSet<usize>,
+    /// When the first attempt failed.
+    refused_at: Option<Instant>,
+    interval: Duration,
+    /// Answers of the last round, and of the one before it.
+    stands: BTreeMap<usize, Stands>,
+    before: Vec<Option<Quiet>>,
+    /// What the nodes were told to come up to.
+    targets: Vec<Target>,
+    refusals: Vec<(u32, String)>,
+    failure: Option<String>,
+    done: Vec<(usize, Done)>,
+    events: std::collections::VecDeque<StopEvent>,
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Phase {
+    /// The nodes are being asked, or will be at that time.
+    Looking,
+    Resting(Instant),
+    /// All go on until then.
+    Pausing(Instant),
+    Leaving,
+    Stopped,
+    Acting,
+    /// It has failed or is over; nothing more comes.
+    Over,
+}
+
+impl Stop {
+    /// Begins to stop the job's parts with these indices; the names of the orders count on from `name`.
+    pub(super) fn new(parts: Vec<usize>, name: u32) -> Self {
+        let mut new = Self {
+            parts,
+            phase: Phase::Looking,
+            name,
+            waiting: BTreeSet::new(),
+            refused_at: None,
+            interval: LOOK_INTERVAL,
+            stands: BTreeMap::new(),
+            before: Vec::new(),
+            targets: Vec::new(),
+            refusals: Vec::new(),
+            failure: None,
+            done: Vec::new(),
+            events: std::collections::VecDeque::new(),
+        };
+        new.look(None);
+        new
+    }
+
+    /// The next thing to do.
+    pub(super) fn poll(&mut self) -> Option<StopEvent> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
+    pub(super) const fn next_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Resting(at) | Phase::Pausing(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Resting(at) if at <= now => self.look(None),
+            Phase::Pausing(at) if at <= now => {
+                self.before.clear();
+                self.targets.clear();
+                self.interval = LOOK_INTERVAL;
+                self.look(None);
+            }
+            _ => {}
+        }
+    }
+
+    /// A part has answered the order of this name.
+    pub(super) fn handle_answer(
+        &mut self,
+        part: usize,
+        name: u32,
+        answer: StopAnswer,
+        now: Instant,
+    ) {
+        if name != self.name || !self.waiting.remove(&part) {
+            return;
+        }
+        match answer {
+            StopAnswer::Stands(stands) => {
+                self.stands.insert(part, stands);
+            }
+            StopAnswer::Left => {}
+            StopAnswer::Done(done) => self.done.push((part, done)),
+            StopAnswer::Refused { why } => self.refusals.extend(why),
+            StopAnswer::Failed { why } => {
+                self.failure.get_or_insert(why);
+            }
+        }
+        if !self.waiting.is_empty() {
+            return;
+        }
+        match self.phase {
+            Phase::Looking => self.looked(now),
+            Phase::Leaving => self.left(now),
+            Phase::Acting => self.acted(),
+            _ => {}
+        }
+    }
+
+    /// The parts are to do something, each its own.
+    pub(super) fn act(&mut self, tasks: Vec<(usize, Task)>) {
+        let are_known = tasks.iter().all(|(part, _)| self.parts.contains(part));
+        if self.phase != Phase::Stopped || tasks.is_empty() || !are_known {
+            self.events.push_back(StopEvent::Failed("the job is not stopped there".to_owned()));
+            return;
+        }
+        self.phase = Phase::Acting;
+        self.name = self.name.wrapping_add(1);
+        self.waiting = tasks.iter().map(|(part, _)| *part).collect();
+        for (part, task) in tasks {
+            let (parts, name, order) = (vec![part], self.name, StopOrder::Act(task));
+            self.events.push_back(StopEvent::Order { parts, name, order });
+        }
+    }
+
+    /// All go on. Gives the name of the last order.
+    pub(super) fn go_on(&mut self) -> u32 {
+        if self.phase != Phase::Over {
+            let is_level = matches!(self.phase, Phase::Stopped | Phase::Acting);
+            self.order(StopOrder::GoOn { is_level });
+            self.waiting.clear();
+            self.phase = Phase::Over;
+        }
+        self.name
+    }
+
+    /// A part has ended or is lost, or the job ends: it cannot be stopped any more.
+    pub(super) fn fail(&mut self, why: &str) {
+        if self.phase != Phase::Over {
+            self.go_on();
+            self.events.push_back(StopEvent::Failed(why.to_owned()));
+        }
+    }
+
+    fn order(&mut self, order: StopOrder) {
+        self.name = self.name.wrapping_add(1);
+        self.waiting = self.parts.iter().copied().collect();
+        let (parts, name) = (self.parts.clone(), self.name);
+        self.events.push_back(StopEvent::Order { parts, name, order });
+    }
+
+    fn look(&mut self, targets: Option<Vec<Target>>) {
+        self.phase = Phase::Looking;
+        self.stands.clear();
+        self.order(StopOrder::Look { targets });
+    }
+
+    /// All have said how things are.
+    fn looked(&mut self, now: Instant) {
+        if let Some(why) = self.failure.take() {
+            return self.fail(&why);
+        }
+        let all: usize =
+            self.stands.values().flat_map(|s| &s.together).map(|t| t.nodes.len()).sum();
+        if all > TOGETHER_MAX {
+            return self.fail("the nodes tell of more communicators than there can be");
+        }
+        let quiet = |stands: &Stands| stands.standstill.map(Quiet::from);
+        let after: Vec<_> = self.stands.values().map(quiet).collect();
+        let before = std::mem::replace(&mut self.before, after);
+        if !is_stuck(&before, &self.before) {
+            self.phase = Phase::Resting(now + self.interval);
+            let is_near = self.before.iter().all(Option::is_some);
+            self.interval = if is_near { LOOK_INTERVAL } else { self.interval * 2 };
+            self.interval = self.interval.min(LOOK_INTERVAL_MAX);
+            return;
+        }
+        let (targets, is_level) = compare(&self.stands);
+        if is_level {
+            self.phase = Phase::Leaving;
+            self.refusals.clear();
+            self.order(StopOrder::Leave);
+        } else if targets != self.targets {
+            self.targets.clone_from(&targets);
+            self.before.clear();
+            self.interval = LOOK_INTERVAL;
+            self.look(Some(targets));
+        } else {
+            let why = "ranks wait for each other between collective operations of several nodes";
+            self.pause(why.to_owned(), now);
+        }
+    }
+
+    /// All have tried to leave.
+    fn left(&mut self, now: Instant) {
+        if let Some(why) = self.failure.take() {
+            return self.fail(&why);
+        }
+        if self.refusals.is_empty() {
+            self.phase = Phase::Stopped;
+            self.events.push_back(StopEvent::Stopped);
+            return;
+        }
+        self.refusals.sort_unstable();
+        let why = self.refusals.drain(..).map(|(rank, why)| format!("rank {rank}: {why}"));
+        let why: Vec<_> = why.collect();
+        self.pause(why.join("; "), now);
+    }
+
+    /// The job goes on for a moment, unless that was tried for long.
+    fn pause(&mut self, why: String, now: Instant) {
+        let since = *self.refused_at.get_or_insert(now);
+        if now.duration_since(since) > ATTEMPTS_TIME_MAX {
+            return self.fail(&why);
+        }
+        self.order(StopOrder::GoOn { is_level: false });
+        self.waiting.clear();
+        self.phase = Phase::Pausing(now + PAUSE);
+    }
+
+    fn acted(&mut self) {
+        self.phase = Phase::Stopped;
+        let why = self.refusals.drain(..).next().map(|(rank, why)| format!("rank {rank}: {why}"));
+        let done = std::mem::take(&mut self.done);
+        match self.failure.take().or(why) {
+            Some(why) => self.events.push_back(StopEvent::Failed(why)),
+            None => self.events.push_back(StopEvent::Done(done)),
+        }
+    }
+}
+
+/// The furthest that any node has come in each sequence of operations, and whether all that take part have.
+fn compare(stands: &BTreeMap<usize, Stands>) -> (Vec<Target>, bool) {
+    let mut furthest: BTreeMap<(u32, Sequence), u64> = BTreeMap::new();
+    let mut takers: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    let mut counts: BTreeMap<(u32, Sequence, u32), u64> = BTreeMap::new();
+    for (part, stands) in stands {
+        for together in &stands.together {
+            takers.entry(together.context).or_default().extend(&together.nodes);
+            for (sequence, count) in &together.counts {
+                let last = furthest.entry((together.context, *sequence)).or_insert(*count);
+                if is_ahead(*sequence, *count, *last) {
+                    *last = *count;
+                }
+                counts.insert((together.context, *sequence, *part as u32), *count);
+            }
+        }
+    }
+    let is_level = furthest.iter().all(|((context, sequence), furthest)| {
+        let mut nodes = takers.get(context).into_iter().flatten();
+        nodes.all(|node| counts.get(&(*context, *sequence, *node)) == Some(furthest))
+    });
+    let target = |((context, sequence), count)| Target { context, sequence, count };
+    (furthest.into_iter().map(target).collect(), is_level)
+}
+
+/// Whether a count is beyond another one. Starts of a persistent operation are counted modulo a power of two.
+const fn is_ahead(sequence: Sequence, count: u64, other: u64) -> bool {
+    match sequence {
+        Sequence::Persistent(_) => {
+            count.wrapping_sub(other) % STARTS < STARTS / 2 && count != other
+        }
+        _ => count > other,
+    }
+}
+
+/// Starts that are told apart.
+const STARTS: u64 = 1 << 23;
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod tests;

@@ -1,0 +1,215 @@
+//! A stop of a job on two nodes, without any node.
+
+use super::*;
+use crate::cluster::message::Standstill;
+use crate::cluster::stop::{Together, Written};
+
+struct Talk {
+    stop: Stop,
+    now: Instant,
+    name: u32,
+    /// Changes that the nodes tell of.
+    changes: u64,
+}
+
+impl Talk {
+    fn new() -> Self {
+        let stop = Stop::new(vec![0, 1], 7);
+        Self { stop, now: Instant::now(), name: 7, changes: 3 }
+    }
+
+    /// All are ordered to do this, under a new name.
+    fn ordered(&mut self, expected: StopOrder) -> &mut Self {
+        match self.stop.poll() {
+            Some(StopEvent::Order { parts, name, order }) => {
+                assert_eq!((parts, &order), (vec![0, 1], &expected));
+                assert_ne!(name, self.name);
+                self.name = name;
+            }
+            other => panic!("{expected:?} is ordered, not {other:?}"),
+        }
+        self
+    }
+
+    fn event(&mut self, expected: StopEvent) -> &mut Self {
+        assert_eq!(self.stop.poll(), Some(expected));
+        self
+    }
+
+    fn silence(&mut self) -> &mut Self {
+        assert_eq!(self.stop.poll(), None);
+        self
+    }
+
+    fn answer(&mut self, part: usize, answer: StopAnswer) -> &mut Self {
+        self.stop.handle_answer(part, self.name, answer, self.now);
+        self
+    }
+
+    /// Both answer a look: the messages sent and received by the first node, and what each has begun.
+    fn stand(&mut self, sent: u64, received: u64, meetings: [u64; 2]) -> &mut Self {
+        for (part, count) in meetings.into_iter().enumerate() {
+            let counts = [(Sequence::Meetings, count)];
+            let begun = Together { context: 5, nodes: vec![0, 1], counts: counts.into() };
+            let (sent, received) = if part == 0 { (sent, received) } else { (0, 0) };
+            let changes = self.changes;
+            let standstill = Some(Standstill { sent, received, changes, waiting: 2 });
+            let together = if count > 0 { vec![begun] } else { Vec::new() };
+            self.answer(part, StopAnswer::Stands(Stands { standstill, together }));
+        }
+        self
+    }
+
+    fn wait(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self.stop.handle_timeout(self.now);
+        self
+    }
+
+    /// After a while they are asked again.
+    fn asked_again(&mut self) -> &mut Self {
+        self.silence();
+        assert!(self.stop.next_timeout().is_some());
+        self.wait(LOOK_INTERVAL_MAX).ordered(StopOrder::Look { targets: None })
+    }
+
+    /// All stand still, and are asked to leave.
+    fn stands_still(&mut self) -> &mut Self {
+        self.stand(4, 4, [2, 2]).asked_again().stand(4, 4, [2, 2]).ordered(StopOrder::Leave)
+    }
+
+    fn stopped(&mut self) -> &mut Self {
+        self.answer(0, StopAnswer::Left).silence();
+        self.answer(1, StopAnswer::Left).event(StopEvent::Stopped).silence()
+    }
+}
+
+const LOOK: StopOrder = StopOrder::Look { targets: None };
+
+fn target(count: u64) -> Vec<Target> {
+    vec![Target { context: 5, sequence: Sequence::Meetings, count }]
+}
+
+#[test]
+fn a_job_stops_when_nothing_is_on_its_way_and_goes_on() {
+    let mut t = Talk::new();
+    t.ordered(LOOK).answer(0, StopAnswer::Stands(Stands::default())).silence();
+    t.answer(1, StopAnswer::Stands(Stands::default())).asked_again();
+    t.stand(5, 4, [2, 2]).asked_again().stand(5, 4, [2, 2]).asked_again();
+    t.changes += 1;
+    t.stand(5, 5, [2, 2]).asked_again();
+    t.changes += 1;
+    t.stand(5, 5, [2, 2]).asked_again().stand(5, 5, [2, 2]).ordered(StopOrder::Leave).stopped();
+    assert_eq!(t.stop.next_timeout(), None, "it may last");
+    t.stop.go_on();
+    t.ordered(StopOrder::GoOn { is_level: true }).silence();
+    t.stop.fail("late");
+    t.silence();
+}
+
+#[test]
+fn who_is_behind_goes_on_until_all_are_level() {
+    let mut t = Talk::new();
+    t.ordered(LOOK).stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
+    t.ordered(StopOrder::Look { targets: Some(target(3)) });
+    t.answer(0, StopAnswer::Stands(Stands::default()));
+    t.answer(1, StopAnswer::Stands(Stands::default())).asked_again();
+    t.changes += 2;
+    t.stand(6, 6, [3, 4]).asked_again().stand(6, 6, [3, 4]);
+    t.ordered(StopOrder::Look { targets: Some(target(4)) });
+    t.changes += 2;
+    t.stand(8, 8, [4, 4]).asked_again().stand(8, 8, [4, 4]).ordered(StopOrder::Leave);
+}
+
+#[test]
+fn a_node_that_has_begun_nothing_may_be_behind() {
+    let mut t = Talk::new();
+    t.ordered(LOOK).stand(4, 4, [1, 0]).asked_again().stand(4, 4, [1, 0]);
+    t.ordered(StopOrder::Look { targets: Some(target(1)) });
+}
+
+#[test]
+fn all_go_on_for_a_moment_where_those_behind_wait_for_others() {
+    let mut t = Talk::new();
+    t.ordered(LOOK);
+    let begun = t.now;
+    loop {
+        t.stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
+        t.ordered(StopOrder::Look { targets: Some(target(3)) });
+        t.stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
+        t.ordered(StopOrder::GoOn { is_level: false });
+        if t.now - begun > ATTEMPTS_TIME_MAX {
+            break;
+        }
+        t.silence().wait(PAUSE).ordered(LOOK);
+    }
+    let Some(StopEvent::Failed(why)) = t.stop.poll() else { panic!("it is given up") };
+    assert!(why.contains("wait for each other"), "{why}");
+    t.silence();
+}
+
+#[test]
+fn a_refusal_is_tried_again_and_told_in_the_end() {
+    let mut t = Talk::new();
+    t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
+    t.answer(1, StopAnswer::Refused { why: vec![(3, "MPI_Win_lock: no".to_owned())] });
+    t.ordered(StopOrder::GoOn { is_level: false }).silence().wait(PAUSE).ordered(LOOK);
+    t.stands_still().now += ATTEMPTS_TIME_MAX;
+    t.answer(1, StopAnswer::Left);
+    t.answer(0, StopAnswer::Refused { why: vec![(1, "MPI_Win_lock: no".to_owned())] });
+    t.ordered(StopOrder::GoOn { is_level: false });
+    t.event(StopEvent::Failed("rank 1: MPI_Win_lock: no".to_owned())).silence();
+}
+
+#[test]
+fn tasks_are_done_while_the_job_is_stopped() {
+    let mut t = Talk::new();
+    let task = |cut| {
+        Task::Write(crate::cluster::stop::WriteTask {
+            dir: "d".to_owned(),
+            cut,
+            base: None,
+            nonce: [0; 32],
+        })
+    };
+    t.stop.act(vec![(0, task(1))]);
+    t.ordered(LOOK).event(StopEvent::Failed("the job is not stopped there".to_owned()));
+    t.stands_still().stopped().stop.act(vec![(1, task(1)), (0, task(2))]);
+    for (part, cut) in [(1, 1), (0, 2)] {
+        let Some(StopEvent::Order { parts, name, order }) = t.stop.poll() else {
+            panic!("an order")
+        };
+        assert_eq!((parts, order), (vec![part], StopOrder::Act(task(cut))));
+        t.name = name;
+    }
+    let written =
+        |world| Done::Written(Written { world: vec![world], elapsed_ns: 1, ranks: vec![] });
+    t.answer(0, StopAnswer::Done(written(0))).answer(0, StopAnswer::Left).silence();
+    t.answer(1, StopAnswer::Done(written(1)));
+    t.event(StopEvent::Done(vec![(0, written(0)), (1, written(1))])).silence();
+    t.stop.act(vec![(0, task(3))]);
+    assert!(matches!(t.stop.poll(), Some(StopEvent::Order { .. })));
+    t.name = t.name.wrapping_add(1);
+    t.answer(0, StopAnswer::Failed { why: "full".to_owned() });
+    t.event(StopEvent::Failed("full".to_owned())).silence();
+    t.stop.go_on();
+    t.ordered(StopOrder::GoOn { is_level: true });
+}
+
+#[test]
+fn a_part_that_is_lost_ends_the_stop_and_late_answers_are_nothing() {
+    let mut t = Talk::new();
+    t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
+    t.stop.fail("node 2 is lost");
+    t.ordered(StopOrder::GoOn { is_level: false });
+    t.event(StopEvent::Failed("node 2 is lost".to_owned()));
+    t.answer(1, StopAnswer::Left).wait(Duration::from_secs(9)).silence();
+}
+
+#[test]
+fn starts_of_persistent_operations_are_compared_where_their_numbers_begin_anew() {
+    let one = Sequence::Persistent(4);
+    assert!(is_ahead(one, 5, 4) && !is_ahead(one, 4, 5) && !is_ahead(one, 4, 4));
+    assert!(is_ahead(one, 1, STARTS - 1) && !is_ahead(one, STARTS - 1, 1));
+    assert!(is_ahead(Sequence::Started, 1 << 40, 2));
+}

@@ -1,0 +1,137 @@
+//! A job that is stopped, for whoever does something with it meanwhile; and what is done for a checkpoint.
+
+use std::time::{Duration, Instant};
+
+use faasm_mpi_shim::world::World;
+use faasm_transport::NodeId;
+
+use super::Cluster;
+use super::driver::Input;
+use super::halting::StopNews;
+use crate::checkpoint::{CheckpointError, Cut, Unfinished, Writer, WrittenRank};
+use crate::cluster::stop::{Done, Task, WriteTask, Written};
+
+/// How long whoever wants to stop a job waits for another one who does.
+const TURN_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A job none of whose ranks runs, on any node; it goes on when this is dropped.
+#[derive(Debug)]
+pub(crate) struct StoppedJob {
+    cluster: Cluster,
+    job: u32,
+    nodes: Vec<NodeId>,
+    news: flume::Receiver<StopNews>,
+}
+
+impl Cluster {
+    /// Stops a job at an instant at which nothing of it is under way. That takes at least until each rank calls a function
+    /// of MPI in which it may wait.
+    ///
+    /// # Errors
+    /// Why it cannot be stopped; it goes on all the same.
+    pub(crate) fn stop(&self, job: u32) -> Result<StoppedJob, String> {
+        let begun = Instant::now();
+        let received = loop {
+            let (news, received) = flume::unbounded();
+            let (reply, replied) = flume::bounded(1);
+            self.tell(Input::Halt { job, news, reply });
+            match replied.recv().unwrap_or_else(|_| Err((ended(), false))) {
+                Ok(()) => break received,
+                Err((_, true)) if begun.elapsed() < TURN_TIME_MAX => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err((why, _)) => return Err(why),
+            }
+        };
+        let (cluster, nodes) = (self.clone(), Vec::new());
+        let mut stopped = StoppedJob { cluster, job, nodes, news: received };
+        match stopped.next() {
+            StopNews::Stopped(nodes) => {
+                stopped.nodes = nodes;
+                Ok(stopped)
+            }
+            StopNews::Failed(why) => Err(why),
+            StopNews::Done(_) => Err("the coordinator said what nobody asked".to_owned()),
+        }
+    }
+}
+
+impl StoppedJob {
+    /// Its nodes.
+    pub(crate) fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    /// Has nodes do something, each its own, and waits until all of them have.
+    ///
+    /// # Errors
+    /// The first reason of a node that has not; others may have.
+    pub(crate) fn act(&self, tasks: Vec<(NodeId, Task)>) -> Result<Vec<(NodeId, Done)>, String> {
+        let (job, cluster) = (self.job, &self.cluster);
+        cluster.tell(Input::Act { job, tasks });
+        match self.next() {
+            StopNews::Done(done) => Ok(done),
+            StopNews::Failed(why) => Err(why),
+            StopNews::Stopped(_) => Err("the coordinator said what nobody asked".to_owned()),
+        }
+    }
+
+    fn next(&self) -> StopNews {
+        self.news.recv().unwrap_or_else(|_| StopNews::Failed(ended()))
+    }
+}
+
+impl Drop for StoppedJob {
+    fn drop(&mut self) {
+        self.cluster.tell(Input::GoOn { job: self.job });
+    }
+}
+
+fn ended() -> String {
+    "the cluster has ended".to_owned()
+}
+
+/// Makes a checkpoint of a job: its nodes write the files of their ranks, and what concerns all of them is written here.
+pub(super) fn cut(
+    cluster: &Cluster,
+    job: u32,
+    writer: &mut Writer,
+) -> Result<Cut, CheckpointError> {
+    let stopped = cluster.stop(job).map_err(CheckpointError::Hindered)?;
+    let unfinished = writer.begin()?;
+    let written = write(&stopped, &unfinished);
+    // What is left to do needs no rank.
+    drop(stopped);
+    match written {
+        Ok((shared, ranks)) => writer.finish(&unfinished, shared, ranks),
+        Err(error) => {
+            writer.abandon(&unfinished);
+            Err(error)
+        }
+    }
+}
+
+/// What all ranks share, with the time that the job has run; and where the files of the ranks are.
+type Parts = ((Vec<u8>, u64), Vec<WrittenRank>);
+
+fn write(stopped: &StoppedJob, unfinished: &Unfinished) -> Result<Parts, CheckpointError> {
+    let hindered = CheckpointError::Hindered;
+    let task = WriteTask::new(unfinished)
+        .ok_or_else(|| hindered(format!("{} is not UTF-8", unfinished.dir.display())))?;
+    let tasks = stopped.nodes().iter().map(|node| (*node, Task::Write(task.clone())));
+    let done = stopped.act(tasks.collect()).map_err(hindered)?;
+    let (mut worlds, mut elapsed_ns, mut ranks) = (Vec::new(), 0, Vec::new());
+    for (node, done) in done {
+        #[allow(irrefutable_let_patterns, reason = "there are further tasks, but not here")]
+        let Done::Written(Written { world, elapsed_ns: elapsed, ranks: bytes }) = done else {
+            return Err(hindered(format!("{node} did something else")));
+        };
+        let more: Vec<WrittenRank> = postcard::from_bytes(&bytes)
+            .map_err(|error| hindered(format!("{node} told of files that cannot be: {error}")))?;
+        worlds.push(world);
+        elapsed_ns = elapsed.max(elapsed_ns);
+        ranks.extend(more);
+    }
+    let world = World::merge(&worlds).map_err(|error| hindered(error.to_string()))?;
+    Ok(((world, elapsed_ns), ranks))
+}

@@ -1,0 +1,91 @@
+//! What a node does about orders to stop a job: what takes long is done in a thread.
+
+use std::sync::Arc;
+
+use faasm_transport::NodeId;
+
+use super::moving::Mover;
+use crate::checkpoint::CheckpointError;
+use crate::cluster::codec::Outbox;
+use crate::cluster::message::{Standstill, ToCoordinator};
+use crate::cluster::stop::{
+    Done, Stands, StopAnswer, StopOrder, Target, Task, Together, WriteTask, Written,
+};
+use crate::job::{Halt, NodeCut, NotLeft};
+
+/// Carries an order out, and answers it. `name` is the order's.
+pub(super) fn obey(
+    (halt, mover): (&Arc<Halt>, Option<&Arc<Mover>>),
+    outbox: &Arc<Outbox>,
+    (job, name): (u32, u32),
+    order: StopOrder,
+) {
+    let answer = match order {
+        StopOrder::Look { targets } => look(halt, targets),
+        StopOrder::GoOn { is_level } => return halt.go_on(is_level),
+        StopOrder::Leave | StopOrder::Act(_) => {
+            let (halt, way, mover) = (halt.clone(), outbox.clone(), mover.cloned());
+            let work = move || {
+                let answer = match order {
+                    StopOrder::Act(task) => act(&halt, mover.as_deref(), task),
+                    _ => leave(&halt),
+                };
+                way.send(NodeId::COORDINATOR, &ToCoordinator::Stop { job, name, answer });
+            };
+            let thread = std::thread::Builder::new().name(format!("faasm-stop-{job}"));
+            match thread.spawn(work) {
+                Ok(_) => return,
+                Err(cause) => failed(format!("no thread can be had ({cause}); check `ulimit -u`")),
+            }
+        }
+    };
+    outbox.send(NodeId::COORDINATOR, &ToCoordinator::Stop { job, name, answer });
+}
+
+const fn failed(why: String) -> StopAnswer {
+    StopAnswer::Failed { why }
+}
+
+fn look(halt: &Halt, targets: Option<Vec<Target>>) -> StopAnswer {
+    let targets = targets.map(|targets| targets.into_iter().map(Into::into).collect());
+    match halt.look(targets) {
+        Ok(None) => StopAnswer::Stands(Stands::default()),
+        Ok(Some((quiet, begun))) => StopAnswer::Stands(Stands {
+            standstill: Some(Standstill::from(quiet)),
+            together: begun.into_iter().map(Together::from).collect(),
+        }),
+        Err(why) => failed(why),
+    }
+}
+
+fn leave(halt: &Halt) -> StopAnswer {
+    match halt.leave() {
+        Ok(()) => StopAnswer::Left,
+        Err(NotLeft::Refused(why)) => StopAnswer::Refused { why },
+        Err(NotLeft::Failed(why)) => failed(why),
+    }
+}
+
+fn act(halt: &Halt, mover: Option<&Mover>, task: Task) -> StopAnswer {
+    let mover = mover.ok_or_else(|| "its ranks on this node cannot be moved".to_owned());
+    let done = match task {
+        Task::Write(task) => write(halt, task).map(Done::Written),
+        Task::Move(task) => mover.and_then(|mover| mover.prepare(halt, &task)).map(Done::Moved),
+        Task::Renew => mover.and_then(|mover| mover.renew(halt)).map(|()| Done::Nothing),
+        Task::Stay => mover.map(|mover| mover.stay(halt)).map(|()| Done::Nothing),
+    };
+    match done {
+        Ok(done) => StopAnswer::Done(done),
+        Err(why) => failed(why),
+    }
+}
+
+fn write(halt: &Halt, task: WriteTask) -> Result<Written, String> {
+    let reason = |error: CheckpointError| match error {
+        CheckpointError::Hindered(why) => why,
+        error => error.to_string(),
+    };
+    let NodeCut { world, elapsed, ranks } = halt.write(&task.unfinished()).map_err(reason)?;
+    let ranks = postcard::to_stdvec(&ranks).map_err(|error| error.to_string())?;
+    Ok(Written { world, elapsed_ns: elapsed.as_nanos() as u64, ranks })
+}

@@ -1,0 +1,143 @@
+//! A node's part in stopping a job on all its nodes at one instant. The coordinator says what comes when.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use faasm_mpi_shim::gate::Cut as Order;
+use faasm_mpi_shim::world::{Begun, Clock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+
+use super::deadlock::Quiet;
+use super::shared::JobShared;
+use crate::checkpoint::{CheckpointError, Deposit, Gathered, RanksWriter, Unfinished, WrittenRank};
+
+/// How long ranks that were told to leave may take for it; all that they do is to hand over their frames.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The ranks of one node, as far as they are stopped.
+#[derive(Debug)]
+pub(crate) struct Halt {
+    job: RwLock<Arc<JobShared>>,
+    writer: Mutex<RanksWriter>,
+    deposits: Mutex<Vec<Deposit>>,
+}
+
+/// Why ranks have not left.
+#[derive(Debug)]
+pub(crate) enum NotLeft {
+    /// Some cannot now.
+    Refused(Vec<(u32, String)>),
+    /// They never will.
+    Failed(String),
+}
+
+/// A node's files of a checkpoint.
+#[derive(Debug)]
+pub(crate) struct NodeCut {
+    /// What its ranks share.
+    pub(crate) world: Vec<u8>,
+    /// How long the job has run.
+    pub(crate) elapsed: Duration,
+    pub(crate) ranks: Vec<WrittenRank>,
+}
+
+impl Halt {
+    pub(crate) fn new(job: Arc<JobShared>) -> Self {
+        job.world().keep_clocks();
+        Self { job: RwLock::new(job), writer: Mutex::default(), deposits: Mutex::default() }
+    }
+
+    /// The job.
+    pub(crate) fn job(&self) -> Arc<JobShared> {
+        self.job.read().clone()
+    }
+
+    /// From now on these are its ranks on this node; gives those that were before.
+    pub(crate) fn replace(&self, job: Arc<JobShared>) -> Arc<JobShared> {
+        job.world().keep_clocks();
+        std::mem::replace(&mut self.job.write(), job)
+    }
+
+    /// What the ranks have left behind, while they are stopped.
+    pub(crate) fn deposits(&self) -> MutexGuard<'_, Vec<Deposit>> {
+        self.deposits.lock()
+    }
+
+    /// Lets no rank begin anything unless it is behind these `targets`, or the former ones without; tells how things are,
+    /// and what was begun together with other nodes, if all ranks wait.
+    ///
+    /// # Errors
+    /// The job cannot be stopped.
+    pub(crate) fn look(
+        &self,
+        targets: Option<Arc<[Clock]>>,
+    ) -> Result<Option<(Quiet, Vec<Begun>)>, String> {
+        let job = self.job();
+        if job.is_ending() {
+            return Err("the job is ending".to_owned());
+        }
+        if job.gate().cut() == Order::Open {
+            job.gate().set(Order::Closed);
+        }
+        if let Some(targets) = targets {
+            job.gate().aim(targets);
+            wake_all(&job);
+        }
+        job.tombstones().map_err(|error| error.to_string())?;
+        let Some(quiet) = job.quiet() else { return Ok(None) };
+        let begun = job.world().begun();
+        let begun = begun.ok_or("the job has made too many communicators since it began")?;
+        Ok(Some((quiet, begun)))
+    }
+
+    /// Has all ranks hand over their stacks, and waits for that.
+    pub(crate) fn leave(&self) -> Result<(), NotLeft> {
+        let job = self.job();
+        let ended = job.tombstones().map_err(|error| NotLeft::Failed(error.to_string()))?;
+        let ranks = job.local_ranks().count() - ended.len();
+        job.gate().set(Order::Leave);
+        wake_all(&job);
+        match job.rounds().gather(ranks, LEAVE_TIME_MAX) {
+            Some(Gathered::All(deposits)) => {
+                *self.deposits.lock() = deposits;
+                Ok(())
+            }
+            Some(Gathered::Refused(why)) => Err(NotLeft::Refused(why)),
+            None => {
+                let why = "not all ranks have handed their stacks over";
+                Err(NotLeft::Failed(why.to_owned()))
+            }
+        }
+    }
+
+    /// Writes the files of the ranks, which have left.
+    pub(crate) fn write(&self, unfinished: &Unfinished) -> Result<NodeCut, CheckpointError> {
+        unfinished.check()?;
+        let job = self.job();
+        let world = job.world().save();
+        let world = world.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
+        let ended = job.tombstones()?;
+        let ranks = self.writer.lock().write(unfinished, &self.deposits.lock(), &ended)?;
+        Ok(NodeCut { world, elapsed: job.elapsed(), ranks })
+    }
+
+    /// Lets the ranks go on; `is_level` says that all nodes have come equally far.
+    pub(crate) fn go_on(&self, is_level: bool) {
+        let job = self.job();
+        self.deposits.lock().clear();
+        if is_level {
+            job.world().forget_clocks();
+        }
+        // Until all are awake, some look as if they waited for each other.
+        job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
+        job.gate().set(Order::Open);
+        job.rounds().end();
+        wake_all(&job);
+        job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn wake_all(job: &JobShared) {
+    job.local_ranks().for_each(|rank| job.rank(rank).wake_if_waiting());
+}
