@@ -26,6 +26,9 @@ const TIMED_OUT: i32 = 2;
 /// Calls of polling loops between two times that the fiber is left although nothing else waits
 /// for the worker: its timers have to be looked at.
 const POLLS_BETWEEN_YIELDS: u32 = 16;
+/// The same for the processor: the thread that is waited for may be another worker's, which the system has taken it
+/// from. Without this each such wait lasts for a time slice of the system.
+const POLLS_BETWEEN_SYSTEM_YIELDS: u32 = 64;
 
 type Linked = wasmtime::Result<()>;
 
@@ -64,21 +67,36 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
             Err(ProcExit(0).into())
         })
     })?;
-    linker.func_wrap_async(module, "yield", |_: Caller<'_, FaasletState>, (): ()| {
-        Box::new(Yield::default())
+    linker.func_wrap_async(module, "yield", |mut caller: Caller<'_, FaasletState>, (): ()| {
+        Box::new(async move {
+            if let Some(thread) = caller.data_mut().thread.as_mut() {
+                // Who calls this has looked often enough already.
+                give_way(&mut thread.polls, POLLS_BETWEEN_YIELDS);
+            }
+            Yield::default().await;
+        })
     })?;
     linker.func_wrap_async(module, "poll", |mut caller: Caller<'_, FaasletState>, (): ()| {
         Box::new(async move {
             let thread = thread(&mut caller)?;
-            thread.polls += 1;
-            if thread.polls >= POLLS_BETWEEN_YIELDS || !LocalQueue::is_worker_idle() {
-                thread.polls = 0;
+            if give_way(&mut thread.polls, 1) || !LocalQueue::is_worker_idle() {
                 Yield::default().await;
             }
             wasmtime::Result::Ok(())
         })
     })?;
     Ok(())
+}
+
+/// Counts `weight` polls, and now and then leaves the processor to another thread of the system; whether it is time to
+/// leave the fiber.
+fn give_way(polls: &mut u32, weight: u32) -> bool {
+    *polls += weight;
+    if *polls >= POLLS_BETWEEN_SYSTEM_YIELDS {
+        *polls = 0;
+        std::thread::yield_now();
+    }
+    polls.is_multiple_of(POLLS_BETWEEN_YIELDS)
 }
 
 fn add_memory(linker: &mut Linker<FaasletState>) -> Linked {

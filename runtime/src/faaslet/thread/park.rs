@@ -174,7 +174,9 @@ impl ThreadShared {
         match self.token.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) | Err(PARKED) => Poll::Pending,
             Err(_) => {
-                self.token.store(EMPTY, Ordering::Release);
+                // Exchanged, not stored: what a waker published before the wake-up that is taken here must be seen
+                // by the look that follows, and a mere store could still be on its way when that look is taken.
+                self.token.swap(EMPTY, Ordering::AcqRel);
                 Poll::Ready(())
             }
         }
