@@ -8,7 +8,7 @@ RELEASE := target/release
 DEMO := target/demo
 RANKS ?= 64
 
-.PHONY: help build demo test check bench bench-omp bench-snapshot bench-cluster fmt clippy doc deny
+.PHONY: help build demo test check bench bench-omp bench-snapshot bench-cluster chaos fmt clippy doc deny
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -54,6 +54,9 @@ bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH=
 	@bench/rivals.sh
 	@cargo build --release --package faasm-bench
 	@trap 'bench/netns.sh --lab bench down' EXIT; $(RELEASE)/faasm-bench --cluster $(BENCH)
+
+chaos: build ## kill nodes of running jobs at random; CHAOS="--runs 5 --seed 7 --lulesh DIR" passes options on
+	@bench/chaos.sh $(CHAOS)
 
 fmt:
 	@.ci/setup build

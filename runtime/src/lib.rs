@@ -41,7 +41,7 @@ mod worker;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointOptions, Cut, Description, SavedApp};
 pub use cluster::launcher;
 pub use cluster::{
-    AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob,
+    AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob, ClusterOrigin,
     ClusterOptions, ClusterPlace, ClusterServer, ClusterStatus, EdgeError, Host, HostError,
     HostList, JoinOptions, LocalCluster, MapBy, Node, NodeEnd, NodeLeaver, NodeSlots, NodeStatus,
     Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
@@ -52,8 +52,8 @@ pub use faasm_transport::NodeId;
 pub use host::wasi::{OutputSink, Preopen, Stream};
 pub use host::wasi::{StdinStream, WasiSetupError};
 pub use job::{
-    AppSpec, JobBuilder, JobHandle, JobReport, JobSpec, Outcome, RankEvent, RankState, RankStatus,
-    StdinPolicy,
+    AppSpec, JobBuilder, JobHandle, JobReport, JobSpec, MoveOrder, MoveReport, Outcome, RankEvent,
+    RankState, RankStatus, StdinPolicy,
 };
 pub use launch::{Multiplexer, MultiplexerOptions, OutputFailure, SourceError, SourceFile};
 pub use module::{FileFormat, Module, ModuleError, Program, Progress};

@@ -9,12 +9,15 @@ use faasm_vm::artifact::{ArtifactCache, ArtifactConfig};
 use faasm_vm::{EngineConfig, GuestMemory, VmEngine};
 use parking_lot::Mutex;
 
+use crate::checkpoint::Tombstone;
+use crate::checkpoint::Muster;
 use crate::error::Error;
-use crate::faaslet::{RankPort, Start, run};
+use crate::faaslet::{RankExit, RankPort, Start, run};
 use crate::job::{
-    Control, Cutter, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, Supervisor,
+    Control, Cutter, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, RankEvent,
+    RankExited, Supervisor,
 };
-use crate::launch::{Launch, ProgramSpawner, Restart, saved_apps, writer};
+use crate::launch::{Cradle, Launch, ProgramSpawner, Restart, saved_apps, writer};
 use crate::message::JobLinks;
 use crate::module::{Module, ModuleLoader, ProgramStore, Progress};
 use crate::scheduler::{Scheduler, Task};
@@ -154,6 +157,17 @@ impl Runtime {
         Ok(self.inner.loader.load_bytes(name, bytes)?)
     }
 
+    /// Loads a program from memory in the variant whose stack can be taken, or in the other.
+    pub(crate) fn load_variant(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        migratable: bool,
+    ) -> Result<Module, Error> {
+        let loader = self.inner.loader.clone().with_migratable(migratable);
+        Ok(loader.load_bytes(name, bytes)?)
+    }
+
     /// Where programs from elsewhere are kept.
     pub(crate) fn programs(&self) -> &ProgramStore {
         &self.inner.programs
@@ -187,12 +201,13 @@ impl Runtime {
         let is_tolerant = spec.tolerates_failures;
         let (apps, checkpoints, restart) =
             (saved_apps(&spec.apps), spec.checkpoints.clone(), spec.restart.clone());
-        let mut launch = Launch::prepare(spec, placement)?;
+        let launch = Launch::prepare(spec, placement)?;
         let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
         if is_tolerant {
             shared.world().tolerate_failures();
         }
         let restart = restart.map(|from| Restart::begin(from, &apps, &shared)).transpose()?;
+        let muster = restart.as_ref().map(|restart| restart.muster().clone());
         let writer = checkpoints.map(|options| writer(options, apps)).transpose()?;
         let cutter = writer.map(|writer| Cutter::new(shared.clone(), writer));
         let (events, received) = flume::unbounded();
@@ -213,7 +228,13 @@ impl Runtime {
             known: launch.modules(),
         }));
         // All tasks exist before the first one runs, for a rank may send to any other at once.
+        let mut ended = Vec::new();
         for rank in shared.local_ranks() {
+            if let Some(stone) = restart.as_ref().and_then(|restart| restart.tombstone(rank)) {
+                shared.rank(rank).set_traffic(stone.messages, stone.bytes);
+                ended.push(stone);
+                continue;
+            }
             let (program, mut wasi, threads) = launch.rank(rank, &shared)?;
             let port = || RankPort::new(shared.clone(), rank, inner.spins);
             let restored = restart.as_ref().map(|restart| restart.rank(rank, port(), &mut wasi));
@@ -232,14 +253,24 @@ impl Runtime {
                 migratable: launch.is_migratable(rank),
                 rebuild_every,
                 restored: restored.transpose()?,
+                coming: None,
             };
             let home = shared.home(rank);
             shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));
         }
         shared.world().end_restore();
+        let cradle = Arc::new(Cradle {
+            launch,
+            pool: inner.engine.pool().clone(),
+            no_memory: inner.no_memory.clone(),
+            scheduler: inner.scheduler.clone(),
+            spins: inner.spins,
+            rebuild_every,
+            supervisor: supervisor.clone(),
+        });
         let control = Control::Here { shared: shared.clone(), supervisor };
         let handle = JobHandle { control, events: received, report, cutter };
-        Ok(PreparedJob { runtime: self.clone(), shared, handle })
+        Ok(PreparedJob { runtime: self.clone(), shared, handle, muster, cradle, ended })
     }
 }
 
@@ -249,13 +280,48 @@ pub(crate) struct PreparedJob {
     runtime: Runtime,
     shared: Arc<JobShared>,
     handle: JobHandle,
+    /// Where the ranks of a job that goes on wait for each other.
+    muster: Option<Arc<Muster>>,
+    cradle: Arc<Cradle>,
+    /// Ranks of a job that goes on that had ended before.
+    ended: Vec<Tombstone>,
 }
 
 impl PreparedJob {
     /// Lets the ranks run.
     pub(crate) fn start(self) -> JobHandle {
-        self.runtime.inner.workers.wake_all(&self.shared);
+        for Tombstone { rank, code, .. } in self.ended {
+            self.cradle.supervisor.do_send(RankExited { rank, exit: RankExit::Completed { code } });
+        }
+        match &self.muster {
+            Some(muster) if muster.is_complete() => muster.go(),
+            Some(muster) => {
+                self.runtime.inner.workers.wake_all(&self.shared);
+                muster.go();
+            }
+            None => self.runtime.inner.workers.wake_all(&self.shared),
+        }
         self.handle
+    }
+
+    /// Puts back the memories of ranks that go on, on all workers, and waits until that is done: before, nobody on
+    /// another node may reach them. Nothing for ranks that begin.
+    ///
+    /// # Errors
+    /// Why a rank cannot be put back; the job has ended here then.
+    pub(crate) fn come_back(&self) -> Result<(), String> {
+        let Some(muster) = &self.muster else { return Ok(()) };
+        self.runtime.inner.workers.wake_all(&self.shared);
+        muster.wait(self.handle.events()).map_err(|event| {
+            let RankEvent { rank, exit } = event;
+            self.handle.kill(1);
+            format!("rank {rank}: {}", exit.reason().unwrap_or_else(|| "it was ended".to_owned()))
+        })
+    }
+
+    /// Where further ranks begin.
+    pub(crate) const fn cradle(&self) -> &Arc<Cradle> {
+        &self.cradle
     }
 
     /// What the ranks share.

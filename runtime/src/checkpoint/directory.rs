@@ -48,6 +48,11 @@ impl Checkpoint {
         self.manifest.cut
     }
 
+    /// The directory of checkpoints that it is in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Number of the job's ranks.
     pub fn ranks(&self) -> u32 {
         self.manifest.ranks.len() as u32

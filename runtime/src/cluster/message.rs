@@ -23,6 +23,7 @@ use faasm_mpi_engine::fault::{Decided, Decision, Proposal, Topic};
 use faasm_mpi_shim::port::Pending;
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::stop::{StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
 use crate::job::{Quiet, RankState, RankStatus, StdinPolicy};
 
@@ -98,6 +99,15 @@ pub(crate) enum ToNode {
         job: u32,
         /// The decision.
         verdict: Verdict,
+    },
+    /// What is to be done to stop a job on all its nodes at one instant.
+    Stop {
+        /// The job.
+        job: u32,
+        /// Name of the order, echoed by the answer.
+        name: u32,
+        /// What to do.
+        order: StopOrder,
     },
     /// Leave the cluster once the jobs that run here have ended; take no further ones.
     Drain,
@@ -187,6 +197,15 @@ pub(crate) enum ToCoordinator {
         /// What it brings.
         motion: Motion,
     },
+    /// What came of an order to stop a job.
+    Stop {
+        /// The job.
+        job: u32,
+        /// Name of the order.
+        name: u32,
+        /// What came of it.
+        answer: StopAnswer,
+    },
     /// The node leaves the cluster; nothing of a job is left here.
     Leaving,
 }
@@ -227,6 +246,26 @@ pub(crate) struct Prepare {
     pub(crate) terminal: bool,
     /// Whether it goes on when a rank fails.
     pub(crate) is_tolerant: bool,
+    /// What lets it be stopped and gone on with.
+    pub(crate) keep: Keep,
+}
+
+/// What lets a job be stopped as a value, and go on from one.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub(crate) struct Keep {
+    /// Whether its programs are in the variant whose stacks can be taken.
+    pub(crate) is_migratable: bool,
+    /// Where it goes on from.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// A cut that a job goes on from.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub(crate) struct Origin {
+    /// The directory of checkpoints, which every node sees.
+    pub(crate) dir: String,
+    /// Number of the cut.
+    pub(crate) cut: u32,
 }
 
 /// One node of a job.
@@ -400,6 +439,9 @@ impl Prepare {
         }
         if self.apps.iter().any(|app| app.bytes > MODULE_BYTES_MAX) {
             return Err("a program is too long");
+        }
+        if self.keep.origin.is_some() && !self.keep.is_migratable {
+            return Err("its stacks cannot be put back");
         }
         Ok(())
     }

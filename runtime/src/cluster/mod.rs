@@ -23,9 +23,12 @@ mod output;
 mod placement;
 mod planes;
 mod service;
+mod stop;
 
 pub use access::{ClusterOptions, JoinOptions};
-pub use coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus, NodeStatus};
+pub use coordinator::{
+    Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, ClusterStatus, NodeStatus,
+};
 pub use error::ClusterError;
 pub use hostfile::{Host, HostError, HostList};
 pub use local::LocalCluster;

@@ -7,17 +7,17 @@ use actix::Addr;
 use faasm_mpi_shim::MpiCtx;
 use faasm_mpi_shim::gate::{Cut, Door};
 use faasm_vm::{GuestMemory, Pool};
-use tokio::sync::Barrier;
 use wasmtime::{Instance, InstancePre, Store};
 
 use super::exit::RankExit;
 use super::image;
 use super::port::RankPort;
 use super::proto;
+use super::renew::{self, Coming};
 use super::stack::{self, StackState};
 use super::state::FaasletState;
 use super::thread::{Parts, Thread, ThreadFacts, Threads};
-use crate::checkpoint::{Checkpoint, RankImage};
+use crate::checkpoint::{Checkpoint, Muster, RankImage};
 use crate::host::wasi::{OutputSink, SharedWasi, WasiCtx};
 use crate::job::{JobShared, RankExited, Supervisor};
 use crate::module::Beginning;
@@ -43,6 +43,8 @@ pub(crate) struct Start {
     pub(crate) rebuild_every: Option<NonZeroU32>,
     /// What it was, in a job that goes on.
     pub(crate) restored: Option<Restored>,
+    /// Where it comes from, if it comes from another node.
+    pub(crate) coming: Option<Coming>,
 }
 
 /// A rank of a job that goes on, as far as it can be put back without an instance.
@@ -50,12 +52,12 @@ pub(crate) struct Restored {
     pub(crate) mpi: MpiCtx<RankPort>,
     pub(crate) image: RankImage,
     pub(crate) checkpoint: Arc<Checkpoint>,
-    /// All ranks of the node: none runs before the memory of each is what it was.
-    pub(crate) all_are_back: Arc<Barrier>,
+    /// None runs before the memory of each is what it was.
+    pub(crate) muster: Arc<Muster>,
 }
 
 /// What an instance is to be when it is there.
-type Was = (RankImage, Arc<Checkpoint>, Arc<Barrier>);
+type Was = (RankImage, Arc<Checkpoint>, Arc<Muster>);
 
 /// Runs a rank from its instance to its end, and tells the supervisor how it went.
 pub(crate) async fn run(start: Start) {
@@ -63,21 +65,39 @@ pub(crate) async fn run(start: Start) {
         rank: start.rank,
         supervisor: start.supervisor.clone(),
         output: start.output.clone(),
-        exit: RankExit::Killed,
+        exit: Some(RankExit::Killed),
     };
     start.job.rank(start.rank).start();
-    let _threads = EndOfThreads { job: start.job.clone(), rank: start.rank };
+    let has_threads = start.threads.is_some();
+    let _threads = has_threads.then(|| EndOfThreads { job: start.job.clone(), rank: start.rank });
+    if start.coming.is_some() {
+        // Until it is here, its end is another node's concern.
+        farewell.exit = None;
+    }
     // It counts as running until the supervisor knows of its end.
-    farewell.exit = execute(start).await;
+    farewell.exit = execute(start, &mut farewell.exit).await;
 }
 
-async fn execute(start: Start) -> RankExit {
+/// What the call of a program's entry function has come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ended {
+    /// It has returned.
+    Returned,
+    /// The rank goes on on another node.
+    Elsewhere,
+}
+
+/// The rank's end; none on this node if it goes on elsewhere.
+///
+/// `dropped` is what its end is while it runs, if its fiber is dropped where it stands.
+async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExit> {
     let Start {
         rank,
         program,
         beginning,
         wasi,
-        job,
+        mut job,
+        coming,
         pool,
         no_memory,
         spins,
@@ -88,9 +108,9 @@ async fn execute(start: Start) -> RankExit {
     let every = start.rebuild_every;
     let door = start.migratable.then(|| Arc::new(Door::new(job.gate().clone(), every)));
     let (mpi, stack, was) = match start.restored {
-        Some(Restored { mpi, image, checkpoint, all_are_back }) => {
+        Some(Restored { mpi, image, checkpoint, muster }) => {
             let stack = StackState::arriving(every, image.frames.clone());
-            (mpi, Some(stack), Some((image, checkpoint, all_are_back)))
+            (mpi, Some(stack), Some((image, checkpoint, muster)))
         }
         None => {
             let stack = start.migratable.then(|| StackState::new(every));
@@ -115,7 +135,18 @@ async fn execute(start: Start) -> RankExit {
     let state = FaasletState { mpi, wasi, memory: no_memory, thread, stack, door };
     let mut store = Store::new(program.module().engine(), state);
     let program = (&program, beginning.as_ref());
-    let result = call_start(&mut store, program, &pool, (&job, rank), was).await;
+    let begun = begin(&mut store, program, &pool, (&job, rank), (was, coming)).await;
+    let result = match begun {
+        Ok(Some(instance)) => {
+            *dropped = Some(RankExit::Killed);
+            call_start(&mut store, &instance, &mut job, rank).await
+        }
+        Ok(None) => Ok(Ended::Elsewhere),
+        Err(error) => Err(error),
+    };
+    if matches!(result, Ok(Ended::Elsewhere)) {
+        return None;
+    }
     let running = job.rank(rank).is_initialized();
     let traffic = |mpi: &MpiCtx<RankPort>| (mpi.sent_messages, mpi.sent_bytes);
     let state = store.data();
@@ -124,39 +155,57 @@ async fn execute(start: Start) -> RankExit {
         Some(thread) => thread.group.seat.with(|mpi| traffic(mpi)),
     };
     job.rank(rank).set_traffic(messages, bytes);
-    match result {
-        Ok(()) => RankExit::exited(0, running),
+    Some(match result {
+        Ok(_) => RankExit::exited(0, running),
         Err(error) => RankExit::from_error(&error, running),
-    }
+    })
 }
 
-async fn call_start(
+/// Makes the rank's instance, and whatever the rank has been before of it; `None` when it does not come here after all.
+async fn begin(
     store: &mut Store<FaasletState>,
     (program, beginning): (&InstancePre<FaasletState>, Option<&Beginning>),
     pool: &Pool,
     (job, rank): (&JobShared, u32),
-    was: Option<Was>,
-) -> wasmtime::Result<()> {
+    (was, coming): (Option<Was>, Option<Coming>),
+) -> wasmtime::Result<Option<Instance>> {
     let settle = |store: &mut _, instance: &_| settle(store, instance, pool, job, rank);
     // What goes on has been initialised.
-    let beginning = beginning.filter(|_| was.is_none());
+    let beginning = beginning.filter(|_| was.is_none() && coming.is_none());
     let instance = proto::begin(store, program, beginning, settle).await?;
-    if let Some((image, checkpoint, all_are_back)) = was {
+    if let Some((image, checkpoint, muster)) = was {
         let failed = |why: String| wasmtime::Error::msg(format!("it cannot be put back: {why}"));
         image::put(store, &instance, &image).map_err(failed)?;
         checkpoint.fill(rank, &store.data().memory).map_err(|error| failed(error.to_string()))?;
         stack::rewinds(store, &instance)?;
-        all_are_back.wait().await;
+        muster.come().await;
     }
+    if let Some(coming) = coming
+        && !renew::arrive(store, &instance, coming, rank).await?
+    {
+        return Ok(None);
+    }
+    Ok(Some(instance))
+}
+
+/// Calls the program's entry function until it returns for good.
+async fn call_start(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    job: &mut Arc<JobShared>,
+    rank: u32,
+) -> wasmtime::Result<Ended> {
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await?;
     loop {
         if leaves_for_checkpoint(store) {
-            let taken = image::take(store, &instance, rank);
-            job.rounds().leave(taken.map_err(|why| (rank, why))).await;
+            let taken = image::take(store, instance, rank);
+            if !renew::leave(store, job, rank, taken).await {
+                return Ok(Ended::Elsewhere);
+            }
         }
-        if !stack::goes_on(store, &instance)? {
-            return Ok(());
+        if !stack::goes_on(store, instance)? {
+            return Ok(Ended::Returned);
         }
         start.call_async(&mut *store, ()).await?;
     }
@@ -203,15 +252,16 @@ struct Farewell {
     rank: u32,
     supervisor: Addr<Supervisor>,
     output: Option<Arc<dyn OutputSink>>,
-    exit: RankExit,
+    /// None for one that goes on elsewhere.
+    exit: Option<RankExit>,
 }
 
 impl Drop for Farewell {
     fn drop(&mut self) {
+        let Some(mut exit) = self.exit.take() else { return };
         if let Some(output) = &self.output {
             output.close(self.rank);
         }
-        let mut exit = std::mem::replace(&mut self.exit, RankExit::Killed);
         if std::thread::panicking() {
             let reason = "a bug of the runtime ended this rank; its message stands above";
             exit = RankExit::Failed { reason: reason.to_owned() };

@@ -1,6 +1,7 @@
 //! Launching jobs: checking a job's description before a rank starts, bringing the output of many
 //! ranks together, and compiling source files that are to be run.
 
+mod cradle;
 mod line;
 mod output;
 mod prepare;
@@ -9,6 +10,7 @@ mod restart;
 mod source;
 mod spawn;
 
+pub(crate) use cradle::Cradle;
 pub use output::{Multiplexer, MultiplexerOptions, OutputFailure};
 pub(crate) use prepare::{Launch, check_imports};
 pub(crate) use restart::{Restart, saved_apps, writer};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faasm_mpi_shim::MpiCtx;
-use tokio::sync::Barrier;
 
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, CheckpointOptions, Description, SavedApp, Writer,
+    Checkpoint, CheckpointError, CheckpointOptions, Description, Muster, SavedApp, Tombstone,
+    Writer,
 };
 use crate::faaslet::{RankPort, Restored};
 use crate::host::wasi::WasiCtx;
@@ -46,7 +46,7 @@ pub(crate) fn writer(
 /// A job's return.
 pub(crate) struct Restart {
     checkpoint: Arc<Checkpoint>,
-    all_are_back: Arc<Barrier>,
+    muster: Arc<Muster>,
 }
 
 impl Restart {
@@ -73,8 +73,19 @@ impl Restart {
         let restored = job.world().restore_from(checkpoint.world());
         restored.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
         job.set_ran_before(Duration::from_nanos(checkpoint.elapsed_ns()));
-        let all_are_back = Arc::new(Barrier::new(checkpoint.ranks() as usize));
-        Ok(Self { checkpoint, all_are_back })
+        let lives = |rank: &u32| checkpoint.tombstone(*rank).is_none();
+        let muster = Muster::new(job.local_ranks().filter(lives).count());
+        Ok(Self { checkpoint, muster })
+    }
+
+    /// Where this node's ranks wait for each other.
+    pub(crate) const fn muster(&self) -> &Arc<Muster> {
+        &self.muster
+    }
+
+    /// How a rank had ended, if it had: it does not run again.
+    pub(crate) fn tombstone(&self, rank: u32) -> Option<Tombstone> {
+        self.checkpoint.tombstone(rank)
     }
 
     /// Opens a rank's files again, and puts back its MPI state.
@@ -87,9 +98,10 @@ impl Restart {
         let failed = |why: String| CheckpointError::Rank { rank, why };
         let image = self.checkpoint.image(rank)?;
         wasi.restore_files(&image.files).map_err(|error| failed(error.to_string()))?;
+        port.adopt_offers(&image.offers).map_err(failed)?;
         let mpi = MpiCtx::restore(port, wasi, &image.mpi);
         let mpi = mpi.map_err(|error| failed(error.to_string()))?;
-        let (checkpoint, all_are_back) = (self.checkpoint.clone(), self.all_are_back.clone());
-        Ok(Restored { mpi, image, checkpoint, all_are_back })
+        let (checkpoint, muster) = (self.checkpoint.clone(), self.muster.clone());
+        Ok(Restored { mpi, image, checkpoint, muster })
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// More ranks than this only take longer.
-const RANKS_MAX: u32 = 4;
+pub(crate) const RANKS_MAX: u32 = 4;
 /// How long it may take until something is there.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TIMED: &str = "long_compute";
 
 /// Guests that end well by themselves, without options that concern failing ranks, and without threads.
-fn guests() -> Vec<Guest> {
+pub(crate) fn guests() -> Vec<Guest> {
     let switches = ["-pthread", "-fopenmp"];
     let threads = |guest: &Guest| guest.options.iter().any(|o| switches.contains(&o.as_str()));
     let ends_well = |guest: &Guest| guest.exit == 0 && guest.expect_stderr.is_empty();
@@ -42,7 +42,7 @@ fn guests() -> Vec<Guest> {
 }
 
 /// The numbers of the whole cuts in a directory.
-fn cuts(dir: &Path) -> Vec<u32> {
+pub(crate) fn cuts(dir: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let paths = entries.flatten().map(|entry| entry.path());
     let whole = paths.filter(|path| path.join("manifest").is_file());
@@ -53,7 +53,7 @@ fn cuts(dir: &Path) -> Vec<u32> {
     cuts
 }
 
-fn restart(dir: &Path, options: &[&str]) -> Command {
+pub(crate) fn restart(dir: &Path, options: &[&str]) -> Command {
     let mut command = faasm_run();
     command.arg("restart").arg(dir).args(options);
     command
@@ -97,7 +97,7 @@ fn guests_do_the_same_with_checkpoints_and_go_on_from_them() {
 }
 
 /// The program that computes in steps, compiled.
-fn steps() -> &'static Path {
+pub(crate) fn steps() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let program = build_dir().join("steps.wasm");
@@ -107,15 +107,15 @@ fn steps() -> &'static Path {
 }
 
 /// A run of that program: where it runs, and its whole output when nothing disturbs it.
-struct Steps {
-    dir: tempfile::TempDir,
-    expected: String,
+pub(crate) struct Steps {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) expected: String,
 }
 
 impl Steps {
-    const NUMBER: &str = "300";
+    pub(crate) const NUMBER: &str = "300";
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut command = faasm_run();
         command.args(["-n", "4"]).arg(steps()).arg(Self::NUMBER).current_dir(dir.path());
@@ -124,18 +124,18 @@ impl Steps {
         Self { dir, expected: ran.stdout }
     }
 
-    fn kept(&self) -> PathBuf {
+    pub(crate) fn kept(&self) -> PathBuf {
         self.dir.path().join("kept")
     }
 
-    fn begin(&self, options: &[&str]) -> Running {
+    pub(crate) fn begin(&self, options: &[&str]) -> Running {
         let mut command = faasm_run();
         command.arg("--checkpoint-dir").arg(self.kept()).args(options).args(["-n", "4"]);
         command.arg(steps()).arg(Self::NUMBER).current_dir(self.dir.path());
         Running::start(&mut command, "")
     }
 
-    fn await_cut(&self) {
+    pub(crate) fn await_cut(&self) {
         let begun = Instant::now();
         while cuts(&self.kept()).is_empty() {
             assert!(begun.elapsed() < PATIENCE, "no checkpoint");
@@ -144,7 +144,7 @@ impl Steps {
     }
 
     /// The output of the restarted job continues that of the first one, from a line on that it had reached.
-    fn check_end(&self, first: &str, ran: &Ran) {
+    pub(crate) fn check_end(&self, first: &str, ran: &Ran) {
         assert_eq!(ran.status, Some(0), "{ran:#?}");
         assert!(!ran.stdout.is_empty() && self.expected.ends_with(&ran.stdout), "{ran:#?}");
         let rest = self.expected.len() - ran.stdout.len();

@@ -1,6 +1,8 @@
 //! What `faasm-run` does, from the outside: the guests of the manifest, and the command line.
 
 mod checkpoint;
+mod checkpoint_faults;
+mod checkpoint_nodes;
 mod cli;
 mod cluster;
 mod cluster_collectives;
@@ -12,6 +14,7 @@ mod lab;
 mod launchers;
 mod omp;
 mod proto;
+mod restart;
 mod stacks;
 mod support;
 mod threads;

@@ -6,6 +6,7 @@
 //! later, in `commands/run.rs`.
 
 mod checkpoint;
+mod migrate;
 mod flag;
 mod help;
 mod nodes;
@@ -23,6 +24,7 @@ use std::{
 
 pub(crate) use checkpoint::{CheckpointArgs, RestartArgs, amend};
 use flag::{Action, Flag};
+pub(crate) use migrate::MigrateArgs;
 pub(crate) use nodes::{ClusterAddress, LauncherKind, Mapping, NodeOptions, Numbering};
 pub(crate) use subcommand::{ClusterAction, ClusterArgs, NodeArgs, TokenSource};
 
@@ -39,6 +41,8 @@ pub(crate) enum Request {
     Checkpoint(i32),
     /// Let a job go on from a checkpoint.
     Restart(RestartArgs),
+    /// Move ranks of a running job.
+    Migrate(MigrateArgs),
     /// Print the help text.
     Help(String),
     /// Print the version.
@@ -80,6 +84,8 @@ pub(crate) struct Invocation {
     pub(crate) rebuild_stack: Option<NonZeroU32>,
     /// How checkpoints are made.
     pub(crate) checkpoints: CheckpointArgs,
+    /// How often the job goes on after a node was lost, without a newer checkpoint between; it ends if absent.
+    pub(crate) on_failure: Option<u32>,
     /// The command line as it was typed.
     pub(crate) words: Vec<String>,
     /// How much is logged: the number of times `-v` was given.
@@ -207,6 +213,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         Some("node") => return subcommand::node(words.skip(1).collect()),
         Some("cluster") => return subcommand::cluster(words.skip(1).collect()),
         Some("checkpoint") => return checkpoint::of_job(&words.as_slice()[1..]),
+        Some("migrate") => return migrate::migrate(&words.as_slice()[1..]),
+        Some("drain") => return migrate::drain(&words.as_slice()[1..]),
         Some("restart") => return checkpoint::restart(words.skip(1).collect()),
         _ => {}
     }

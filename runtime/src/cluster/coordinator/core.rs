@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 
 use faasm_transport::NodeId;
 
+use super::halting::StopNews;
 use super::reach::separated;
+use super::relocate::Places;
 use super::spread::{Exited, SpreadJob};
+use super::stop::Stop;
 use crate::cluster::message::{
-    App, Block, Dir, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
+    App, Block, Dir, Keep, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
 };
 use crate::job::{JobReport, Outcome, Quiet, RankEvent, RankState};
 
@@ -29,6 +32,10 @@ pub(crate) struct Core {
     nodes: BTreeMap<NodeId, Node>,
     pub(super) jobs: BTreeMap<u32, SpreadJob>,
     queries: BTreeMap<u32, Query>,
+    /// The jobs that are being stopped.
+    pub(super) stops: BTreeMap<u32, Stop>,
+    /// Name of the last order in an earlier stop.
+    pub(super) last_order: u32,
     last_job: u32,
     last_query: u32,
     last_round: u32,
@@ -81,6 +88,8 @@ pub(crate) enum Command {
     States { query: u32, states: Vec<RankState> },
     /// The job has ended.
     Ended { job: u32, report: JobReport },
+    /// Whoever stops the job is told.
+    Stop { job: u32, news: StopNews },
     /// The node is a member no more.
     Forget { node: NodeId, why: Option<String> },
 }
@@ -96,6 +105,8 @@ pub(crate) struct Submission {
     pub(crate) timeout: Option<Duration>,
     /// Whether it goes on when a rank fails.
     pub(crate) is_tolerant: bool,
+    /// What lets it be stopped and gone on with.
+    pub(crate) keep: Keep,
     /// The nodes of the ranks, from rank 0 on: node and number of ranks.
     pub(crate) blocks: Vec<(NodeId, u32)>,
 }
@@ -135,6 +146,9 @@ impl Core {
                 self.quiet(from, (job, round), quiet.map(Quiet::from), now);
             }
             ToCoordinator::Propose { job, motion } => self.propose(from, job, motion, now),
+            ToCoordinator::Stop { job, name, answer } => {
+                self.stop_answered(from, (job, name), answer, now);
+            }
             ToCoordinator::Leaving => {
                 self.lose(from, "it left the cluster", now);
                 self.commands.push_back(Command::Forget { node: from, why: None });
@@ -201,10 +215,21 @@ impl Core {
         if let Some(reason) = separated(&members.collect::<Vec<_>>()) {
             return Err(reason);
         }
-        let Submission { apps, env, dirs, stdin, terminal, timeout, is_tolerant, .. } = submission;
+        let Submission { apps, env, dirs, stdin, terminal, timeout, is_tolerant, keep, .. } =
+            submission;
         let job = self.last_job + 1;
-        let prepare =
-            Prepare { job, nodes: peers, blocks, apps, env, dirs, stdin, terminal, is_tolerant };
+        let prepare = Prepare {
+            job,
+            nodes: peers,
+            blocks,
+            apps,
+            env,
+            dirs,
+            stdin,
+            terminal,
+            is_tolerant,
+            keep,
+        };
         prepare.check().map_err(str::to_owned)?;
         self.last_job = job;
         let places = prepare.blocks.iter();
@@ -249,7 +274,8 @@ impl Core {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let jobs = self.jobs.values().filter_map(SpreadJob::next_timeout);
-        jobs.chain(self.queries.values().map(|query| query.give_up_at)).min()
+        let stops = self.stops.values().filter_map(Stop::next_timeout);
+        jobs.chain(stops).chain(self.queries.values().map(|query| query.give_up_at)).min()
     }
 
     /// The members.
@@ -297,6 +323,7 @@ impl Core {
             Ok(Exited::InOrder) => {
                 self.commands.push_back(Command::Exited { job: number, event });
                 self.announce(number);
+                self.end_emptied(number);
             }
             Ok(Exited::Dooms(outcome)) => {
                 self.commands.push_back(Command::Exited { job: number, event });
@@ -308,6 +335,28 @@ impl Core {
                 self.lose(from, &why, now);
                 self.commands.push_back(Command::Forget { node: from, why: Some(why) });
             }
+        }
+    }
+
+    /// Where the ranks of a job are.
+    pub(crate) fn places(&self, number: u32) -> Places {
+        let places = self.jobs.get(&number).map(SpreadJob::places).unwrap_or_default();
+        let nodes = places.nodes.into_iter().map(|(node, _)| (node, self.host(node).to_string()));
+        Places { nodes: nodes.collect(), ..places }
+    }
+
+    /// The ranks of a job, which is stopped, are there now.
+    pub(crate) fn placed(&mut self, number: u32, places: Vec<u32>) {
+        if let Some(job) = self.jobs.get_mut(&number) {
+            job.place_anew(places);
+        }
+    }
+
+    /// All ranks have ended: a node that some have left has none that it could tell the end of.
+    fn end_emptied(&mut self, number: u32) {
+        let Some(job) = self.jobs.get(&number).filter(|job| job.has_ended()) else { return };
+        for node in job.emptied_nodes() {
+            self.send(node, ToNode::End { job: number });
         }
     }
 
@@ -448,6 +497,7 @@ impl Core {
 
     /// Reports the jobs of which nothing is left.
     fn finish_jobs(&mut self, now: Instant) {
+        self.keep_stops(now);
         let over: Vec<u32> = self
             .jobs
             .iter()

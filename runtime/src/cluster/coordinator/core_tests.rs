@@ -1,7 +1,7 @@
 //! Conversations with the coordinator's core.
 
 use super::*;
-use crate::cluster::message::{Exit, Motion, Standstill, Status, Totals, Verdict};
+use crate::cluster::message::{Exit, Keep, Motion, Standstill, Status, Totals, Verdict};
 use crate::faaslet::RankExit;
 
 const A: NodeId = NodeId(1);
@@ -128,6 +128,7 @@ fn submission(blocks: &[(NodeId, u32)]) -> Submission {
         terminal: false,
         timeout: Some(Duration::from_secs(60)),
         is_tolerant: false,
+        keep: Keep::default(),
         blocks: blocks.to_vec(),
     }
 }

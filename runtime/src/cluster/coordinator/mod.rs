@@ -2,14 +2,19 @@
 //! they tell.
 //!
 //! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side,
-//! `reach` tells whether nodes can reach each other.
+//! `reach` tells whether nodes can reach each other, `stop` and `halting` stop a job on all its nodes, `stopped` is for
+//! whoever does something with it meanwhile.
 
 mod core;
 mod driver;
 mod fault;
 mod front;
+mod halting;
 mod reach;
+mod relocate;
 mod spread;
+mod stop;
+mod stopped;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,11 +29,14 @@ pub(crate) use self::core::Submission;
 use super::codec::Outbox;
 use super::error::ClusterError;
 use super::inbox::{NoServices, Sorter};
-use super::message::{App, Dir, JOB_RANKS_MAX, Stdin};
+use super::message::{App, Dir, JOB_RANKS_MAX, Keep, Origin, Stdin};
+use crate::checkpoint::{CheckpointError, CheckpointOptions, Cut, SavedApp, Writer};
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, StdinStream};
-use crate::job::{Control, JobHandle, Outcome, RankState, RemoteJob, StdinPolicy};
-use crate::launch::check_imports;
+use crate::job::{
+    Control, JobHandle, MoveOrder, MoveReport, Outcome, RankState, RemoteJob, StdinPolicy,
+};
+use crate::launch::{check_imports, writer};
 use crate::module::Program;
 use driver::{Driver, Input, Request, STOP_PATIENCE};
 pub(crate) use front::Streams;
@@ -110,6 +118,15 @@ pub struct ClusterDir {
     pub read_only: bool,
 }
 
+/// A checkpoint that a job on a cluster goes on from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClusterOrigin {
+    /// The directory of checkpoints, on a file system that all nodes share.
+    pub dir: PathBuf,
+    /// Number of the cut.
+    pub cut: u32,
+}
+
 /// A job that is spread over nodes.
 #[derive(Clone, Default)]
 pub struct ClusterJob {
@@ -129,6 +146,12 @@ pub struct ClusterJob {
     pub timeout: Option<Duration>,
     /// Whether it goes on when one of its ranks fails: an error for the others (ULFM).
     pub tolerates_failures: bool,
+    /// How checkpoints are made; it must be migratable then.
+    pub checkpoints: Option<CheckpointOptions>,
+    /// Whether the stacks of its ranks can be taken, which checkpoints need.
+    pub migratable: bool,
+    /// The checkpoint it goes on from, with the same programs and numbers of ranks.
+    pub origin: Option<ClusterOrigin>,
     /// For each rank its node.
     pub placement: Vec<NodeId>,
 }
@@ -197,8 +220,9 @@ impl Cluster {
     ///
     /// # Errors
     /// A program is none, or a node cannot run it; no rank has started then.
-    pub fn spawn(&self, job: ClusterJob) -> Result<JobHandle, ClusterError> {
+    pub fn spawn(&self, mut job: ClusterJob) -> Result<JobHandle, ClusterError> {
         check(&job)?;
+        let writer = checkpoint_writer(&mut job)?.map(Mutex::new);
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
         let (reply, replied) = flume::bounded(1);
@@ -209,7 +233,7 @@ impl Cluster {
             .recv()
             .unwrap_or_else(|_| Err("the cluster has ended".to_owned()))
             .map_err(|reason| ClusterError::Rejected { reason })?;
-        let control = Control::Elsewhere(Arc::new(Remote { cluster: self.clone(), job }));
+        let control = Control::Elsewhere(Arc::new(Remote { cluster: self.clone(), job, writer }));
         Ok(JobHandle { control, events: received, report, cutter: None })
     }
 
@@ -237,6 +261,13 @@ impl Cluster {
     /// Says that a machine has joined from this address, and expects its links.
     pub(crate) fn admitted(&self, node: NodeId, address: std::net::IpAddr) {
         self.tell(Input::Admitted { node, address });
+    }
+
+    /// Where the ranks of a job are.
+    fn places(&self, job: u32) -> relocate::Places {
+        let (reply, replied) = flume::bounded(1);
+        self.tell(Input::Places { job, reply });
+        replied.recv().unwrap_or_default()
     }
 
     /// Lets all nodes go, and waits for that, but not for long.
@@ -277,6 +308,8 @@ impl Drop for Inner {
 struct Remote {
     cluster: Cluster,
     job: u32,
+    /// Writes its checkpoints, if it has a directory for them.
+    writer: Option<Mutex<Writer>>,
 }
 
 impl RemoteJob for Remote {
@@ -289,6 +322,35 @@ impl RemoteJob for Remote {
         self.cluster.tell(Input::States { job: self.job, reply });
         replied.recv().unwrap_or_default()
     }
+
+    fn migrate(&self, order: MoveOrder) -> Result<MoveReport, String> {
+        // One move at a time, and none while a checkpoint is made.
+        let _writer = self.writer.as_ref().map(Mutex::lock);
+        relocate::relocate(&self.cluster, self.job, &order)
+    }
+
+    fn checkpoint(&self) -> Result<Cut, CheckpointError> {
+        match &self.writer {
+            Some(writer) => stopped::cut(&self.cluster, self.job, &mut writer.lock()),
+            None => Err(CheckpointError::no_directory()),
+        }
+    }
+}
+
+/// What writes the checkpoints of a job, if it is to have any.
+fn checkpoint_writer(job: &mut ClusterJob) -> Result<Option<Writer>, ClusterError> {
+    let Some(options) = job.checkpoints.take() else { return Ok(None) };
+    let saved = |app: &ClusterApp| SavedApp {
+        name: app.program.name().to_owned(),
+        hash: app.program.content_hash().to_string(),
+        ranks: app.ranks,
+    };
+    let apps = job.apps.iter().map(saved).collect();
+    // Nodes may have another working directory.
+    let dir = std::path::absolute(&options.dir)
+        .map_err(|_| ClusterError::Path { path: options.dir.clone() })?;
+    let options = CheckpointOptions { dir, ..options };
+    Ok(Some(writer(options, apps).map_err(Error::from)?))
 }
 
 /// What can be checked without a node.
@@ -352,6 +414,10 @@ pub(crate) fn describe(
             nodes.into_iter().collect()
         }
     };
+    let origin = |from: &ClusterOrigin| -> Result<Origin, ClusterError> {
+        Ok(Origin { dir: text(&from.dir)?, cut: from.cut })
+    };
+    let origin = job.origin.as_ref().map(origin).transpose()?;
     let submission = Submission {
         apps,
         env: job.env,
@@ -360,6 +426,7 @@ pub(crate) fn describe(
         terminal: job.input.as_ref().is_some_and(StdinStream::is_terminal),
         timeout: job.timeout,
         is_tolerant: job.tolerates_failures,
+        keep: Keep { is_migratable: job.migratable, origin },
         blocks,
     };
     let programs = job.apps.into_iter().map(|app| app.program).collect();

@@ -31,11 +31,14 @@ pub(super) struct Programs {
 /// The programs that are ready, the ones used last at the end.
 #[derive(Debug, Default)]
 struct Shelf {
-    slots: Vec<([u8; 32], Slot)>,
+    slots: Vec<(Key, Slot)>,
 }
 
 /// A program, once it is compiled; locked by the one who sees to that.
 type Slot = Arc<Mutex<Option<Module>>>;
+
+/// A program by its hash, and whether it is in the variant whose stack can be taken.
+type Key = ([u8; 32], bool);
 
 type Chunk = (u64, Bytes);
 
@@ -46,8 +49,8 @@ impl Programs {
 
     /// The program, compiled. May take as long as fetching and compiling it; of several callers
     /// one does that, and the others wait.
-    pub(super) fn get(&self, app: &App) -> Result<Module, String> {
-        let slot = self.shelf.lock().slot(&app.module);
+    pub(super) fn get(&self, app: &App, is_migratable: bool) -> Result<Module, String> {
+        let slot = self.shelf.lock().slot((app.module, is_migratable));
         let mut slot = slot.lock();
         if let Some(module) = &*slot {
             return Ok(module.named(&app.name));
@@ -55,7 +58,8 @@ impl Programs {
         let bytes = self.bytes(app)?;
         // Nodes of one machine share the cache of compiled code: one of them compiles.
         let lock = self.runtime.programs().lock(&app.module);
-        let module = self.runtime.load_bytes(&app.name, &bytes).map_err(|e| e.to_string())?;
+        let module = self.runtime.load_variant(&app.name, &bytes, is_migratable);
+        let module = module.map_err(|error| error.to_string())?;
         drop(lock);
         *slot = Some(module.clone());
         Ok(module)
@@ -128,10 +132,10 @@ impl Programs {
 
 impl Shelf {
     /// The place of a program, which counts as used now.
-    fn slot(&mut self, module: &[u8; 32]) -> Slot {
-        let entry = match self.slots.iter().position(|(known, _)| known == module) {
+    fn slot(&mut self, key: Key) -> Slot {
+        let entry = match self.slots.iter().position(|(known, _)| *known == key) {
             Some(index) => self.slots.remove(index),
-            None => (*module, Arc::default()),
+            None => (key, Arc::default()),
         };
         let slot = entry.1.clone();
         self.slots.push(entry);

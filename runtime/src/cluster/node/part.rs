@@ -8,9 +8,10 @@ use faasm_transport::NodeId;
 
 use super::driver::Links;
 use super::fetch::Programs;
+use crate::checkpoint::Checkpoint;
 use crate::cluster::codec::Outbox;
 use crate::cluster::data::DataPlane;
-use crate::cluster::message::{Motion, Prepare, Stdin, ToCoordinator, Totals};
+use crate::cluster::message::{Motion, Origin, Prepare, Stdin, ToCoordinator, Totals};
 use crate::cluster::output::RemoteOutput;
 use crate::host::wasi::{Preopen, StdinStream};
 use crate::job::{AppSpec, JobHandle, JobReport, JobSpec, RankEvent};
@@ -58,7 +59,7 @@ pub(super) fn prepare(
     });
     let mut apps = Vec::new();
     for app in &prepare.apps {
-        let mut spec = AppSpec::new(programs.get(app)?, app.ranks);
+        let mut spec = AppSpec::new(programs.get(app, prepare.keep.is_migratable)?, app.ranks);
         spec.args.clone_from(&app.args);
         spec.env.clone_from(&app.env);
         spec.wdir = Some(PathBuf::from(&app.wdir));
@@ -81,7 +82,7 @@ pub(super) fn prepare(
         tolerates_failures: prepare.is_tolerant,
         rebuild_stacks: None,
         checkpoints: None,
-        restart: None,
+        restart: origin(prepare)?,
     };
     let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
     let ways = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);
@@ -93,7 +94,19 @@ pub(super) fn prepare(
     });
     // From the moment that the coordinator hears of it messages may come.
     links.planes.open(prepare.job, DataPlane::new(job.shared().clone()));
+    job.come_back()?;
     Ok(ReadyPart { job, streams: PartStreams { output, input } })
+}
+
+/// The checkpoint that the job goes on from, if it does.
+fn origin(prepare: &Prepare) -> Result<Option<Arc<Checkpoint>>, String> {
+    let Some(Origin { dir, cut }) = &prepare.keep.origin else { return Ok(None) };
+    match Checkpoint::open(Path::new(dir), Some(*cut)) {
+        Ok(checkpoint) => Ok(Some(Arc::new(checkpoint))),
+        Err(error) => Err(format!(
+            "the checkpoint cannot be used here: {error}; all nodes must see its directory under the same path"
+        )),
+    }
 }
 
 /// Tells the coordinator of the end of each rank and then of the part, in a thread; calls `over`

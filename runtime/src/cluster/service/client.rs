@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::message::{Ask, Submit, Tell, from_hosts};
 use super::place::ClusterPlace;
 use super::wire::{Sender, receive};
+use crate::checkpoint::{CheckpointError, Cut};
 use crate::cluster::access::{build, resolve_all};
 use crate::cluster::codec::Message as _;
 use crate::cluster::coordinator::{ClusterJob, ClusterStatus, check, describe};
@@ -20,7 +21,8 @@ use crate::cluster::input::read_on_demand;
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, StdinReader, StdinSource, Stream};
 use crate::job::{
-    Control, JobHandle, JobReport, Outcome, RankEvent, RankState, RemoteJob, StdinPolicy,
+    Control, JobHandle, JobReport, MoveOrder, MoveReport, Outcome, RankEvent, RankState, RemoteJob,
+    StdinPolicy,
 };
 
 /// Bytes of a program in one message.
@@ -135,6 +137,7 @@ impl ClusterClient {
             terminal: submission.terminal,
             timeout_ms: submission.timeout.map(timeout_ms),
             is_tolerant: submission.is_tolerant,
+            keep: submission.keep,
             blocks: submission.blocks.iter().map(|(node, ranks)| (node.0, *ranks)).collect(),
         };
         self.sender.send(&Ask::Submit(Box::new(submit))).map_err(gone)?;
@@ -293,6 +296,15 @@ impl RemoteJob for Remote {
         *self.states.lock() = Some(reply);
         let asked = self.sender.send(&Ask::States);
         asked.ok().and_then(|()| replied.recv_timeout(STATES_PATIENCE).ok()).unwrap_or_default()
+    }
+
+    fn migrate(&self, _: MoveOrder) -> Result<MoveReport, String> {
+        Err("ranks of jobs on a cluster that runs on its own stay where they are; give the nodes to faasm-run itself (--hostfile)".to_owned())
+    }
+
+    fn checkpoint(&self) -> Result<Cut, CheckpointError> {
+        let why = "jobs on a cluster that runs on its own have none; give the nodes to faasm-run itself (--hostfile)";
+        Err(CheckpointError::Hindered(why.to_owned()))
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::cluster::coordinator::{ClusterStatus, NodeStatus};
-use crate::cluster::message::{App, Dir, Exit, State, Stdin};
+use crate::cluster::message::{App, Dir, Exit, Keep, State, Stdin};
 use crate::faaslet::RankExit;
 use crate::job::{JobReport, Outcome, RankState};
 
@@ -58,6 +58,7 @@ pub(super) struct Submit {
     pub(super) terminal: bool,
     pub(super) timeout_ms: Option<u64>,
     pub(super) is_tolerant: bool,
+    pub(super) keep: Keep,
     /// The nodes of the ranks: node and number of ranks.
     pub(super) blocks: Vec<(u32, u32)>,
 }

@@ -13,7 +13,9 @@ use super::message::{Ask, Status, Submit, Tell, with_hosts};
 use super::place::{ClusterPlace, Hold};
 use super::wire::{Sender, receive};
 use crate::cluster::access::build;
-use crate::cluster::coordinator::{Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterStatus};
+use crate::cluster::coordinator::{
+    Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, ClusterStatus,
+};
 use crate::cluster::error::ClusterError;
 use crate::cluster::message::{App, JOB_RANKS_MAX, MODULE_BYTES_MAX};
 use crate::error::Error;
@@ -312,8 +314,15 @@ fn job(
         output: Some(Arc::new(Output { sender })),
         timeout: submit.timeout_ms.map(Duration::from_millis),
         tolerates_failures: submit.is_tolerant,
+        checkpoints: None,
+        migratable: submit.keep.is_migratable,
+        origin: submit.keep.origin.map(origin),
         placement: submit.blocks.iter().flat_map(on).collect(),
     })
+}
+
+fn origin(from: crate::cluster::message::Origin) -> ClusterOrigin {
+    ClusterOrigin { dir: from.dir.into(), cut: from.cut }
 }
 
 /// Sends what ranks write to the user's process. One that does not read stops whoever prints.

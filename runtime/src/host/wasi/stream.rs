@@ -69,6 +69,12 @@ impl StdinStream {
         Self { shared: Arc::new(Shared { state, arrived: Notify::new(), terminal }) }
     }
 
+    /// Keeps everything that is read from now on for readers that come later, as those of a job that is restarted.
+    pub fn keep(&self) {
+        // A reader that never reads and never leaves.
+        self.join();
+    }
+
     /// Registers a reader; gives the position it starts at, which is 0 unless bytes were dropped.
     pub(crate) fn join(&self) -> u64 {
         let mut state = self.shared.state.lock();

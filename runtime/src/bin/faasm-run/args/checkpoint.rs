@@ -64,6 +64,27 @@ pub(super) fn keep(draft: &mut Draft, values: &[&str]) -> Outcome {
     Ok(())
 }
 
+/// What is done when a node is lost.
+pub(super) fn on_failure(draft: &mut Draft, values: &[&str]) -> Outcome {
+    let wrong = || {
+        Problem::new(
+            format!("\"{}\" is nothing that can be done when a node is lost.", values[0]),
+            "Write `--on-failure restart`, `--on-failure restart:5` for at most 5 times without a newer \
+             checkpoint, or `--on-failure end`.",
+        )
+    };
+    draft.job.on_failure = match values[0].split_once(':') {
+        None if values[0] == "end" => None,
+        None if values[0] == "restart" => Some(RESTARTS),
+        Some(("restart", times)) => Some(times.parse().map_err(|_| wrong())?),
+        _ => return Err(wrong()),
+    };
+    Ok(())
+}
+
+/// So often a job goes on from one checkpoint unless somebody says otherwise.
+const RESTARTS: u32 = 3;
+
 /// A time with its unit; seconds without one.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -81,6 +102,14 @@ fn duration(text: &str) -> Option<Duration> {
 
 /// Options of checkpoints without a directory for them.
 pub(super) fn check(job: &Invocation) -> Result<(), UsageError> {
+    if job.on_failure.is_some() && job.tolerates_failures {
+        return Err(Problem::new(
+            "A program that handles failures of ranks itself (--with-ft ulfm) gets errors when a node is \
+             lost, and one that is restarted does not notice.",
+            "Leave one of the two options out.",
+        )
+        .at("--on-failure"));
+    }
     let CheckpointArgs { dir, every, on_term, keep } = &job.checkpoints;
     if dir.is_some() || !(every.is_some() || *on_term || keep.is_some()) {
         return Ok(());
@@ -137,6 +166,10 @@ pub(super) fn restart(words: Vec<String>) -> Result<Request, UsageError> {
 /// Adds options to those that a job was begun with.
 pub(crate) fn amend(job: Invocation, options: Vec<String>) -> Result<Invocation, UsageError> {
     let mut draft = Draft { job, ..Draft::default() };
+    if names_places(&options)? {
+        // The nodes of the first start may be gone.
+        draft.job.nodes = super::NodeOptions::default();
+    }
     let mut words = options.into_iter();
     while let Some(word) = words.next() {
         if !is_option(&word) {
@@ -157,12 +190,46 @@ pub(crate) fn amend(job: Invocation, options: Vec<String>) -> Result<Invocation,
         )
         .at("restart"));
     }
+    draft.job.nodes.check()?;
+    check(&draft.job)?;
     Ok(draft.job)
+}
+
+/// Whether these options say where ranks are to run.
+fn names_places(options: &[String]) -> Result<bool, UsageError> {
+    let (mut draft, mut words) = (Draft::default(), options.to_vec().into_iter());
+    while let Some(word) = words.next() {
+        if is_option(&word) {
+            apply(table::FLAGS, &mut draft, word, &mut words)?;
+        }
+    }
+    let nodes = &draft.job.nodes;
+    Ok(nodes.names_nodes() || nodes.cluster.is_some() || nodes.launcher.is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_goes_on_may_have_other_nodes() {
+        let job = |line: &str| {
+            let parsed = super::super::parse(line.split_whitespace().map(Into::into));
+            let Ok(Request::Run(job)) = parsed else { panic!("{line}") };
+            *job
+        };
+        let line = "--local-nodes 4 --report p";
+        let amended = |options: &[&str]| {
+            let options = options.iter().map(|option| (*option).to_owned()).collect();
+            amend(job(line), options).expect("options")
+        };
+        assert_eq!(amended(&["--timeout", "5"]).nodes.local_nodes, Some(4));
+        assert_eq!(amended(&["--local-nodes", "2"]).nodes.local_nodes, Some(2));
+        let elsewhere = amended(&["--host", "a,b"]);
+        assert_eq!((elsewhere.nodes.local_nodes, elsewhere.nodes.hosts.len()), (None, 1));
+        assert_eq!(amended(&["--launcher", "local"]).nodes.local_nodes, None);
+        assert!(amend(job(line), vec!["--on-failure".into(), "weep".into()]).is_err());
+    }
 
     #[test]
     fn times_have_units() {

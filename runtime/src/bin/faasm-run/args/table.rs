@@ -389,6 +389,14 @@ pub(super) static FLAGS: &[Flag] = &[
     ),
     set(
         Section::Job,
+        &["on-failure"],
+        &["restart[:N]|end"],
+        checkpoint::on_failure,
+        "What happens when a node is lost: the job goes on from its last checkpoint, or from its beginning, on \
+         the nodes that are left, at most N times (default 3) without a newer checkpoint; or it ends (the default).",
+    ),
+    set(
+        Section::Job,
         &["checkpoint-on-term"],
         &[],
         checkpoint::on_term,

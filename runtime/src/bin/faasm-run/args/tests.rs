@@ -152,6 +152,9 @@ static CASES: &[(&str, &str, Check)] = &[
     ("checkpoint-keep", "--checkpoint-dir d --checkpoint-keep 3 p", |job| {
         job.checkpoints.keep == Some(3)
     }),
+    ("on-failure", "--on-failure restart p", |job| job.on_failure == Some(3)),
+    ("on-failure", "--on-failure restart:7 p", |job| job.on_failure == Some(7)),
+    ("on-failure", "--on-failure end p", |job| job.on_failure.is_none()),
     ("checkpoint-on-term", "--checkpoint-dir d --checkpoint-on-term p", |job| {
         job.checkpoints.on_term
     }),

@@ -28,7 +28,7 @@ fn prepare(args: RestartArgs) -> anyhow::Result<(Invocation, Checkpoint)> {
     };
     let mut job = args::amend(*job, args.options)?;
     for (app, saved) in job.apps.iter_mut().zip(&description.apps) {
-        app.ranks = Some(saved.ranks);
+        (app.ranks, app.ranks_per_node) = (Some(saved.ranks), None);
         app.program.clone_from(&saved.name);
     }
     std::env::set_current_dir(&description.directory).with_context(|| {

@@ -5,6 +5,7 @@ mod environment;
 mod nodes;
 mod plan;
 mod programs;
+mod recovery;
 mod signals;
 mod spread;
 mod verdict;
@@ -39,8 +40,7 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
         }
     }
     super::start_log(job.verbosity);
-    let place = plan::decide(job, &|name| std::env::var(name).ok());
-    match place.and_then(|place| run_there(job, place, begun)) {
+    match run_somewhere(job, None, begun) {
         Ok(status) => exit_status(status),
         Err(error) => {
             eprintln!("faasm-run: {error:#}");
@@ -52,7 +52,7 @@ pub(crate) fn run(job: &Invocation, begun: Instant) -> i32 {
 /// Runs a job from a checkpoint on; see [`run`].
 pub(crate) fn go_on(job: &Invocation, checkpoint: Checkpoint, begun: Instant) -> i32 {
     super::start_log(job.verbosity);
-    match run_job(job, None, Some(checkpoint), begun) {
+    match run_somewhere(job, Some(checkpoint), begun) {
         Ok(status) => exit_status(status),
         Err(error) => {
             eprintln!("faasm-run: {error:#}");
@@ -61,22 +61,34 @@ pub(crate) fn go_on(job: &Invocation, checkpoint: Checkpoint, begun: Instant) ->
     }
 }
 
-/// Does this process's part of the job.
-fn run_there(job: &Invocation, place: Where, begun: Instant) -> anyhow::Result<i32> {
-    match place {
+/// Does this process's part of the job, wherever that runs.
+fn run_somewhere(
+    job: &Invocation,
+    from: Option<Checkpoint>,
+    begun: Instant,
+) -> anyhow::Result<i32> {
+    match plan::decide(job, &|name| std::env::var(name).ok())? {
+        Where::Here { .. } if job.on_failure.is_some() => anyhow::bail!(
+            "--on-failure restart serves jobs on several nodes, and this one runs in one process; name nodes \
+             (--local-nodes, --host, --hostfile, --cluster), or leave it out"
+        ),
         Where::Here { ranks, step } => {
             let _leader = step.as_ref().map(lead).transpose()?;
-            run_job(job, ranks, None, begun)
+            run_job(job, ranks, from, begun)
         }
-        Where::Nodes(_) | Where::Cluster(_) if job.migratable => anyhow::bail!(
-            "--migratable, --rebuild-stack and checkpoints serve jobs on one node, and this one is given \
-             several; leave them out, or the options that name nodes"
+        Where::Nodes(_) | Where::Cluster(_) if job.rebuild_stack.is_some() => anyhow::bail!(
+            "--rebuild-stack serves jobs on one node, and this one is given several; leave it out, or the \
+             options that name nodes"
+        ),
+        Where::Cluster(_) if job.checkpoints.dir.is_some() && from.is_none() => anyhow::bail!(
+            "a job on a cluster that runs on its own has no checkpoints; leave out their options, or name the \
+             nodes to this command itself (--hostfile, --host)"
         ),
         Where::Nodes(plan) => {
             let _leader = plan.step.as_ref().map(lead).transpose()?;
-            spread::run_job(job, &plan, begun)
+            spread::run_job(job, &plan, from, begun)
         }
-        Where::Cluster(address) => spread::submit_job(job, &address, begun),
+        Where::Cluster(address) => spread::submit_job(job, &address, from, begun),
         Where::Join(args) => node::be_node(&args).map(|()| 0),
         Where::JoinStep(step) => {
             let _leader = lead(&step)?;
@@ -148,6 +160,7 @@ fn run_job(
     let mut text = verdict::describe(&report);
     if job.report {
         text.push_str(&verdict::summary(&report, runtime.workers(), startup));
+        text.extend(checkpoints.as_ref().map(Checkpoints::summary));
     }
     output.message(&text);
     // This process ends now, and with it what these would give back piece by piece.

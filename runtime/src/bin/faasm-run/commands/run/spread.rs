@@ -8,57 +8,85 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use faasm_runtime::{
-    AppDemand, ClusterApp, ClusterDir, ClusterJob, JobHandle, MapBy, NodeSlots, Placement,
-    PlacementRules, PlacementView, Program, RankBy, StdinStream, Topology, place,
+    AppDemand, Checkpoint, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, JobHandle, MapBy,
+    Multiplexer, NodeSlots, Placement, PlacementRules, PlacementView, Program, RankBy, SavedApp,
+    StdinStream, Topology, place,
 };
 
 use super::{
     Event, announce_end,
+    checkpoints::{self, Checkpoints},
     environment::Environment,
     nodes::{Member, Nodes, members},
     output,
     plan::NodePlan,
     programs::read,
+    recovery::{From, Recovery},
     signals::Signals,
     stdin_policy, supervise, verdict,
 };
 use crate::args::{ClusterAddress, Invocation, Mapping, NodeOptions, Numbering, Stdin};
+use crate::commands::migrate::Orders;
 
-/// Runs a job on nodes of which this process is the coordinator.
-pub(super) fn run_job(job: &Invocation, plan: &NodePlan, begun: Instant) -> anyhow::Result<i32> {
-    let front = Front::new(job, begun)?;
+/// Runs a job, or lets it go on from a checkpoint, on nodes of which this process is the coordinator.
+pub(super) fn run_job(
+    job: &Invocation,
+    plan: &NodePlan,
+    from: Option<Checkpoint>,
+    begun: Instant,
+) -> anyhow::Result<i32> {
+    let front = Front::new(job, from, begun)?;
     let nodes = Nodes::gather(plan, job)?;
     let rules = rules(&job.nodes, plan.is_cyclic)?;
-    let placement = placement(job, (plan.ranks, &rules), &nodes.members)?;
-    let status = front.run(&placement, &nodes.members, |spread| {
-        let handle = nodes.cluster.spawn(spread)?;
-        nodes.watch()?;
+    let mut is_watched = false;
+    let status = front.run((plan.ranks, rules), |spread| {
+        let members = members(nodes.cluster.status().nodes, &plan.hosts);
+        let placed = spread(&members)?;
+        let handle = nodes.cluster.spawn(placed).map_err(|error| {
+            let is_lost = nodes.cluster.status().nodes.len() < members.len();
+            let error = anyhow::Error::from(error);
+            if is_lost { error.context(LostBefore) } else { error }
+        })?;
+        if !std::mem::replace(&mut is_watched, true) {
+            nodes.watch()?;
+        }
         Ok(handle)
     });
     nodes.end();
     status
 }
 
-/// Runs a job on a cluster that is there already.
+/// Runs a job, or lets it go on from a checkpoint, on a cluster that is there already.
 pub(super) fn submit_job(
     job: &Invocation,
     address: &ClusterAddress,
+    from: Option<Checkpoint>,
     begun: Instant,
 ) -> anyhow::Result<i32> {
-    let front = Front::new(job, begun)?;
-    let mut client = crate::commands::cluster::connect(address, job.nodes.token_file.as_deref())?;
-    let mut nodes = client.status()?.nodes;
-    nodes.retain(|node| !node.draining);
-    if nodes.is_empty() {
-        bail!(
-            "the cluster has no node that takes jobs; let some join: `faasm-run cluster token` makes \
-             a token for `faasm-run node --join`"
-        );
-    }
-    let members = members(nodes, &[]);
-    let placement = placement(job, (None, &rules(&job.nodes, false)?), &members)?;
-    front.run(&placement, &members, |spread| Ok(client.spawn(spread)?))
+    let front = Front::new(job, from, begun)?;
+    let rules = rules(&job.nodes, false)?;
+    front.run((None, rules), |spread| {
+        let token = job.nodes.token_file.as_deref();
+        let mut client = crate::commands::cluster::connect(address, token)?;
+        let mut nodes = client.status()?.nodes;
+        nodes.retain(|node| !node.draining);
+        if nodes.is_empty() {
+            bail!(
+                "the cluster has no node that takes jobs; let some join: `faasm-run cluster token` makes \
+                 a token for `faasm-run node --join`"
+            );
+        }
+        Ok(client.spawn(spread(&members(nodes, &[]))?)?)
+    })
 }
+
+/// A node was lost while the others made a job ready.
+#[derive(Debug, thiserror::Error)]
+#[error("a node was lost before the ranks ran")]
+struct LostBefore;
+
+/// Describes the job for the nodes that there are.
+type Spread<'a> = dyn FnMut(&[Member]) -> anyhow::Result<ClusterJob> + 'a;
 
 /// This process's side of a job.
 struct Front<'a> {
@@ -67,42 +95,133 @@ struct Front<'a> {
     signals: Signals,
     events: (flume::Sender<Event>, flume::Receiver<Event>),
     programs: Vec<Program>,
+    input: Option<StdinStream>,
+    from: From,
+    recovery: Recovery,
 }
 
 impl<'a> Front<'a> {
     /// What is wrong with a program is told here, before a node is started.
-    fn new(job: &'a Invocation, begun: Instant) -> anyhow::Result<Self> {
+    fn new(job: &'a Invocation, from: Option<Checkpoint>, begun: Instant) -> anyhow::Result<Self> {
         let events = flume::unbounded();
         let signals = Signals::watch(events.0.clone())?;
-        let programs = job.apps.iter().map(|app| read(&app.program)).collect::<Result<_, _>>()?;
-        Ok(Self { job, begun, signals, events, programs })
+        let programs = match &from {
+            None => job.apps.iter().map(|app| read(&app.program)).collect::<Result<_, _>>()?,
+            Some(checkpoint) => saved_programs(checkpoint)?,
+        };
+        let from =
+            from.map(|from| ClusterOrigin { dir: from.dir().to_owned(), cut: from.number() });
+        let recovery = Recovery::new(job, from.as_ref())?;
+        let input = if job.stdin == Stdin::None { None } else { StdinStream::process().ok() };
+        if let (Some(input), true) = (&input, recovery.is_wanted()) {
+            input.keep();
+        }
+        Ok(Self { job, begun, signals, events, programs, input, from, recovery })
     }
 
-    /// Starts the job and sees it to its end; gives the exit code.
+    /// Starts the job and sees it to its end, on whatever nodes are left; gives the exit code.
     fn run(
-        self,
-        placement: &Placement,
-        members: &[Member],
-        spawn: impl FnOnce(ClusterJob) -> anyhow::Result<JobHandle>,
+        mut self,
+        (ranks, mut rules): (Option<u32>, PlacementRules),
+        mut spawn: impl FnMut(&mut Spread<'_>) -> anyhow::Result<JobHandle>,
     ) -> anyhow::Result<i32> {
-        let Self { job, begun, signals, events: (events, received), programs } = self;
-        let (spread, hosts) = describe(job, programs, placement, members)?;
-        let ranks = placement.node_of_rank.len() as u32;
-        let output = Arc::new(output(job, (ranks, hosts), events.clone())?);
-        let handle = spawn(ClusterJob { output: Some(output.clone()), ..spread })?;
-        signals.job_runs();
-        let startup = begun.elapsed();
-        announce_end(handle.clone(), events)?;
-        let report = supervise(&handle, &output, None, &received);
-        output.finish();
+        let mut shown: Option<Arc<Multiplexer>> = None;
+        loop {
+            let mut workers = 0;
+            let spawned = spawn(&mut |members| {
+                workers = members.iter().map(|member| member.workers).sum();
+                let placement = placement(self.job, (ranks, &rules), members, shown.is_none())?;
+                let (spread, hosts) = self.describe(&placement, members)?;
+                let output = match &shown {
+                    Some(output) => output,
+                    None => shown.insert(Arc::new(output(
+                        self.job,
+                        (placement.node_of_rank.len() as u32, hosts),
+                        self.events.0.clone(),
+                    )?)),
+                };
+                Ok(ClusterJob { output: Some(output.clone()), ..spread })
+            });
+            let status = match (spawned, &shown) {
+                (Ok(handle), Some(output)) => self.see_to_its_end(&handle, output, workers)?,
+                (Ok(_), None) => bail!("the job was started without having been described"),
+                (Err(error), _) => self.try_again(error)?,
+            };
+            if let Some(status) = status {
+                return Ok(status);
+            }
+            // Those that are left take all ranks.
+            rules.oversubscribe = Some(true);
+        }
+    }
+
+    /// Waits for the end of the job; gives the exit code, unless it is to go on elsewhere.
+    fn see_to_its_end(
+        &mut self,
+        handle: &JobHandle,
+        output: &Arc<Multiplexer>,
+        workers: u32,
+    ) -> anyhow::Result<Option<i32>> {
+        self.signals.job_runs();
+        let startup = self.begun.elapsed();
+        announce_end(handle.clone(), self.events.0.clone())?;
+        let checkpoints = Checkpoints::begin(self.job, handle.clone(), output.clone())?;
+        let _orders = self.job.migratable.then(|| Orders::listen(handle.clone())).transpose()?;
+        let report = supervise(handle, output, checkpoints.as_ref(), &self.events.1);
         let mut text = verdict::describe(&report);
-        if job.report {
-            let workers = members.iter().map(|member| member.workers).sum();
+        if let Some((from, how)) = self.recovery.after(&report)? {
+            output.message(&format!(
+                "{text}faasm-run: the job {how}
+"
+            ));
+            self.from = from;
+            return Ok(None);
+        }
+        output.finish();
+        if self.job.report {
             text.push_str(&verdict::summary(&report, workers, startup));
+            text.extend(checkpoints.as_ref().map(Checkpoints::summary));
         }
         output.message(&text);
-        Ok(report.exit_code())
+        Ok(Some(report.exit_code()))
     }
+
+    /// The job could not start: because a further node was lost while it was to go on, or for good.
+    fn try_again(&mut self, error: anyhow::Error) -> anyhow::Result<Option<i32>> {
+        let is_lost = error.is::<LostBefore>() || self.recovery.has_begun();
+        let again = if is_lost { self.recovery.again()? } else { None };
+        let Some((from, how)) = again else { return Err(error) };
+        eprintln!(
+            "faasm-run: {error:#}
+faasm-run: the job {how}"
+        );
+        self.from = from;
+        Ok(None)
+    }
+
+    /// The job for the cluster, and the host of each rank.
+    fn describe(
+        &self,
+        placement: &Placement,
+        members: &[Member],
+    ) -> anyhow::Result<(ClusterJob, Vec<Arc<str>>)> {
+        let (job, programs) = (self.job, self.programs.clone());
+        let (spread, hosts) = describe(job, programs, placement, members)?;
+        let (input, origin) = (self.input.clone(), self.from.clone());
+        let checkpoints = checkpoints::of_programs(job, self.programs.clone());
+        Ok((ClusterJob { input, origin, checkpoints, ..spread }, hosts))
+    }
+}
+
+/// The programs as they were kept with the checkpoint.
+fn saved_programs(checkpoint: &Checkpoint) -> anyhow::Result<Vec<Program>> {
+    let load = |saved: &SavedApp| {
+        let path = checkpoint.program(&saved.hash);
+        let bytes =
+            std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        Ok(Program::from_bytes(&saved.name, bytes)?)
+    };
+    checkpoint.description().apps.iter().map(load).collect()
 }
 
 /// Which rank runs on which member; shows it if that was asked for.
@@ -110,6 +229,7 @@ fn placement(
     job: &Invocation,
     (ranks, rules): (Option<u32>, &PlacementRules),
     members: &[Member],
+    is_first: bool,
 ) -> anyhow::Result<Placement> {
     let demand = |app: &crate::args::App| {
         let ranks_per_node = app.ranks_per_node;
@@ -121,7 +241,7 @@ fn placement(
     let placement = place(&demands, &nodes, rules)?;
     let workers: Vec<u32> = members.iter().map(|member| member.workers).collect();
     let view = PlacementView { nodes: &nodes, placement: &placement, workers: &workers };
-    let display = job.nodes.display;
+    let display = if is_first { job.nodes.display } else { Default::default() };
     if display.allocation {
         eprint!("{}", view.allocation());
     }
@@ -185,10 +305,13 @@ fn describe(
         env: everyone.into_iter().collect(),
         dirs,
         stdin: stdin_policy(job.stdin),
-        input: if job.stdin == Stdin::None { None } else { StdinStream::process().ok() },
+        input: None,
         output: None,
         timeout: job.timeout,
         tolerates_failures: job.tolerates_failures,
+        checkpoints: None,
+        migratable: job.migratable,
+        origin: None,
         placement: placement.node_of_rank.iter().map(|node| members[on(node)].node).collect(),
     };
     let hosts = placement.node_of_rank.iter().map(|node| names[on(node)].clone()).collect();
