@@ -148,6 +148,12 @@ fn ranks_that_had_ended_have_no_file() {
     assert!(missing.to_string().contains("have been written"), "{missing}");
 }
 
+/// A directory in memory where there is one: what the disk would lose is known without a disk.
+fn quick_dir() -> tempfile::TempDir {
+    let shared = tempfile::tempdir_in("/dev/shm");
+    shared.or_else(|_| tempfile::tempdir()).expect("a directory")
+}
+
 /// The memories of all ranks when cut `number` is made.
 fn at_cut(number: u32) -> Vec<GuestMemory> {
     let changed = |rank| {
@@ -176,7 +182,7 @@ fn make_cuts(dir: &Path, mut made: impl FnMut(u32, Result<Cut, CheckpointError>)
 
 /// Number of steps that this takes.
 fn steps() -> usize {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = quick_dir();
     let planned = Planned::new(dir.path(), Fault::Nothing, 0);
     make_cuts(dir.path(), |_, made| assert!(made.is_ok(), "{made:?}"));
     planned.steps().len()
@@ -201,7 +207,7 @@ fn check_remains(dir: &Path, least: u32, context: &str) {
 #[test]
 fn the_last_cut_is_whole_wherever_the_disk_is_full() {
     for at in 0..steps() {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = quick_dir();
         let planned = Planned::new(dir.path(), Fault::Full, at);
         let (mut last, mut failures) = (0, 0);
         make_cuts(dir.path(), |number, made| match made {
@@ -222,7 +228,7 @@ fn the_last_cut_is_whole_wherever_the_disk_is_full() {
 fn the_last_cut_is_whole_wherever_the_power_fails() {
     for at in 0..steps() {
         for names_too in [false, true] {
-            let dir = tempfile::tempdir().expect("a directory");
+            let dir = quick_dir();
             let planned = Planned::new(dir.path(), Fault::End, at);
             let mut last = 0;
             make_cuts(dir.path(), |number, made| {
@@ -260,7 +266,7 @@ fn a_writer_that_is_killed() {
 fn the_last_cut_is_whole_wherever_the_writer_is_killed() {
     let this = std::env::current_exe().expect("it is known");
     for step in 0..steps() {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = quick_dir();
         let mut writer = Command::new(&this);
         let test = module_path!().split_once("::").expect("in a crate").1;
         writer.args(["--exact", "--ignored", &format!("{test}::a_writer_that_is_killed")]);
@@ -275,7 +281,7 @@ fn the_last_cut_is_whole_wherever_the_writer_is_killed() {
 
 #[test]
 fn foreign_versions_are_named() {
-    let dir = tempfile::tempdir().expect("a directory");
+    let dir = quick_dir();
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
     writer.write(vec![], 5, &deposits(&memories), &[]).expect("written");
