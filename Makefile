@@ -8,7 +8,7 @@ RELEASE := target/release
 DEMO := target/demo
 RANKS ?= 64
 
-.PHONY: help build demo test check bench bench-omp bench-snapshot bench-cluster chaos fmt clippy doc deny
+.PHONY: help build demo test check bench bench-omp bench-snapshot bench-checkpoint bench-cluster chaos fmt clippy doc deny
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -48,6 +48,9 @@ bench-snapshot: ## measure how instances are made, reset and restored, beside wa
 	@cargo build --release --package faasm-bench
 	@mkdir -p bench/out
 	@$(RELEASE)/faasm-bench --snapshot --html bench/out/snapshot.html $(BENCH)
+
+bench-checkpoint: build ## measure checkpoints of 64 ranks beside dd; BENCH="--runs 3 --dir DIR" passes options on
+	@bench/checkpoint.sh $(BENCH)
 
 bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH="--parres DIR --hpcg DIR" as well
 	@.ci/setup network
