@@ -6,16 +6,21 @@
 //!                             and where each block lies, here or in the same file of an earlier cut
 //! DIR/cut-000007/manifest     "FAASMCUT" | version (4) | postcard of the manifest | BLAKE3 of all that (32)
 //! ```
+//! A rank that had ended has no file; the manifest has its exit code and its traffic.
+//!
 //! Memory is compared in blocks of 64 KiB: one that has not changed since the last cut is not written again, one of
 //! zeros never. Blocks are compressed with zstd where that gains something; each has a hash, each index has its hash in the manifest, which
 //! is written last, in a directory that gets its name when everything in it is on the disk. So a cut is there as a
 //! whole or not at all, whenever the machine stops.
 //!
+//! `ranks` writes the files of one node's ranks on all cores, and the disk works meanwhile; `writer` the rest of a cut;
+//! `disk` does every step of that, so that tests can stop before each (`faults`); `directory` reads.
+//!
 //! How a cut comes about is told in [`faasm_mpi_shim::gate`].
 //!
 //! # Unfinished features
-//! Jobs on several nodes, programs with threads, processes that were spawned, windows of shared memory. A restarted job needs
-//! the same standard input from its beginning, of which it skips what was read. The monotonic clock of WASI jumps.
+//! Programs with threads, processes that were spawned, windows of shared memory. A restarted job needs
+//! the same standard input from its beginning, of which it skips what was read.
 
 mod blocks;
 mod directory;
@@ -24,8 +29,8 @@ mod disk;
 mod faults;
 mod format;
 mod image;
-mod ranks;
 mod muster;
+mod ranks;
 mod round;
 mod writer;
 
