@@ -28,6 +28,8 @@ pub enum Service {
     Call = 5,
     /// The answer to a question.
     Reply = 6,
+    /// A rank that moves to the receiving node, as a value.
+    Move = 7,
 }
 
 impl Service {
@@ -41,6 +43,7 @@ impl Service {
             4 => Self::Part,
             5 => Self::Call,
             6 => Self::Reply,
+            7 => Self::Move,
             _ => return None,
         })
     }

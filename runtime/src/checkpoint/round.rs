@@ -77,12 +77,25 @@ impl Rounds {
 
     /// Waits until `ranks` ranks have left or refused; `None` when that takes longer than `limit`.
     pub(crate) fn gather(&self, ranks: usize, limit: Duration) -> Option<Gathered> {
+        self.gather_in(self.round(), ranks, limit)
+    }
+
+    /// Number of the round that goes on now.
+    pub(crate) fn round(&self) -> u64 {
+        *self.ended.borrow()
+    }
+
+    /// As [`Rounds::gather`]; `None` also when the round with this number is over.
+    pub(crate) fn gather_in(&self, round: u64, ranks: usize, limit: Duration) -> Option<Gathered> {
         let deadline = Instant::now() + limit;
         let mut state = self.state.lock();
         while state.deposits.len() + state.refusals.len() < ranks {
-            if self.has_news.wait_until(&mut state, deadline).timed_out() {
+            if self.round() != round || self.has_news.wait_until(&mut state, deadline).timed_out() {
                 return None;
             }
+        }
+        if self.round() != round {
+            return None;
         }
         let State { mut deposits, refusals } = std::mem::take(&mut *state);
         if !refusals.is_empty() {
@@ -94,7 +107,9 @@ impl Rounds {
 
     /// Lets those go on that have left.
     pub(crate) fn end(&self) {
-        *self.state.lock() = State::default();
+        let mut state = self.state.lock();
+        *state = State::default();
         self.ended.send_modify(|rounds| *rounds += 1);
+        self.has_news.notify_all();
     }
 }

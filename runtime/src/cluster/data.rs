@@ -9,18 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
-use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload as MpiPayload};
+use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Payload as MpiPayload};
 use faasm_mpi_shim::registry;
 use faasm_mpi_shim::world::{PartHeader, PartRefused, Question};
 use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
 use faasm_transport::{Envelope, Lane, NodeId, Payload, Service};
-use faasm_vm::GuestAddr;
 use parking_lot::Mutex;
 
-use crate::job::{CALL_ASK, CALL_OBJECT, Far, JobShared, PULL_ASK, PULL_RELEASE};
-use crate::message::{
-    Ask, AskRefused, CHUNK_BYTES_MAX, Chunk, DataRefused, PART_PIECE, PARTS_TAKEN, Source,
-};
+use crate::job::{CALL_ASK, CALL_OBJECT, Far, JobShared, MoveRefused, PULL_ASK, PULL_RELEASE};
+use crate::message::{Ask, AskRefused, CHUNK_BYTES_MAX, DataRefused, PART_PIECE, PARTS_TAKEN};
 
 /// Bytes on their way to a node beyond which no more data is read for it.
 const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -75,6 +72,9 @@ pub(crate) enum DataError {
     /// It brings data that is not expected.
     #[error("data of a message: {0}")]
     Data(DataRefused),
+    /// It is a piece of a rank that is not expected.
+    #[error("a rank that moves: {0}")]
+    Move(MoveRefused),
     /// It is a part of a collective that is not expected.
     #[error("a part of a collective: {0}")]
     Part(PartRefused),
@@ -112,10 +112,15 @@ impl DataPlane {
         match Service::from_number(envelope.service) {
             Some(Service::Message) => self.handle_message(node, envelope, payload),
             Some(Service::PullRequest) => self.handle_pull(far, node, envelope),
-            Some(Service::PullData) => self.handle_data(far, node, envelope, payload),
+            Some(Service::PullData) => self.handle_data(node, envelope, payload),
             Some(Service::Part) => self.handle_part(node, envelope, payload),
             Some(Service::Call) => self.handle_call(far, node, envelope, &payload),
             Some(Service::Reply) => self.handle_reply(envelope, payload),
+            Some(Service::Move) => {
+                // It counts as no message, for none of the program's is under way.
+                let taken = self.job.take_moved(node, envelope, payload);
+                return taken.map_err(DataError::Move);
+            }
             Some(Service::Control) | None => Err(unknown_kind(envelope)),
         }?;
         far.received.fetch_add(1, Ordering::SeqCst);
@@ -194,14 +199,16 @@ impl DataPlane {
                 self.check_route(node, envelope)?;
                 let (to, name) = (envelope.from, envelope.request);
                 let ask = Ask { token, to, name, len, is_last: envelope.tag != 0 };
-                let done = far.outgoing.lock().handle_request(node, &ask);
+                let done = self.job.outgoing().lock().handle_request(node, &ask);
                 if let Some((rank, answer)) = done.map_err(DataError::Ask)? {
                     self.deliver(rank, answer, MpiPayload::copied(&[]));
                 }
                 self.send_chunks(far, node);
                 Ok(())
             }
-            PULL_RELEASE => far.outgoing.lock().handle_release(node, token).map_err(DataError::Ask),
+            PULL_RELEASE => {
+                self.job.outgoing().lock().handle_release(node, token).map_err(DataError::Ask)
+            }
             _ => Err(unknown_kind(envelope)),
         }
     }
@@ -209,9 +216,9 @@ impl DataPlane {
     /// Reads and sends what `node` has asked for, as far as the links have room.
     fn send_chunks(&self, far: &Far, node: u32) {
         while far.links.backlog_bytes(node, Lane::Bulk) < BACKLOG_BYTES_MAX {
-            let chunk = far.outgoing.lock().poll_chunk(node);
+            let chunk = self.job.outgoing().lock().poll_chunk(node);
             let Some(chunk) = chunk else { return };
-            let data = self.read(&chunk);
+            let data = self.job.read_chunk(&chunk);
             let about = Envelope {
                 to: chunk.to,
                 from: chunk.rank,
@@ -227,26 +234,9 @@ impl DataPlane {
         }
     }
 
-    /// The bytes of a chunk.
-    fn read(&self, chunk: &Chunk) -> Bytes {
-        let (offset, len) = (chunk.offset, chunk.len);
-        match &chunk.source {
-            Source::Held(bytes) => bytes.slice(offset as usize..(offset + len) as usize),
-            Source::Memory(addr) => {
-                let memory = self.job.rank(chunk.rank).memory();
-                let bytes =
-                    memory.map(|memory| memory.read_vec(GuestAddr::new(addr + offset), len));
-                // The sender has checked the range and its memory never shrinks; it is gone only when
-                // the rank is, and then the job is ending.
-                bytes.and_then(Result::ok).map_or_else(|| vec![0; len as usize].into(), Bytes::from)
-            }
-        }
-    }
-
     /// Data that a rank of this node has asked for.
     fn handle_data(
         &self,
-        far: &Far,
         node: u32,
         envelope: &Envelope,
         payload: Payload<'_>,
@@ -256,32 +246,9 @@ impl DataPlane {
         if bytes as u64 != len || len > CHUNK_BYTES_MAX {
             return Err(DataError::Length { bytes, len });
         }
-        let (rank, name) = (envelope.to, envelope.request);
-        let place = far.incoming.lock().handle_data(node, (rank, name), envelope.addr, len);
-        let place = place.map_err(DataError::Data)?;
-        let header = Header {
-            kind: Kind::Pulled,
-            context: 0,
-            source: 0,
-            tag: 0,
-            sender: envelope.from,
-            request: name,
-        };
-        match place.addr {
-            None => self.deliver(rank, header, MpiPayload::Shared(payload.into_bytes())),
-            Some(addr) => {
-                // The receiver has checked its buffer, and its memory never shrinks.
-                if let Some(memory) = self.job.rank(rank).memory()
-                    && let Err(fault) = memory.write(GuestAddr::new(addr), &payload)
-                {
-                    tracing::error!(rank, %fault, "a checked receive buffer is gone");
-                }
-                if place.is_last {
-                    self.deliver(rank, header, MpiPayload::copied(&[]));
-                }
-            }
-        }
-        Ok(())
+        let to = (envelope.to, envelope.request);
+        let put = self.job.put_pulled(node, to, envelope.from, envelope.addr, payload);
+        put.map_err(DataError::Data)
     }
 
     /// A part of a collective, or news of ours.
@@ -456,8 +423,7 @@ impl DataPlane {
     }
 
     fn deliver(&self, rank: u32, header: Header, payload: MpiPayload) {
-        self.job.rank(rank).mailbox().push_overflow(Message { header, payload });
-        self.wake(rank);
+        self.job.deliver(rank, header, payload);
     }
 
     fn wake(&self, rank: u32) {

@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use faasm_mpi_shim::port::{MpiPort, PullRequest};
+use faasm_mpi_shim::port::{Message, MpiPort, PullRequest};
 use faasm_mpi_shim::world::Placement;
 use faasm_transport::{Endpoint, Event, Handler, LocalNetwork};
-use faasm_vm::GuestMemory;
+use faasm_vm::{GuestAddr, GuestMemory};
 
 use super::*;
 use crate::faaslet::RankPort;

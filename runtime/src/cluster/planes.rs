@@ -41,6 +41,14 @@ impl Planes {
         self.inner.jobs.write().push((job, Arc::new(plane)));
     }
 
+    /// From now on messages for this job go there instead.
+    pub(crate) fn replace(&self, job: u32, plane: DataPlane) {
+        let mut jobs = self.inner.jobs.write();
+        if let Some((_, known)) = jobs.iter_mut().find(|(open, _)| *open == job) {
+            *known = Arc::new(plane);
+        }
+    }
+
     /// No more messages for this job arrive.
     pub(crate) fn close(&self, job: u32) {
         self.inner.jobs.write().retain(|(open, _)| *open != job);

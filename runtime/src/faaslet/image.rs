@@ -24,7 +24,9 @@ pub(super) fn take(
     let frames = frames.ok_or("its stack has not been taken")?.to_vec();
     let mpi = state.mpi.save().map_err(|error| error.to_string())?;
     let (files, memory) = (state.wasi.save_files(), state.memory.clone());
-    let image = RankImage { memory_bytes: memory.len(), globals, frames, mpi, files };
+    let offers = state.mpi.port.offers().ok_or("a message that it has announced is being read")?;
+    let memory_bytes = memory.len();
+    let image = RankImage { memory_bytes, globals, frames, mpi, files, offers };
     Ok(Deposit { rank, image, memory })
 }
 

@@ -5,6 +5,7 @@ mod files;
 mod image;
 mod port;
 mod proto;
+mod renew;
 mod run;
 mod stack;
 mod state;
@@ -12,6 +13,7 @@ mod thread;
 
 pub use exit::RankExit;
 pub(crate) use port::RankPort;
+pub(crate) use renew::Coming;
 pub(crate) use run::{Restored, Start, run};
 pub(crate) use stack::add_to_linker as add_stack_to_linker;
 pub(crate) use state::FaasletState;

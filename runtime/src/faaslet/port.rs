@@ -14,6 +14,7 @@ use faasm_mpi_shim::world::{PartHeader, World};
 use faasm_vm::GuestMemory;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+use crate::checkpoint::SavedOffer;
 use crate::job::JobShared;
 use crate::message::Reader;
 use crate::scheduler::{LocalQueue, Spin};
@@ -37,6 +38,8 @@ pub(crate) struct RankPort {
     /// The job has ranks on other nodes.
     is_spread: bool,
     reader: Reader,
+    /// Whether it looks for news before it sleeps.
+    spins: bool,
     spin: Spin,
     suspended: bool,
     /// What was last told to others about a wait.
@@ -55,12 +58,31 @@ impl RankPort {
             job,
             rank,
             reader,
+            spins,
             spin: Spin::new(spins),
             suspended: false,
             pending: None,
             fruitless: 0,
             received: 0,
         }
+    }
+
+    /// The port of the same rank in the next life of its job, in which nothing has happened yet.
+    pub(crate) fn again(&self, job: Arc<JobShared>) -> Self {
+        Self::new(job, self.rank, self.spins)
+    }
+
+    /// Messages that this rank has announced and that nobody has asked for; `None` when one is being read.
+    pub(crate) fn offers(&self) -> Option<Vec<SavedOffer>> {
+        self.job.offers_of(self.rank)
+    }
+
+    /// This rank is here with what it has announced before.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn adopt_offers(&self, offers: &[SavedOffer]) -> Result<(), String> {
+        self.job.adopt_offers(self.rank, offers)
     }
 
     fn wake_if_waiting(&self, rank: u32) {

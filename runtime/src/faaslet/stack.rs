@@ -48,6 +48,11 @@ impl StackState {
         Self { every, passed: 0, phase: Phase::Arriving, frames }
     }
 
+    /// How often it is taken by itself.
+    pub(super) const fn every(&self) -> Option<NonZeroU32> {
+        self.every
+    }
+
     /// The frames, when all have left the guest.
     pub(super) fn taken(&self) -> Option<&[Bits]> {
         (self.phase == Phase::Leaving).then_some(&self.frames)

@@ -33,7 +33,12 @@ impl JobShared {
         let far = self.far()?;
         let received = far.received.load(Ordering::SeqCst);
         let (changes, waiting) = self.standstill()?;
-        (!far.is_sending()).then(|| Quiet { sent: far.links.sent(), received, changes, waiting })
+        (!self.outgoing().lock().is_busy()).then(|| Quiet {
+            sent: far.links.sent(),
+            received,
+            changes,
+            waiting,
+        })
     }
 
     /// Whether every rank of this node that is left waits in MPI, so that only an order from outside can change

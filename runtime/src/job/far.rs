@@ -14,22 +14,17 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload, PullRequest};
+use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload};
 use faasm_mpi_shim::world::{Effect, PartHeader, Question};
 use faasm_transport::{Endpoint, Envelope, Lane, Service};
-use parking_lot::Mutex;
 
 use super::shared::JobShared;
-use crate::message::{Incoming, JobLinks, Offer, Outgoing, Source};
+use crate::message::{JobLinks, Offer, Source};
 
-/// A request for data.
-pub(crate) const PULL_ASK: u16 = 0;
 /// A question about ports and names.
 pub(crate) const CALL_ASK: u16 = 1;
 /// A question about a window or a file.
 pub(crate) const CALL_OBJECT: u16 = 2;
-/// A message is not wanted any more.
-pub(crate) const PULL_RELEASE: u16 = 1;
 
 /// Bytes queued for a node from which on a blocking send waits for the links.
 const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
@@ -38,8 +33,6 @@ const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Far {
     pub(crate) links: JobLinks,
-    pub(crate) outgoing: Mutex<Outgoing>,
-    pub(crate) incoming: Mutex<Incoming>,
     /// Messages of other nodes that were handled.
     pub(crate) received: AtomicU64,
     last_question: AtomicU32,
@@ -47,18 +40,16 @@ pub(crate) struct Far {
 
 impl Far {
     pub(super) fn new(links: JobLinks) -> Self {
-        Self {
-            outgoing: Mutex::new(Outgoing::new(links.nodes())),
-            incoming: Mutex::default(),
-            received: AtomicU64::new(0),
-            last_question: AtomicU32::new(0),
-            links,
-        }
+        Self { received: AtomicU64::new(0), last_question: AtomicU32::new(0), links }
     }
 
-    /// Whether data that was asked for waits to be sent.
-    pub(super) fn is_sending(&self) -> bool {
-        self.outgoing.lock().is_busy()
+    /// The same, for the job's next life: what was counted goes on being counted.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            received: AtomicU64::new(self.received.load(Ordering::SeqCst)),
+            last_question: AtomicU32::new(self.last_question.load(Ordering::SeqCst)),
+            links: self.links.again(),
+        }
     }
 }
 
@@ -94,38 +85,12 @@ impl JobShared {
                 let waits = header.kind == Kind::Reference;
                 let answer = Header { kind: Kind::Matched, sender: dest, ..*header };
                 let answer = waits.then_some(answer);
-                let offer = Offer { node, rank: header.sender, source, len, answer };
-                let token = far.outgoing.lock().offer(offer);
+                let offer = Offer { node, to: dest, rank: header.sender, source, len, answer };
+                let token = self.outgoing().lock().offer(offer);
                 let about = Envelope { addr: token, ..about };
                 far.links.send(node, Lane::Message, Service::Message, about, &[]);
             }
         }
-    }
-
-    /// `rank` asks for data of a message from another node.
-    pub(crate) fn pull(&self, rank: u32, request: &PullRequest) {
-        let Some(far) = self.far() else { return };
-        let node = self.world().node(request.sender);
-        far.incoming.lock().ask(rank, node, request);
-        let about = Envelope {
-            kind: PULL_ASK,
-            to: request.sender,
-            from: rank,
-            tag: i32::from(request.is_last),
-            request: request.name,
-            addr: request.token,
-            len: request.len,
-            ..Envelope::default()
-        };
-        far.links.send(node, Lane::Message, Service::PullRequest, about, &[]);
-    }
-
-    /// Tells the node of `sender` that nobody wants its message `token` any more.
-    pub(crate) fn release(&self, sender: u32, token: u64) {
-        let Some(far) = self.far() else { return };
-        let about = Envelope { kind: PULL_RELEASE, to: sender, addr: token, ..Envelope::default() };
-        let node = self.world().node(sender);
-        far.links.send(node, Lane::Message, Service::PullRequest, about, &[]);
     }
 
     /// Asks `node` to gather `rank`; gives the name that the answer will have.

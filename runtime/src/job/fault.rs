@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::shared::{Doing, JobShared};
 
 /// Brings a proposal to the coordinator.
-type Messenger = Box<dyn Fn(Topic, &[u32], u32, Proposal) + Send + Sync>;
+type Messenger = Arc<dyn Fn(Topic, &[u32], u32, Proposal) + Send + Sync>;
 
 /// What a node does about failures of ranks.
 #[derive(Default)]
@@ -24,6 +24,13 @@ pub(crate) struct Mourning {
     messenger: OnceLock<Messenger>,
 }
 
+impl Mourning {
+    /// The same for the job's next life, in which nobody has failed yet.
+    pub(super) fn again(&self) -> Self {
+        Self { council: Mutex::default(), messenger: self.messenger.clone() }
+    }
+}
+
 impl JobShared {
     /// Proposals of communicators on several nodes go this way; once.
     pub(crate) fn set_messenger(
@@ -31,7 +38,7 @@ impl JobShared {
         messenger: impl Fn(Topic, &[u32], u32, Proposal) + Send + Sync + 'static,
     ) {
         // A second one would be no better than the first.
-        let _ = self.mourning.messenger.set(Box::new(messenger));
+        let _ = self.mourning.messenger.set(Arc::new(messenger));
     }
 
     /// A rank of this node has failed, and the job goes on. Everybody is told.

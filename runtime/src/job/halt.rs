@@ -56,6 +56,8 @@ impl Halt {
     /// From now on these are its ranks on this node; gives those that were before.
     pub(crate) fn replace(&self, job: Arc<JobShared>) -> Arc<JobShared> {
         job.world().keep_clocks();
+        // A rank that comes back has other blocks than those that were last written here.
+        *self.writer.lock() = RanksWriter::default();
         std::mem::replace(&mut self.job.write(), job)
     }
 
@@ -91,14 +93,21 @@ impl Halt {
         Ok(Some((quiet, begun)))
     }
 
-    /// Has all ranks hand over their stacks, and waits for that.
-    pub(crate) fn leave(&self) -> Result<(), NotLeft> {
+    /// Tells all ranks to hand over their stacks. Gives the number of the round in which they do.
+    pub(crate) fn ask_to_leave(&self) -> u64 {
+        let job = self.job();
+        let round = job.rounds().round();
+        job.gate().set(Order::Leave);
+        wake_all(&job);
+        round
+    }
+
+    /// Waits until all ranks have handed over their stacks in this round.
+    pub(crate) fn leave(&self, round: u64) -> Result<(), NotLeft> {
         let job = self.job();
         let ended = job.tombstones().map_err(|error| NotLeft::Failed(error.to_string()))?;
         let ranks = job.local_ranks().count() - ended.len();
-        job.gate().set(Order::Leave);
-        wake_all(&job);
-        match job.rounds().gather(ranks, LEAVE_TIME_MAX) {
+        match job.rounds().gather_in(round, ranks, LEAVE_TIME_MAX) {
             Some(Gathered::All(deposits)) => {
                 *self.deposits.lock() = deposits;
                 Ok(())

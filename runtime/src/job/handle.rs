@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use actix::Addr;
 use faasm_mpi_engine::fault::Decided;
+use faasm_mpi_shim::gate::Cut as Order;
 
 use super::Outcome;
 use super::cut::Cutter;
 use super::deadlock::Quiet;
+use super::halt::Halt;
+use super::relocation::{MoveOrder, MoveReport};
 use super::report::{JobReport, RankState};
 use super::shared::JobShared;
 use super::supervisor::{End, Supervisor};
@@ -50,6 +53,12 @@ pub(crate) trait RemoteJob: std::fmt::Debug + Send + Sync {
 
     /// What its ranks are doing, as far as it can be found out in reasonable time.
     fn rank_states(&self) -> Vec<RankState>;
+
+    /// Places ranks elsewhere.
+    fn migrate(&self, order: MoveOrder) -> Result<MoveReport, String>;
+
+    /// Stops it, writes a checkpoint, and lets it go on.
+    fn checkpoint(&self) -> Result<Cut, CheckpointError>;
 }
 
 impl JobHandle {
@@ -81,11 +90,21 @@ impl JobHandle {
     /// # Errors
     /// The job has no directory for checkpoints or its state cannot be written; it goes on all the same.
     pub fn checkpoint(&self) -> Result<Cut, CheckpointError> {
-        match &self.cutter {
-            Some(cutter) => cutter.cut(),
-            None => Err(CheckpointError::Hindered(
-                "the job was started without a directory for checkpoints".to_owned(),
-            )),
+        match (&self.control, &self.cutter) {
+            (Control::Elsewhere(job), _) => job.checkpoint(),
+            (_, Some(cutter)) => cutter.cut(),
+            (_, None) => Err(CheckpointError::no_directory()),
+        }
+    }
+
+    /// Places ranks on other nodes of the job, which stands still meanwhile.
+    ///
+    /// # Errors
+    /// They cannot be placed so, or the job cannot be stopped, in words; it goes on as before.
+    pub fn migrate(&self, order: MoveOrder) -> Result<MoveReport, String> {
+        match &self.control {
+            Control::Here { .. } => Err("the job runs on one node".to_owned()),
+            Control::Elsewhere(job) => job.migrate(order),
         }
     }
 
@@ -144,10 +163,28 @@ impl JobHandle {
         states
     }
 
+    /// What stops the ranks of this node together with those of others, if their stacks can be taken.
+    pub(crate) fn halt(&self) -> Option<Arc<Halt>> {
+        let Control::Here { shared, .. } = &self.control else { return None };
+        Some(Arc::new(Halt::new(shared.clone())))
+    }
+
+    /// The same job in its next life on this node.
+    pub(crate) fn again(&self, shared: Arc<JobShared>) -> Self {
+        let control = match &self.control {
+            Control::Here { supervisor, .. } => {
+                Control::Here { shared, supervisor: supervisor.clone() }
+            }
+            Control::Elsewhere(job) => Control::Elsewhere(job.clone()),
+        };
+        Self { control, ..self.clone() }
+    }
+
     /// What this node contributes to the search for a deadlock; `None` while something goes on.
     pub(crate) fn quiet(&self) -> Option<Quiet> {
         let Control::Here { shared, .. } = &self.control else { return None };
-        shared.quiet()
+        // Ranks that wait at the gate look as if they waited for each other.
+        (shared.gate().cut() == Order::Open).then(|| shared.quiet())?
     }
 
     /// The ends of ranks, in the order in which they happened; each event goes to one receiver.

@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_shim::gate::Gate;
 use faasm_mpi_shim::port::Pending;
-use faasm_mpi_shim::world::{Grown, Placement, World};
+use faasm_mpi_shim::world::{Grown, Immovable, Placement, World};
 use faasm_vm::GuestMemory;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
+use super::arrival::Moving;
 use super::far::Far;
 use super::fault::Mourning;
+use super::renewal::Renewal;
 use super::spawn::Spawner;
-use crate::checkpoint::Rounds;
+use crate::checkpoint::{Rounds, Tombstone};
 use crate::faaslet::Threads;
 use crate::host::wasi::{WasiHooks, WasiWait};
-use crate::message::{JobLinks, Mailbox};
-use crate::scheduler::{Scheduler, Task, process_time};
+use crate::message::{Incoming, JobLinks, Mailbox, Outgoing};
+use crate::scheduler::{LocalQueue, Scheduler, Task, process_time};
 
 /// Not started yet.
 const STARTING: u8 = 0;
@@ -59,6 +62,8 @@ pub(crate) struct RankShared {
     outside: Mutex<Option<WasiWait>>,
     messages: AtomicU64,
     bytes: AtomicU64,
+    /// Its exit code, if it has ended in order.
+    code: OnceLock<i32>,
 }
 
 impl RankShared {
@@ -75,6 +80,7 @@ impl RankShared {
             outside: Mutex::new(None),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            code: OnceLock::new(),
         }
     }
 
@@ -183,6 +189,29 @@ impl RankShared {
         (doing, changes)
     }
 
+    /// The rank has ended in an earlier life of the job.
+    pub(super) fn ended_before(&self, before: &Self) {
+        let traffic = (&before.messages, &before.bytes);
+        self.set_traffic(traffic.0.load(Ordering::Relaxed), traffic.1.load(Ordering::Relaxed));
+        if let Some(code) = before.code.get() {
+            self.set_code(*code);
+        }
+        self.end();
+    }
+
+    /// It has ended in order with this exit code; once.
+    pub(crate) fn set_code(&self, code: i32) {
+        // It ends once.
+        let _ = self.code.set(code);
+    }
+
+    /// What is left of it, if it has ended in order.
+    pub(super) fn tombstone(&self, rank: u32) -> Option<Tombstone> {
+        let code = *self.code.get()?;
+        let messages = self.messages.load(Ordering::Relaxed);
+        Some(Tombstone { rank, code, messages, bytes: self.bytes.load(Ordering::Relaxed) })
+    }
+
     /// Adds what the rank has sent, at its end.
     pub(crate) fn set_traffic(&self, messages: u64, bytes: u64) {
         self.messages.store(messages, Ordering::Relaxed);
@@ -195,12 +224,16 @@ pub(crate) struct JobShared {
     ranks: Box<[RankShared]>,
     /// The ranks that were spawned on this node.
     pub(super) spawned: Grown<RankShared>,
-    spawner: OnceLock<Box<dyn Spawner>>,
+    pub(super) spawner: OnceLock<Arc<dyn Spawner>>,
     lines: usize,
     world: Arc<World>,
     scheduler: Arc<Scheduler>,
     /// The job's other nodes, if it has any.
     far: Option<Far>,
+    /// Messages that were announced and whose data is here.
+    outgoing: Mutex<Outgoing>,
+    /// Data of such messages that ranks of this node have asked for.
+    incoming: Mutex<Incoming>,
     started: Instant,
     /// What the process had used when the job began.
     processor_time_before: Duration,
@@ -210,7 +243,11 @@ pub(crate) struct JobShared {
     ending: AtomicBool,
     /// What its ranks are told to do at switch points.
     gate: Arc<Gate>,
-    rounds: Rounds,
+    rounds: Arc<Rounds>,
+    /// Its next life, where its ranks are placed anew.
+    pub(super) renewals: watch::Sender<Option<Arc<Renewal>>>,
+    /// Its ranks that come here or leave.
+    moving: Moving,
     /// How long the job had run before it was restarted.
     ran_before: OnceLock<Duration>,
     /// What is done about ranks that fail while the job goes on.
@@ -238,8 +275,11 @@ impl JobShared {
         let ranks = homes.iter().map(rank).collect();
         let homes = homes.iter().map(|home| home.unwrap_or_default()).collect();
         let uname = rustix::system::uname();
+        let nodes = links.as_ref().map_or(1, JobLinks::nodes);
         Arc::new(Self {
             ranks,
+            outgoing: Mutex::new(Outgoing::new(placement.this_node, nodes)),
+            incoming: Mutex::default(),
             spawned: Grown::default(),
             spawner: OnceLock::new(),
             lines,
@@ -252,10 +292,73 @@ impl JobShared {
             wakes_in_flight: AtomicU64::new(0),
             ending: AtomicBool::new(false),
             gate: Arc::default(),
-            rounds: Rounds::default(),
+            rounds: Arc::default(),
+            renewals: watch::Sender::new(None),
+            moving: Moving::default(),
             ran_before: OnceLock::new(),
             mourning: Mourning::default(),
         })
+    }
+
+    /// The same job on this node in its next life: its ranks are placed on `nodes`, and nothing has happened there yet.
+    ///
+    /// # Errors
+    /// They cannot be placed so, or not now.
+    pub(super) fn again(&self, nodes: Box<[u32]>) -> Result<Arc<Self>, Immovable> {
+        let this_node = self.world.this_node();
+        let homes = self.homes_among(&nodes);
+        let lines = ring_lines(nodes.iter().filter(|node| **node == this_node).count());
+        let rank =
+            |node: &u32| RankShared::new(if *node == this_node { lines } else { REMOTE_LINES });
+        let ranks = nodes.iter().map(rank).collect();
+        let world = self.world.renewed(nodes, homes)?;
+        let far = self.far.as_ref().map(Far::again);
+        if let Some(far) = &far {
+            self.scheduler.poll_links(far.links.endpoint());
+        }
+        let nodes = far.as_ref().map_or(1, |far| far.links.nodes());
+        Ok(Arc::new(Self {
+            ranks,
+            spawned: Grown::default(),
+            spawner: self.spawner.clone(),
+            lines,
+            world,
+            scheduler: self.scheduler.clone(),
+            far,
+            outgoing: Mutex::new(Outgoing::new(this_node, nodes)),
+            incoming: Mutex::default(),
+            started: self.started,
+            processor_time_before: self.processor_time_before,
+            processor_name: self.processor_name.clone(),
+            wakes_in_flight: AtomicU64::new(0),
+            ending: AtomicBool::new(self.is_ending()),
+            gate: self.gate.clone(),
+            rounds: self.rounds.clone(),
+            renewals: watch::Sender::new(None),
+            moving: Moving::default(),
+            ran_before: self.ran_before.clone(),
+            mourning: self.mourning.again(),
+        }))
+    }
+
+    /// For each rank a worker: those that are here already stay on theirs, and others come to where there are few.
+    fn homes_among(&self, nodes: &[u32]) -> Vec<u32> {
+        let this_node = self.world.this_node();
+        let stays = |rank: u32| self.world.is_local(rank);
+        let mut load = vec![0_u32; self.scheduler.regular() as usize];
+        for (rank, _) in (0..).zip(nodes).filter(|(rank, node)| **node == this_node && stays(*rank))
+        {
+            load[self.home(rank) as usize] += 1;
+        }
+        let mut home = |(rank, node): (u32, &u32)| {
+            if *node != this_node || stays(rank) {
+                return if *node == this_node { self.home(rank) } else { 0 };
+            }
+            let fewest = (0..).zip(&load).min_by_key(|(_, ranks)| **ranks).map_or(0, |(at, _)| at);
+            load[fewest as usize] += 1;
+            fewest
+        };
+        (0..).zip(nodes).map(&mut home).collect()
     }
 
     /// The worker on which `rank`, which is of this node, is placed.
@@ -272,7 +375,7 @@ impl JobShared {
     /// Makes it possible to spawn processes; once.
     pub(crate) fn set_spawner(&self, spawner: Box<dyn Spawner>) {
         // A second one would be no better than the first.
-        let _ = self.spawner.set(spawner);
+        let _ = self.spawner.set(spawner.into());
     }
 
     pub(super) fn spawner(&self) -> Option<&dyn Spawner> {
@@ -288,6 +391,21 @@ impl JobShared {
     #[inline]
     pub(crate) const fn far(&self) -> Option<&Far> {
         self.far.as_ref()
+    }
+
+    /// Messages that were announced and whose data is here.
+    pub(crate) const fn outgoing(&self) -> &Mutex<Outgoing> {
+        &self.outgoing
+    }
+
+    /// Data of such messages that ranks of this node have asked for.
+    pub(crate) const fn incoming(&self) -> &Mutex<Incoming> {
+        &self.incoming
+    }
+
+    /// Its ranks that come here or leave.
+    pub(super) const fn moving(&self) -> &Moving {
+        &self.moving
     }
 
     /// A rank of this job.
@@ -379,7 +497,7 @@ impl JobShared {
     }
 
     /// Where ranks leave their state.
-    pub(crate) const fn rounds(&self) -> &Rounds {
+    pub(crate) const fn rounds(&self) -> &Arc<Rounds> {
         &self.rounds
     }
 
@@ -467,6 +585,10 @@ impl WasiHooks for OutsideWaits {
 
     fn wait_ends(&self) {
         self.job.rank(self.rank).set_doing(RUNNING);
+    }
+
+    fn blocks(&self) {
+        LocalQueue::hand_over();
     }
 
     fn cpu_time(&self) -> Option<Duration> {

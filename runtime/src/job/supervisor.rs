@@ -31,6 +31,13 @@ pub(crate) struct Born {
     pub(crate) ranks: Vec<u32>,
 }
 
+/// The job goes on in another life, with other ranks here.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Renewed {
+    pub(crate) shared: Arc<JobShared>,
+}
+
 /// The job is to end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -128,6 +135,9 @@ impl Supervisor {
         }
         *slot = Some(exit.clone());
         self.running -= 1;
+        if let RankExit::Completed { code } = exit {
+            self.shared.rank(rank).set_code(code);
+        }
         self.shared.rank(rank).end();
         // Nobody has to listen.
         let _ = self.events.send(RankEvent { rank, exit });
@@ -230,6 +240,36 @@ impl Handler<Born> for Supervisor {
             }
         }
         self.finish_if_done();
+    }
+}
+
+impl Handler<Renewed> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: Renewed, context: &mut Self::Context) {
+        let Renewed { shared } = message;
+        for rank in 0..shared.world().size() {
+            let (was_here, is_here) =
+                (self.shared.world().is_local(rank), shared.world().is_local(rank));
+            let slot = self.slot(rank);
+            match (was_here, is_here) {
+                (false, true) => {
+                    *slot = None;
+                    self.running += 1;
+                }
+                // The node where it is tells of its end.
+                (true, false) if slot.is_none() => {
+                    *slot = Some(RankExit::Killed);
+                    self.running -= 1;
+                }
+                _ => {}
+            }
+        }
+        self.shared = shared;
+        if let Some(outcome) = self.outcome.take() {
+            // It was told to end in between; those that have come are to end, too.
+            self.end(outcome, context);
+        }
     }
 }
 

@@ -126,7 +126,7 @@ impl Launch {
 
     /// What `rank` runs, and its system interface.
     pub(crate) fn rank(
-        &mut self,
+        &self,
         rank: u32,
         job: &Arc<JobShared>,
     ) -> Result<(InstancePre<FaasletState>, WasiCtx, Option<ThreadFacts>), Error> {

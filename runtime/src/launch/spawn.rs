@@ -78,6 +78,7 @@ impl Spawner for ProgramSpawner {
                 threads: ready.threads,
                 migratable: ready.migratable,
                 restored: None,
+                coming: None,
                 wasi,
                 job: job.clone(),
                 pool: self.pool.clone(),

@@ -35,6 +35,18 @@ impl JobLinks {
         Self { endpoint, job, peers, sent: AtomicU64::new(0) }
     }
 
+    /// The same links for the job's next life, which goes on counting.
+    pub(crate) fn again(&self) -> Self {
+        let sent = AtomicU64::new(self.sent());
+        Self { endpoint: self.endpoint.clone(), job: self.job, peers: self.peers.clone(), sent }
+    }
+
+    /// Sends a piece of a rank that moves. It is no message of the program's, and is not counted as one.
+    pub(crate) fn send_moved(&self, node: u32, about: Envelope, data: Bytes) {
+        let envelope = Envelope { job: self.job, service: Service::Move as u16, ..about };
+        self.endpoint.send_bytes(self.peers[node as usize], Lane::Bulk, &envelope, data);
+    }
+
     /// Number in the job of the node with this name in the cluster.
     pub(crate) fn number(&self, peer: NodeId) -> Option<u32> {
         self.peers.iter().position(|node| *node == peer).map(|index| index as u32)

@@ -27,6 +27,8 @@ pub(crate) enum Source {
 pub(crate) struct Offer {
     /// The node of its receiver.
     pub(crate) node: u32,
+    /// The receiving rank.
+    pub(crate) to: u32,
     /// The sending rank.
     pub(crate) rank: u32,
     pub(crate) source: Source,
@@ -96,6 +98,15 @@ struct Waiting {
     is_queued: bool,
 }
 
+impl Waiting {
+    const fn new(offer: Offer) -> Self {
+        Self { offer, asked: 0, read: 0, is_last: false, to: 0, name: 0, is_queued: false }
+    }
+}
+
+/// Bits of a token that a node counts; the others are its number.
+const TOKEN_BITS: u32 = 40;
+
 /// The messages of one job that wait here.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -106,19 +117,44 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// No messages, for a job of `nodes` nodes.
-    pub(crate) fn new(nodes: usize) -> Self {
+    /// No messages, on node `node` of a job of `nodes` nodes.
+    ///
+    /// No two nodes give the same token: an offer keeps it wherever its sender goes.
+    pub(crate) fn new(node: u32, nodes: usize) -> Self {
         let queues = (0..nodes).map(|_| VecDeque::new()).collect();
-        Self { last_token: 0, waiting: HashMap::new(), queues }
+        Self { last_token: u64::from(node) << TOKEN_BITS, waiting: HashMap::new(), queues }
     }
 
     /// Keeps a message; gives its token.
     pub(crate) fn offer(&mut self, offer: Offer) -> u64 {
         self.last_token += 1;
-        let waiting =
-            Waiting { offer, asked: 0, read: 0, is_last: false, to: 0, name: 0, is_queued: false };
-        self.waiting.insert(self.last_token, waiting);
+        // One of an earlier life of the job may have come here.
+        while self.waiting.contains_key(&self.last_token) {
+            self.last_token += 1;
+        }
+        self.waiting.insert(self.last_token, Waiting::new(offer));
         self.last_token
+    }
+
+    /// Keeps a message whose sender was elsewhere before, or in an earlier life of the job. Returns whether its token
+    /// was free.
+    pub(crate) fn adopt(&mut self, token: u64, offer: Offer) -> bool {
+        let is_free = !self.waiting.contains_key(&token);
+        if is_free {
+            self.waiting.insert(token, Waiting::new(offer));
+        }
+        is_free
+    }
+
+    /// The messages of this rank, while the job stands still; `None` when one is being read.
+    pub(crate) fn offers_of(&self, rank: u32) -> Option<Vec<(u64, Offer)>> {
+        let own = self.waiting.iter().filter(|(_, waiting)| waiting.offer.rank == rank);
+        let idle = |(token, waiting): (&u64, &Waiting)| {
+            (waiting.asked == 0).then(|| (*token, waiting.offer.clone()))
+        };
+        let mut own: Vec<_> = own.map(idle).collect::<Option<_>>()?;
+        own.sort_unstable_by_key(|(token, _)| *token);
+        Some(own)
     }
 
     /// `node` asks for bytes. Gives what the sending rank is told at once, with its number, when
@@ -199,7 +235,7 @@ mod tests {
         Header { kind: Kind::Matched, context: 1, source: 0, tag: 0, sender: 9, request: 5 };
 
     fn offer(len: u64) -> Offer {
-        Offer { node: 1, rank: 3, source: Source::Memory(4096), len, answer: Some(ANSWER) }
+        Offer { node: 1, to: 9, rank: 3, source: Source::Memory(4096), len, answer: Some(ANSWER) }
     }
 
     fn ask(token: u64, len: u64, is_last: bool) -> Ask {
@@ -208,7 +244,7 @@ mod tests {
 
     #[test]
     fn messages_to_one_node_take_turns_and_end_with_the_answer() {
-        let mut outgoing = Outgoing::new(2);
+        let mut outgoing = Outgoing::new(0, 2);
         let long = outgoing.offer(offer(2 * CHUNK_BYTES_MAX + 1));
         let short = outgoing.offer(offer(10));
         assert_eq!(outgoing.handle_request(1, &ask(long, 2 * CHUNK_BYTES_MAX + 1, true)), Ok(None));
@@ -228,7 +264,7 @@ mod tests {
 
     #[test]
     fn only_what_was_offered_is_given_and_only_to_its_node() {
-        let mut outgoing = Outgoing::new(3);
+        let mut outgoing = Outgoing::new(0, 3);
         let token = outgoing.offer(offer(10));
         let unknown = Err(AskRefused::Unknown { token });
         assert_eq!(outgoing.handle_request(2, &ask(token, 1, false)), unknown);
@@ -246,8 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn offers_keep_their_tokens_where_their_sender_goes() {
+        let (mut before, mut after) = (Outgoing::new(0, 2), Outgoing::new(1, 2));
+        let token = before.offer(offer(10));
+        let own = before.offers_of(3).expect("nobody reads");
+        assert!(before.offers_of(4).is_some_and(|none| none.is_empty()));
+        let own_tokens: Vec<u64> = own.iter().map(|(token, _)| *token).collect();
+        assert_eq!(own_tokens, [token]);
+        assert_ne!(after.offer(offer(1)), token);
+        for (token, offer) in own {
+            assert!(after.adopt(token, offer.clone()) && !after.adopt(token, offer));
+        }
+        assert_eq!(after.handle_request(1, &ask(token, 10, true)), Ok(None));
+        assert!(after.offers_of(3).is_none(), "it is being read");
+    }
+
+    #[test]
     fn a_receiver_that_wants_nothing_frees_the_sender() {
-        let mut outgoing = Outgoing::new(2);
+        let mut outgoing = Outgoing::new(0, 2);
         let token = outgoing.offer(offer(10));
         assert_eq!(outgoing.handle_request(1, &ask(token, 0, true)), Ok(Some((3, ANSWER))));
         assert!(outgoing.waiting.is_empty() && !outgoing.is_busy());

@@ -12,6 +12,7 @@ mod cluster_nodes;
 mod guests;
 mod lab;
 mod launchers;
+mod migrate;
 mod omp;
 mod proto;
 mod restart;

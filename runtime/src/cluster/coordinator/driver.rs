@@ -9,10 +9,13 @@ use faasm_transport::{Admission, Event, NodeId};
 
 use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
+use super::halting::StopNews;
+use super::relocate::Places;
 use super::{ClusterStatus, NodeStatus};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::inbox::Input as Arrived;
 use crate::cluster::message::{CHUNK_BYTES_MAX, NodeInfo, ToCoordinator, ToNode};
+use crate::cluster::stop::Task;
 use crate::job::{JobReport, Outcome, RankEvent, RankState};
 use crate::module::Program;
 
@@ -32,6 +35,21 @@ pub(super) enum Input {
     Await { nodes: usize, reply: flume::Sender<()> },
     /// A machine has joined: its links come next.
     Admitted { node: NodeId, address: std::net::IpAddr },
+    /// Stop a job; whoever wants it hears what comes of it. The reply says whether that has begun, and if not whether
+    /// somebody else stops it.
+    Halt {
+        job: u32,
+        news: flume::Sender<StopNews>,
+        reply: flume::Sender<Result<(), (String, bool)>>,
+    },
+    /// Nodes of a stopped job are to do something.
+    Act { job: u32, tasks: Vec<(NodeId, Task)> },
+    /// Say where the ranks of a job are.
+    Places { job: u32, reply: flume::Sender<Places> },
+    /// The ranks of a stopped job are there now.
+    Placed { job: u32, places: Vec<u32> },
+    /// Let a stopped job go on.
+    GoOn { job: u32 },
     /// A node is known to be gone.
     Gone { node: NodeId, reason: String },
     /// Let a node go once it has no job.
@@ -67,6 +85,8 @@ pub(super) struct Driver {
     starting: HashMap<u32, flume::Sender<Result<u32, String>>>,
     asked: HashMap<u32, flume::Sender<Vec<RankState>>>,
     awaiting: Vec<(usize, flume::Sender<()>)>,
+    /// Who stops which job.
+    stoppers: HashMap<u32, flume::Sender<StopNews>>,
     late: Vec<LateReport>,
     /// Where machines joined from.
     admitted: HashMap<NodeId, std::net::IpAddr>,
@@ -84,6 +104,7 @@ impl Driver {
             starting: HashMap::new(),
             asked: HashMap::new(),
             awaiting: Vec::new(),
+            stoppers: HashMap::new(),
             late: Vec::new(),
             admitted: HashMap::new(),
             admission,
@@ -147,6 +168,23 @@ impl Driver {
             Input::Await { nodes, reply } => {
                 self.awaiting.push((nodes, reply));
                 self.announce_nodes();
+            }
+            Input::Halt { job, news, reply } => {
+                let begun = self.core.stop(job);
+                if begun.is_ok() {
+                    self.stoppers.insert(job, news);
+                }
+                // Whoever wants it waits for the answer.
+                let _ = reply.send(begun);
+            }
+            Input::Act { job, tasks } => self.core.act(job, tasks),
+            Input::Places { job, reply } => {
+                let _ = reply.send(self.core.places(job));
+            }
+            Input::Placed { job, places } => self.core.placed(job, places),
+            Input::GoOn { job } => {
+                self.core.go_on(job);
+                self.stoppers.remove(&job);
             }
             Input::Admitted { node, address } => self.admit(node, address),
             Input::Gone { node, reason } => {
@@ -320,6 +358,12 @@ impl Driver {
                 Command::Ended { job, report } => {
                     if let Some(front) = self.fronts.remove(&job) {
                         self.late.extend(front.report(report));
+                    }
+                }
+                Command::Stop { job, news } => {
+                    if let Some(stopper) = self.stoppers.get(&job) {
+                        // It may have given up.
+                        let _ = stopper.send(news);
                     }
                 }
                 Command::Forget { node, why } => {

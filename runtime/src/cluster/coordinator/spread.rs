@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use faasm_mpi_engine::fault::{Council, Decided, Refused};
 use faasm_transport::NodeId;
 
+use super::relocate::Places;
 use crate::cluster::message::{Motion, Totals};
 use crate::faaslet::RankExit;
 use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck, outcome_of_all};
@@ -22,6 +23,8 @@ pub(super) struct SpreadJob {
     /// For each rank the index of its node among `parts`.
     placement: Vec<u32>,
     parts: Vec<Part>,
+    /// Indices of those whose last ranks have gone elsewhere.
+    emptied: BTreeSet<usize>,
     exits: Vec<Option<RankExit>>,
     started: Option<Instant>,
     timeout: Option<Duration>,
@@ -83,6 +86,7 @@ impl SpreadJob {
             exits: vec![None; placement.len()],
             placement,
             parts: nodes.into_iter().map(part).collect(),
+            emptied: BTreeSet::new(),
             started: None,
             timeout,
             first_failed: None,
@@ -258,6 +262,43 @@ impl SpreadJob {
         true
     }
 
+    /// Where its ranks are.
+    pub(super) fn places(&self) -> Places {
+        Places {
+            ranks: self.placement.clone(),
+            ended: self.exits.iter().map(Option::is_some).take(self.placement.len()).collect(),
+            nodes: self.parts.iter().map(|part| (part.node, part.host.to_string())).collect(),
+        }
+    }
+
+    /// Its ranks, which are stopped, are there now.
+    pub(super) fn place_anew(&mut self, places: Vec<u32>) {
+        let nodes = self.parts.len() as u32;
+        if places.len() != self.placement.len() || places.iter().any(|place| *place >= nodes) {
+            return;
+        }
+        let before = std::mem::take(&mut self.emptied);
+        for place in 0..nodes {
+            let mut ranks = places.iter().zip(&self.exits);
+            let is_left = self.placement.contains(&place) || before.contains(&(place as usize));
+            if is_left && !ranks.any(|(there, exit)| *there == place && exit.is_none()) {
+                self.emptied.insert(place as usize);
+            }
+        }
+        self.placement = places;
+    }
+
+    /// Whether all ranks have ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.exits.iter().all(Option::is_some)
+    }
+
+    /// The nodes whose last ranks have gone elsewhere.
+    pub(super) fn emptied_nodes(&self) -> Vec<NodeId> {
+        let active = |place: &usize| self.parts.get(*place).filter(|part| part.is_active());
+        self.emptied.iter().filter_map(active).map(|part| part.node).collect()
+    }
+
     /// Whether nothing of the job is left, or nobody waits for what is left.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         let given_up = self.give_up_at.is_some_and(|at| at <= now);
@@ -360,6 +401,11 @@ impl SpreadJob {
 
     pub(super) fn has_part(&self, node: NodeId) -> bool {
         self.parts.iter().any(|part| part.node == node)
+    }
+
+    /// Whether no node is lost.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.parts.iter().any(|part| matches!(part.state, PartState::Lost))
     }
 
     /// The nodes whose parts have not ended.

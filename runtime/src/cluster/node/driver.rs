@@ -10,14 +10,17 @@ use flume::RecvTimeoutError;
 
 use super::NodeEnd;
 use super::fetch::Programs;
+use super::moving::Mover;
 use super::part::{PartStreams, ReadyPart, follow, prepare};
 use super::renewal::Renewal;
+use super::stop::obey;
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::data::DataError;
 use crate::cluster::inbox::Input as Arrived;
 use crate::cluster::message::{Prepare, Standstill, State, ToCoordinator, ToNode, Totals};
 use crate::cluster::planes::Planes;
-use crate::job::{JobHandle, Quiet};
+use crate::cluster::stop::{StopAnswer, StopOrder};
+use crate::job::{Halt, JobHandle, JobShared, Quiet};
 use crate::runtime::Runtime;
 
 /// What the thread is told.
@@ -29,6 +32,8 @@ pub(super) enum Input {
     Prepared { job: u32, part: Box<Result<ReadyPart, String>> },
     /// A peer sent something for a job that breaks the rules.
     Broken { peer: NodeId, job: u32, error: DataError },
+    /// A part goes on with other ranks.
+    Renewed { job: u32, shared: Arc<JobShared> },
     /// All ranks of a part have ended, and the coordinator has been told.
     Over { job: u32 },
     /// Leave the cluster.
@@ -49,6 +54,12 @@ struct Part {
     state: PartState,
     /// Its ranks, also after their end, until the whole job is over.
     ranks: Option<JobHandle>,
+    /// Whether their stacks can be taken.
+    is_migratable: bool,
+    /// What stops them then.
+    halt: Option<Arc<Halt>>,
+    /// What has them come and go.
+    mover: Option<Arc<Mover>>,
     /// What the coordinator was last told of their standing still.
     quiet: Option<Quiet>,
 }
@@ -169,6 +180,14 @@ impl Driver {
                 tracing::error!("{peer} is not to be trusted: {reason}");
                 self.tell(&ToCoordinator::PeerLost { node: peer.0, reason });
             }
+            Input::Renewed { job, shared } => {
+                let Some(part) = self.parts.get_mut(&job) else { return };
+                part.ranks = part.ranks.as_ref().map(|ranks| ranks.again(shared.clone()));
+                if let PartState::Running { handle, .. } = &mut part.state {
+                    *handle = handle.again(shared);
+                }
+                part.quiet = None;
+            }
             Input::Over { job } => {
                 if let Some(part) = self.parts.get_mut(&job) {
                     part.state = PartState::Over;
@@ -232,6 +251,7 @@ impl Driver {
             }
             ToNode::Query { job, query } => self.answer(job, query),
             ToNode::Confirm { job, round } => self.confirm(job, round),
+            ToNode::Stop { job, name, order } => self.stop(job, name, order),
             ToNode::Certificate { certificate, valid_ms } => {
                 self.certified(certificate, Duration::from_millis(valid_ms));
             }
@@ -266,7 +286,15 @@ impl Driver {
                 self.links.outbox.endpoint().add_peer(node, &addresses);
             }
         }
-        let part = Part { peers, state: PartState::Preparing, ranks: None, quiet: None };
+        let part = Part {
+            peers,
+            state: PartState::Preparing,
+            ranks: None,
+            is_migratable: job.keep.is_migratable,
+            halt: None,
+            mover: None,
+            quiet: None,
+        };
         self.parts.insert(number, part);
         let (runtime, programs) = (self.runtime.clone(), self.programs.clone());
         let (links, inbox) = (self.links.clone(), self.inbox.clone());
@@ -339,6 +367,16 @@ impl Driver {
             tracing::error!(%cause, "no thread can be had for job {job}; check `ulimit -u`");
             return self.part_ended(job);
         }
+        // It counts what they begin from the first instant on.
+        part.halt = if part.is_migratable { handle.halt() } else { None };
+        part.mover = part.is_migratable.then(|| {
+            let inbox = self.inbox.clone();
+            let renewed = move |shared| {
+                // The node is gone.
+                let _ = inbox.send(Input::Renewed { job, shared });
+            };
+            Arc::new(Mover::new(job, prepared.cradle().clone(), self.links.planes.clone(), renewed))
+        });
         prepared.start();
         part.ranks = Some(handle.clone());
         part.state = PartState::Running { handle, streams };
@@ -395,6 +433,19 @@ impl Driver {
         part.quiet = part.ranks.as_ref().and_then(JobHandle::quiet);
         let quiet = part.quiet.map(Standstill::from);
         self.tell(&ToCoordinator::Quiet { job, round, quiet });
+    }
+
+    fn stop(&self, job: u32, name: u32, order: StopOrder) {
+        let part = self.parts.get(&job);
+        let mover = part.and_then(|part| part.mover.as_ref());
+        match part.and_then(|part| part.halt.as_ref()) {
+            Some(halt) => obey((halt, mover), &self.links.outbox, (job, name), order),
+            None => {
+                let why = "its ranks on this node cannot be stopped".to_owned();
+                let answer = StopAnswer::Failed { why };
+                self.tell(&ToCoordinator::Stop { job, name, answer });
+            }
+        }
     }
 
     fn peer(&mut self, event: Event) {

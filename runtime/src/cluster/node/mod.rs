@@ -5,8 +5,10 @@
 
 mod driver;
 mod fetch;
+mod moving;
 mod part;
 mod renewal;
+mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

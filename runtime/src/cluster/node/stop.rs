@@ -24,11 +24,13 @@ pub(super) fn obey(
         StopOrder::Look { targets } => look(halt, targets),
         StopOrder::GoOn { is_level } => return halt.go_on(is_level),
         StopOrder::Leave | StopOrder::Act(_) => {
+            // The next order may come before a thread has begun.
+            let round = if order == StopOrder::Leave { halt.ask_to_leave() } else { 0 };
             let (halt, way, mover) = (halt.clone(), outbox.clone(), mover.cloned());
             let work = move || {
                 let answer = match order {
                     StopOrder::Act(task) => act(&halt, mover.as_deref(), task),
-                    _ => leave(&halt),
+                    _ => leave(&halt, round),
                 };
                 way.send(NodeId::COORDINATOR, &ToCoordinator::Stop { job, name, answer });
             };
@@ -58,8 +60,8 @@ fn look(halt: &Halt, targets: Option<Vec<Target>>) -> StopAnswer {
     }
 }
 
-fn leave(halt: &Halt) -> StopAnswer {
-    match halt.leave() {
+fn leave(halt: &Halt, round: u64) -> StopAnswer {
+    match halt.leave(round) {
         Ok(()) => StopAnswer::Left,
         Err(NotLeft::Refused(why)) => StopAnswer::Refused { why },
         Err(NotLeft::Failed(why)) => failed(why),

@@ -5,6 +5,7 @@
 //!   authority.pem        the cluster's authority, mode 0600
 //!   lock                 locked by the coordinator that runs
 //!   coordinator.sock     where it is spoken to
+//!   job-PROCESS.sock     where a job on several nodes takes orders
 //! ```
 
 use std::fs::{self, DirBuilder, File};
@@ -51,6 +52,11 @@ impl ClusterPlace {
     /// Where the authority is kept.
     pub fn authority(&self) -> PathBuf {
         self.dir.join("authority.pem")
+    }
+
+    /// Where the job of the `faasm-run` with this process number takes orders.
+    pub fn job_socket(&self, process: u32) -> PathBuf {
+        self.dir.join(format!("job-{process}.sock"))
     }
 
     /// Makes the directory if it is not there.

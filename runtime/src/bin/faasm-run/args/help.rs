@@ -16,6 +16,8 @@ Usage: faasm-run [OPTIONS] PROGRAM [ARGUMENTS]
        faasm-run node --join HOST:PORT [OPTIONS]
        faasm-run cluster init|token|status|drain|leave [OPTIONS]
        faasm-run checkpoint PROCESS
+       faasm-run migrate PROCESS RANK,... NODE
+       faasm-run drain PROCESS NODE
        faasm-run restart DIR [--cut N] [OPTIONS]
 
 PROGRAM is what faasm-cc or faasm-c++ made, or a C or C++ source file, which is compiled first.

@@ -1,6 +1,7 @@
 //! What `faasm-run` can be asked to do: one module a command.
 
 pub(crate) mod cluster;
+pub(crate) mod migrate;
 pub(crate) mod node;
 pub(crate) mod restart;
 pub(crate) mod run;

@@ -1,0 +1,236 @@
+//! Placing ranks of a running job on other nodes: stop, have them come and go, go over to that on all nodes, go on.
+//!
+//! Until all nodes have everything ready the job can go on as it was, and does if a node cannot.
+
+use std::time::{Duration, Instant};
+
+use faasm_transport::NodeId;
+
+use super::Cluster;
+use super::driver::Input;
+use crate::cluster::message::Block;
+use crate::cluster::stop::{Done, MoveTask, Task};
+use crate::job::{MoveOrder, MoveReport, Outcome};
+
+/// How long it is tried to move ranks that cannot be moved at the instant at which they were stopped.
+const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the job goes on before it is tried again.
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Where the ranks of a job are.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Places {
+    /// For each rank the index of its node.
+    pub(super) ranks: Vec<u32>,
+    /// For each rank whether it has ended.
+    pub(super) ended: Vec<bool>,
+    /// The nodes, with their hosts.
+    pub(super) nodes: Vec<(NodeId, String)>,
+}
+
+/// Carries an order out.
+///
+/// # Errors
+/// Why it cannot be, in words; the job goes on as before.
+pub(super) fn relocate(
+    cluster: &Cluster,
+    job: u32,
+    order: &MoveOrder,
+) -> Result<MoveReport, String> {
+    let begun = Instant::now();
+    let mut number = 0;
+    loop {
+        number += 1;
+        match attempt(cluster, (job, number), order) {
+            Err(Failure::Again(why)) if begun.elapsed() > ATTEMPTS_TIME_MAX => return Err(why),
+            Err(Failure::Again(why)) => tracing::debug!("a move is tried again: {why}"),
+            Err(Failure::Final(why)) => return Err(why),
+            Ok(report) => return Ok(report),
+        }
+        std::thread::sleep(ATTEMPT_INTERVAL);
+    }
+}
+
+/// Why ranks were not moved.
+enum Failure {
+    /// They may be at another time.
+    Again(String),
+    Final(String),
+}
+
+fn attempt(
+    cluster: &Cluster,
+    (job, attempt): (u32, u32),
+    order: &MoveOrder,
+) -> Result<MoveReport, Failure> {
+    let places = cluster.places(job);
+    if decide(&places, order).map_err(Failure::Final)? == places.ranks {
+        return Ok(MoveReport::default());
+    }
+    let begun = Instant::now();
+    let stopped = cluster.stop(job).map_err(Failure::Final)?;
+    let stopping = begun.elapsed();
+    // Ranks may have ended meanwhile.
+    let places = cluster.places(job);
+    let wanted = decide(&places, order).map_err(Failure::Final)?;
+    let everybody = |task: &Task| -> Vec<(NodeId, Task)> {
+        places.nodes.iter().map(|(node, _)| (*node, task.clone())).collect()
+    };
+    let task = Task::Move(MoveTask { number: attempt, blocks: blocks(&wanted) });
+    match stopped.act(everybody(&task)) {
+        Ok(done) => done.iter().for_each(|(node, done)| tell(*node, done)),
+        Err(why) => {
+            let stayed = stopped.act(everybody(&Task::Stay));
+            return Err(stayed.map_or_else(Failure::Final, |_| Failure::Again(why)));
+        }
+    }
+    if let Err(why) = stopped.act(everybody(&Task::Renew)) {
+        // Some may have gone over already: the nodes do not agree any more where ranks are.
+        cluster.tell(Input::End { job, outcome: Outcome::Killed { code: 1 } });
+        return Err(Failure::Final(format!("the job is ended, for its nodes disagree: {why}")));
+    }
+    let moved = (0..).zip(wanted.iter().zip(&places.ranks));
+    let moved = moved.filter(|(_, (new, old))| new != old).map(|(rank, (new, _))| {
+        (rank, places.nodes.get(*new as usize).map(|(_, host)| host.clone()).unwrap_or_default())
+    });
+    let moved = moved.collect();
+    cluster.tell(Input::Placed { job, places: wanted });
+    drop(stopped);
+    Ok(MoveReport { moved, stopped: begun.elapsed().saturating_sub(stopping), stopping })
+}
+
+fn tell(node: NodeId, done: &Done) {
+    if let Done::Moved(moved) = done {
+        let (sent_us, ready_us) = (moved.sent_us, moved.ready_us);
+        tracing::debug!(%node, sent_us, ready_us, "ranks have come and gone");
+    }
+}
+
+/// Where all ranks are to be.
+///
+/// # Errors
+/// The order makes no sense, in words.
+pub(super) fn decide(places: &Places, order: &MoveOrder) -> Result<Vec<u32>, String> {
+    let mut wanted = places.ranks.clone();
+    let to = order.to.as_ref().map(|name| find(places, name)).transpose()?;
+    let from = order.from.as_ref().map(|name| find(places, name)).transpose()?;
+    let lives = |rank: u32| !places.ended.get(rank as usize).copied().unwrap_or(true);
+    for rank in &order.ranks {
+        match places.ranks.get(*rank as usize) {
+            None => return Err(format!("the job has ranks 0 to {}", places.ranks.len() - 1)),
+            Some(_) if !lives(*rank) => return Err(format!("rank {rank} has ended")),
+            Some(_) => {}
+        }
+    }
+    let is_meant = |rank: u32| match from {
+        Some(from) if order.ranks.is_empty() => places.ranks[rank as usize] == from,
+        _ => order.ranks.contains(&rank),
+    };
+    let all = 0..places.ranks.len() as u32;
+    let movers: Vec<u32> = all.filter(|rank| is_meant(*rank) && lives(*rank)).collect();
+    if let Some(to) = to {
+        movers.iter().for_each(|rank| wanted[*rank as usize] = to);
+        return Ok(wanted);
+    }
+    let mut load = vec![0_u32; places.nodes.len()];
+    for (rank, node) in (0..).zip(&places.ranks).filter(|(rank, _)| lives(*rank)) {
+        load[*node as usize] += u32::from(!movers.contains(&rank));
+    }
+    for rank in movers {
+        let others = (0..).zip(&load).filter(|(node, _)| Some(*node) != from);
+        let fewest = others.min_by_key(|(_, ranks)| **ranks).map(|(node, _)| node);
+        let fewest = fewest.ok_or("the job has no other node")?;
+        load[fewest as usize] += 1;
+        wanted[rank as usize] = fewest;
+    }
+    Ok(wanted)
+}
+
+/// The index of the node of this name or number.
+fn find(places: &Places, name: &str) -> Result<u32, String> {
+    if let Some(index) = name.parse().ok().filter(|index| *index < places.nodes.len() as u32) {
+        return Ok(index);
+    }
+    let mut named = (0..).zip(&places.nodes).filter(|(_, (_, host))| host == name);
+    match (named.next(), named.next()) {
+        (Some((index, _)), None) => Ok(index),
+        (Some(_), Some(_)) => {
+            Err(format!("several nodes of the job are called {name}: use numbers"))
+        }
+        _ => {
+            let known =
+                (0..).zip(&places.nodes).map(|(at, (_, host)): (u32, _)| format!("{at} ({host})"));
+            let known: Vec<String> = known.collect();
+            Err(format!("the job has no node {name}; it has {}", known.join(", ")))
+        }
+    }
+}
+
+/// Runs of ranks on one node.
+fn blocks(places: &[u32]) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for node in places {
+        match blocks.last_mut().filter(|last| last.node == *node) {
+            Some(last) => last.ranks += 1,
+            None => blocks.push(Block { node: *node, ranks: 1 }),
+        }
+    }
+    blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        let nodes = [(1, "a"), (2, "b"), (3, "b")];
+        Places {
+            ranks: vec![0, 0, 1, 1, 2],
+            ended: vec![false, false, false, true, false],
+            nodes: nodes.map(|(node, host)| (NodeId(node), host.to_owned())).into(),
+        }
+    }
+
+    fn order(ranks: &[u32], from: Option<&str>, to: Option<&str>) -> MoveOrder {
+        let name = |name: Option<&str>| name.map(str::to_owned);
+        MoveOrder { ranks: ranks.to_vec(), from: name(from), to: name(to) }
+    }
+
+    #[test]
+    fn ranks_go_to_the_node_that_is_named() {
+        let decided = |order| decide(&places(), &order);
+        assert_eq!(decided(order(&[1, 4], None, Some("1"))), Ok(vec![0, 1, 1, 1, 1]));
+        assert_eq!(decided(order(&[2], None, Some("a"))), Ok(vec![0, 0, 0, 1, 2]));
+        assert_eq!(decided(order(&[0], None, Some("0"))), Ok(places().ranks));
+    }
+
+    #[test]
+    fn a_drained_nodes_ranks_go_where_there_are_few() {
+        let decided = decide(&places(), &order(&[], Some("0"), None));
+        assert_eq!(decided, Ok(vec![1, 2, 1, 1, 2]), "those that have ended do not count or go");
+        let decided = decide(&places(), &order(&[], Some("1"), None));
+        assert_eq!(decided, Ok(vec![0, 0, 2, 1, 2]));
+    }
+
+    #[test]
+    fn orders_that_make_no_sense_are_refused() {
+        for (order, part) in [
+            (order(&[9], None, Some("0")), "ranks 0 to 4"),
+            (order(&[3], None, Some("0")), "has ended"),
+            (order(&[0], None, Some("b")), "several"),
+            (order(&[0], None, Some("7")), "0 (a), 1 (b)"),
+        ] {
+            let why = decide(&places(), &order).expect_err("it makes no sense");
+            assert!(why.contains(part), "{why}");
+        }
+        let alone =
+            Places { ranks: vec![0], ended: vec![false], nodes: vec![(NodeId(1), "a".into())] };
+        assert!(decide(&alone, &order(&[], Some("0"), None)).is_err());
+    }
+
+    #[test]
+    fn places_travel_as_blocks() {
+        let task = MoveTask { number: 1, blocks: blocks(&[0, 0, 2, 0]) };
+        assert_eq!((task.blocks.len(), task.places().collect::<Vec<_>>()), (3, vec![0, 0, 2, 0]));
+    }
+}

@@ -1,0 +1,155 @@
+//! A rank whose job goes on with its ranks placed anew: it stays, leaves or arrives.
+
+use std::sync::Arc;
+
+use faasm_mpi_shim::MpiCtx;
+use faasm_vm::{GuestAddr, GuestMemory};
+use futures_util::future::{Either, select};
+use wasmtime::{Instance, Store};
+
+use super::image;
+use super::stack::{self, StackState};
+use super::state::FaasletState;
+use crate::checkpoint::Deposit;
+use crate::job::{Arrival, Decision, JobShared, OutsideWaits, Renewal};
+
+/// Bytes that are looked at at a time.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// A rank's way to this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Coming {
+    pub(crate) arrival: Arc<Arrival>,
+    pub(crate) renewal: Arc<Renewal>,
+}
+
+/// The rank has left: hands over what it is, and waits until it may go on. Returns whether it does so on this node; `job` is
+/// the job's life in which it does.
+pub(super) async fn leave(
+    store: &mut Store<FaasletState>,
+    job: &mut Arc<JobShared>,
+    rank: u32,
+    taken: Result<Deposit, String>,
+) -> bool {
+    let mpi = taken.as_ref().ok().map(|deposit| deposit.image.mpi.clone());
+    let (before, mut renewals) = (job.clone(), job.renewals());
+    let mut round = std::pin::pin!(before.rounds().leave(taken.map_err(|why| (rank, why))));
+    loop {
+        // The round is looked at first: with that the rank leaves what it is.
+        let is_over = {
+            let announced = std::pin::pin!(renewals.changed());
+            // The job holds the other end of the channel.
+            matches!(select(round.as_mut(), announced).await, Either::Left(_))
+        };
+        if is_over {
+            return true;
+        }
+        let renewal = renewals.borrow_and_update().clone();
+        let (Some(renewal), Some(mpi)) = (renewal, &mpi) else { continue };
+        let stays = renewal.job.world().is_local(rank);
+        let made = stays.then(|| restore(store, &renewal, mpi));
+        let new = match made {
+            Some(Ok(new)) => {
+                renewal.carry_over(&before, rank, store.data().memory.clone());
+                renewal.tell(rank, Ok(()));
+                Some(new)
+            }
+            Some(Err(why)) => {
+                renewal.tell(rank, Err(why));
+                None
+            }
+            None => None,
+        };
+        if renewal.decided().await != Decision::Renew {
+            continue;
+        }
+        let Some(new) = new else { return false };
+        go_over(store, new, &renewal, rank);
+        *job = renewal.job.clone();
+        round.await;
+        return true;
+    }
+}
+
+/// The rank comes to this node: makes it what it was elsewhere. Returns whether it goes on here.
+pub(super) async fn arrive(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    Coming { arrival, renewal }: Coming,
+    rank: u32,
+) -> wasmtime::Result<bool> {
+    let round = renewal.job.rounds().next_end();
+    let came = put(store, instance, &arrival, &renewal, rank).await;
+    if let Err(why) = &came {
+        renewal.tell(rank, Err(why.clone()));
+        return Ok(false);
+    }
+    stack::rewinds(store, instance)?;
+    renewal.tell(rank, Ok(()));
+    if renewal.decided().await != Decision::Renew {
+        return Ok(false);
+    }
+    round.await;
+    Ok(true)
+}
+
+async fn put(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    arrival: &Arrival,
+    renewal: &Renewal,
+    rank: u32,
+) -> Result<(), String> {
+    let memory = store.data().memory.clone();
+    // The program's own data is there; what does not come is zero.
+    clear(&memory)?;
+    let image = arrival.image().await?;
+    image::put(store, instance, &image)?;
+    arrival.give_memory(&memory)?;
+    let wasi = &mut store.data_mut().wasi;
+    wasi.restore_files(&image.files).map_err(|error| error.to_string())?;
+    let mpi = restore(store, renewal, &image.mpi)?;
+    renewal.job.adopt_offers(rank, &image.offers)?;
+    let state = store.data_mut();
+    state.mpi = mpi;
+    state.mpi.set_memory(memory);
+    let every = state.stack.as_ref().and_then(StackState::every);
+    state.stack = Some(StackState::arriving(every, image.frames));
+    arrival.complete().await
+}
+
+/// The rank's MPI state in the job's next life.
+fn restore(
+    store: &Store<FaasletState>,
+    renewal: &Renewal,
+    saved: &[u8],
+) -> Result<MpiCtx<super::RankPort>, String> {
+    let state = store.data();
+    let port = state.mpi.port.again(renewal.job.clone());
+    MpiCtx::restore(port, &state.wasi, saved).map_err(|error| error.to_string())
+}
+
+fn go_over(
+    store: &mut Store<FaasletState>,
+    new: MpiCtx<super::RankPort>,
+    renewal: &Renewal,
+    rank: u32,
+) {
+    let state = store.data_mut();
+    state.mpi = new;
+    state.mpi.set_memory(state.memory.clone());
+    state.wasi.hooks = Arc::new(OutsideWaits { job: renewal.job.clone(), rank });
+}
+
+/// Makes all of a new memory zero, without touching what is.
+fn clear(memory: &GuestMemory) -> Result<(), String> {
+    for at in (0..memory.len()).step_by(BLOCK_BYTES as usize) {
+        let len = BLOCK_BYTES.min(memory.len() - at);
+        let at = GuestAddr::new(at);
+        let block = memory.read_vec(at, len).map_err(|fault| fault.to_string())?;
+        if block.iter().any(|byte| *byte != 0) {
+            memory.fill(at, 0, len).map_err(|fault| fault.to_string())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Ranks that move between nodes while their job runs: the job does what it would have done.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use faasm_workloads::manifest::Guest;
+
+use crate::{
+    checkpoint::{RANKS_MAX, guests, steps},
+    guests::{check_all, check_run, compiled},
+    support::{Ran, Running, faasm_run},
+};
+
+/// Number of nodes; ranks go back and forth between them.
+const NODES: u32 = 2;
+
+/// Guests with collective operations, messages and windows between nodes. All guests with FAASM_ALL_GUESTS.
+const MOVED: [&str; 8] = [
+    "collective",
+    "communicator",
+    "nonblocking",
+    "persistent",
+    "point_to_point",
+    "probe",
+    "rma",
+    "window",
+];
+
+/// A job on two nodes whose ranks can be moved, with a directory of its own for orders.
+fn begin(state: &Path, np: u32, rest: impl FnOnce(&mut std::process::Command)) -> Running {
+    let mut command = faasm_run();
+    command.env("FAASM_STATE_DIR", state.join("state"));
+    command.args(["--local-nodes", &NODES.to_string(), "--migratable"]);
+    command.args(["-n", &np.to_string()]);
+    rest(&mut command);
+    Running::start(&mut command, "")
+}
+
+fn order(state: &Path, words: &[&str]) -> Ran {
+    let mut command = faasm_run();
+    command.env("FAASM_STATE_DIR", state.join("state")).args(words);
+    Running::start(&mut command, "").wait()
+}
+
+/// Gives orders until the job takes the first one, or has ended.
+fn order_soon(state: &Path, running: &Running, words: &[&str]) -> Ran {
+    loop {
+        let ran = order(state, words);
+        if ran.status == Some(0) || running.has_ended() {
+            return ran;
+        }
+        assert!(ran.stderr.contains("takes no orders"), "{ran:#?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_rank_moves_to_another_node_and_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let alone = |command: &mut std::process::Command| {
+        command.arg(steps()).arg("400").current_dir(dir.path());
+    };
+    let expected = begin(dir.path(), 4, alone).wait();
+    assert_eq!(expected.status, Some(0), "{expected:#?}");
+    let running = begin(dir.path(), 4, alone);
+    let process = running.id().to_string();
+    for (ranks, node) in [("0", "1"), ("0", "0"), ("3,2", "0"), ("0,1,2,3", "1"), ("1", "0")] {
+        let ran = order_soon(dir.path(), &running, &["migrate", &process, ranks, node]);
+        assert!(ran.status == Some(0) && ran.stdout.contains("stopped for"), "{ran:#?}");
+    }
+    let ran = order(dir.path(), &["drain", &process, "1"]);
+    assert!(ran.status == Some(0) && ran.stdout.contains("3 ranks"), "{ran:#?}");
+    let again = order(dir.path(), &["drain", &process, "1"]);
+    assert!(again.stdout.contains("already"), "{again:#?}");
+    for (words, why) in [
+        (["migrate", &process, "4", "1"], "ranks 0 to 3"),
+        (["migrate", &process, "1", "7"], "no node 7"),
+        (["migrate", "2", "1", "1"], "takes no orders"),
+    ] {
+        let ran = order(dir.path(), &words);
+        assert!(ran.status == Some(1) && ran.stderr.contains(why), "{ran:#?}");
+    }
+    assert!(!running.has_ended(), "the orders came too late");
+    let ran = running.wait();
+    assert_eq!((ran.status, &ran.stdout), (Some(0), &expected.stdout), "{ran:#?}");
+}
+
+/// The next number of a sequence that looks random.
+fn random(state: &mut u64) -> u32 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as u32
+}
+
+#[test]
+fn guests_do_the_same_while_their_ranks_move() {
+    let moved = AtomicUsize::new(0);
+    let all = std::env::var_os("FAASM_ALL_GUESTS").is_some();
+    let mut guests = guests();
+    guests.retain(|guest| all || MOVED.iter().any(|name| guest.name.contains(name)));
+    // Ranks that read the standard input stay where it is read.
+    guests.retain(|guest| ranks(guest).is_some() && guest.stdin.is_empty());
+    assert!(guests.len() > 8, "only {} guests", guests.len());
+    check_all(&guests, |guest| {
+        let np = ranks(guest).unwrap_or(NODES);
+        let program = compiled(guest)?;
+        let dir = tempfile::tempdir().expect("a directory");
+        let running = begin(dir.path(), np, |command| {
+            command.arg(&program).args(&guest.args).envs(&guest.env).current_dir(dir.path());
+        });
+        let process = running.id().to_string();
+        let mut seed = u64::from(running.id());
+        let mut orders = Vec::new();
+        while !running.has_ended() {
+            let (rank, node) = (random(&mut seed) % np, random(&mut seed) % NODES);
+            let words = ["migrate", &process, &rank.to_string(), &node.to_string()];
+            let ran = order(dir.path(), &words);
+            moved.fetch_add(usize::from(ran.stdout.contains("stopped for")), Ordering::Relaxed);
+            orders.push(ran.stdout + &ran.stderr);
+            if orders.last().is_some_and(|told| told.contains("takes no orders")) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let ran = running.wait();
+        check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?} {orders:#?}"))
+    });
+    let moved = moved.into_inner();
+    assert!(moved > 10, "only {moved} ranks moved");
+}
+
+/// The largest number of ranks that is no more than there should be here, if it puts some on every node.
+fn ranks(guest: &Guest) -> Option<u32> {
+    guest.np.iter().copied().filter(|np| (NODES..=RANKS_MAX).contains(np)).max()
+}
