@@ -204,18 +204,23 @@ impl Writer {
             needed.extend(files);
         }
         let Some(first_kept) = kept.first() else { return };
-        for cut in numbers(&self.dir).into_iter().filter(|cut| cut < first_kept) {
-            remove_cut(&cut_dir(&self.dir, cut), cut, &needed);
-        }
+        let mut old = numbers(&self.dir);
+        old.retain(|cut| cut < first_kept);
+        // First none of them counts as whole: a later one may refer to files of an earlier one.
+        old.iter().for_each(|cut| remove_manifest(&cut_dir(&self.dir, *cut)));
+        old.iter().for_each(|cut| remove_cut(&cut_dir(&self.dir, *cut), *cut, &needed));
+    }
+}
+
+/// Without its manifest nobody looks for the rest of a cut, also after a power failure.
+fn remove_manifest(dir: &Path) {
+    if disk::remove_file(&dir.join(MANIFEST)).is_ok() {
+        let _ = sync_dir(dir);
     }
 }
 
 /// Removes what is not `needed` of a cut. A file that stays for now is tried again after the next cut.
 fn remove_cut(dir: &Path, cut: u32, needed: &BTreeSet<(u32, u32)>) {
-    if disk::remove_file(&dir.join(MANIFEST)).is_ok() {
-        // Without it nobody looks for the rest, also after a power failure.
-        let _ = sync_dir(dir);
-    }
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
