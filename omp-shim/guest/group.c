@@ -84,6 +84,10 @@ void *__kmpc_taskred_init(i32 global, i32 count, const struct reduction_input *i
     return group;
 }
 
+static struct reduction_input from_old(const struct reduction_input_old *input) {
+    return (struct reduction_input){input->shared, input->shared, input->size, NULL, input->fini, input->combine, input->flags};
+}
+
 void *__kmpc_task_reduction_init(i32 global, i32 count, const struct reduction_input_old *input) {
     (void)global;
     struct thread *self = self_thread();
@@ -91,8 +95,7 @@ void *__kmpc_task_reduction_init(i32 global, i32 count, const struct reduction_i
     group->reductions = new_reductions(self, count);
     group->reduction_count = count;
     for (int i = 0; i < count; i++) {
-        struct reduction_input plain = {input[i].shared, input[i].shared, input[i].size,
-                                        NULL, input[i].fini, input[i].combine, input[i].flags};
+        struct reduction_input plain = from_old(&input[i]);
         take_input(&group->reductions[i], &plain);
         group->reductions[i].init_old = (void (*)(void *))(uintptr_t)input[i].init;
     }
@@ -130,8 +133,15 @@ void *__kmpc_taskred_modifier_init(ident_t *place, i32 global, i32 worksharing, 
 }
 
 void *__kmpc_task_reduction_modifier_init(ident_t *place, i32 global, i32 worksharing, i32 count,
-                                          const struct reduction_input *input) {
-    return __kmpc_taskred_modifier_init(place, global, worksharing, count, input);
+                                          const struct reduction_input_old *input) {
+    struct reduction_input *plain = malloc((size_t)count * sizeof *plain);
+    if (!plain) omp_fatal("there is no memory for a reduction", "give the program more memory");
+    for (int i = 0; i < count; i++) plain[i] = from_old(&input[i]);
+    struct taskgroup *group = __kmpc_taskred_modifier_init(place, global, worksharing, count, plain);
+    for (int i = 0; i < count; i++)
+        group->reductions[i].init_old = (void (*)(void *))(uintptr_t)input[i].init;
+    free(plain);
+    return group;
 }
 
 static void combine_into(struct reduction *reduction, void *into) {

@@ -5,7 +5,7 @@
 
 #include "runtime.h"
 
-int omp_cancellation, omp_elastic, omp_list_count, omp_list[LEVELS_MAX];
+int omp_cancellation, omp_elastic, omp_priority_max, omp_list_count, omp_list[LEVELS_MAX];
 int omp_spins = 2000;
 size_t omp_stack_size;
 static struct icv initial;
@@ -75,7 +75,8 @@ static void schedule(void) {
     initial.schedule = omp_sched_static;
     initial.chunk = 0;
     if (!value || !*value) return;
-    if (!strncasecmp(at, "monotonic:", 10)) at += 10;
+    int monotonic = !strncasecmp(at, "monotonic:", 10);
+    if (monotonic) at += 10;
     else if (!strncasecmp(at, "nonmonotonic:", 13)) at += 13;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         size_t length = strlen(kinds[i].name);
@@ -85,7 +86,7 @@ static void schedule(void) {
         char *end = (char *)at;
         long chunk = *at == ',' ? strtol(at + 1, &end, 10) : 0;
         if (*end || chunk < 0) break;
-        initial.schedule = kinds[i].schedule;
+        initial.schedule = (omp_sched_t)((unsigned)kinds[i].schedule | (monotonic ? (unsigned)omp_sched_monotonic : 0));
         initial.chunk = (int)chunk;
         return;
     }
@@ -147,6 +148,7 @@ static void read_environment(void) {
     initial.thread_limit = number("OMP_THREAD_LIMIT", 1, THREADS_MAX);
     initial.device = number("OMP_DEFAULT_DEVICE", 0, 0);
     initial.allocator = omp_default_mem_alloc;
+    omp_priority_max = number("OMP_MAX_TASK_PRIORITY", 0, 0);
     omp_cancellation = boolean("OMP_CANCELLATION", 0);
     teams_wanted = number("OMP_NUM_TEAMS", 1, 0);
     teams_limit = number("OMP_TEAMS_THREAD_LIMIT", 1, 0);
@@ -212,7 +214,7 @@ void omp_set_schedule(omp_sched_t kind, int chunk) {
 }
 void omp_get_schedule(omp_sched_t *kind, int *chunk) {
     *kind = mine()->schedule;
-    *chunk = mine()->chunk ? mine()->chunk : (((int)*kind & 7) == omp_sched_dynamic || ((int)*kind & 7) == omp_sched_guided);
+    *chunk = mine()->chunk ? mine()->chunk : ((int)*kind & 7) != omp_sched_static;
 }
 int omp_get_thread_limit(void) { return mine()->thread_limit; }
 int omp_get_supported_active_levels(void) { return LEVELS_MAX; }
@@ -244,7 +246,11 @@ int omp_get_team_size(int level) {
     return team ? team->size : -1;
 }
 int omp_in_final(void) { return self_thread()->task->final; }
-int omp_get_max_task_priority(void) { return number("OMP_MAX_TASK_PRIORITY", 0, 0); }
+int omp_in_explicit_task(void) { return !self_thread()->task->implicit; }
+int omp_get_max_task_priority(void) {
+    self_thread();
+    return omp_priority_max;
+}
 
 /* Places: one for each processor; threads are not bound to them. */
 omp_proc_bind_t omp_get_proc_bind(void) { return (omp_proc_bind_t)mine()->bind; }
@@ -322,6 +328,17 @@ size_t omp_capture_affinity(char *buffer, size_t size, const char *format) {
     if (size) buffer[used < size ? used : size - 1] = 0;
     return used;
 }
+/* At the start of a region, where OMP_DISPLAY_AFFINITY asks for it: what has changed since this thread said so last. */
+void omp_tell_affinity(struct thread *self) {
+    if (!display_affinity) return;
+    char text[512];
+    omp_capture_affinity(text, sizeof text, NULL);
+    if (self->told && !strcmp(self->told, text)) return;
+    free(self->told);
+    self->told = strdup(text);
+    puts(text);
+}
+
 void omp_display_affinity(const char *format) {
     char text[512];
     omp_capture_affinity(text, sizeof text, format);
@@ -367,7 +384,7 @@ void omp_display_env(int verbose) {
     SHOW("OMP_TEAMS_THREAD_LIMIT", "%d", teams_limit);
     SHOW("OMP_CANCELLATION", "%s", omp_cancellation ? "TRUE" : "FALSE");
     SHOW("OMP_DEFAULT_DEVICE", "%d", initial.device);
-    SHOW("OMP_MAX_TASK_PRIORITY", "%d", omp_get_max_task_priority());
+    SHOW("OMP_MAX_TASK_PRIORITY", "%d", omp_priority_max);
     SHOW("OMP_DISPLAY_AFFINITY", "%s", display_affinity ? "TRUE" : "FALSE");
     SHOW("OMP_AFFINITY_FORMAT", "%s", affinity_format);
     SHOW("OMP_ALLOCATOR", "omp_default_mem_alloc");

@@ -22,10 +22,14 @@ void omp_set_lock(omp_lock_t *lock) {
 void omp_unset_lock(omp_lock_t *lock) {
     if (!unlock_word(word_of(lock))) omp_misused(IN_LOCK, "omp_unset_lock was called for a lock that nobody has set");
 }
-int omp_test_lock(omp_lock_t *lock) {
+/* A failed test may be one of a loop that asks until the lock is free: the owner has to run meanwhile. */
+static int try_word(volatile int *lock) {
     int seen = 0;
-    return __atomic_compare_exchange_n(word_of(lock), &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    if (__atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return 1;
+    __faasm_host_yield();
+    return 0;
 }
+int omp_test_lock(omp_lock_t *lock) { return try_word(word_of(lock)); }
 
 void omp_init_nest_lock(omp_nest_lock_t *lock) {
     lock->_lk = calloc(1, sizeof(struct nest_lock));
@@ -65,9 +69,8 @@ void omp_unset_nest_lock(omp_nest_lock_t *handle) {
 int omp_test_nest_lock(omp_nest_lock_t *handle) {
     struct nest_lock *lock = nest_lock_of(handle);
     struct task *task = self_thread()->task;
-    int seen = 0;
     if (lock->owner != task) {
-        if (!__atomic_compare_exchange_n(&lock->lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return 0;
+        if (!try_word(&lock->lock)) return 0;
         lock->owner = task;
     }
     return ++lock->depth;

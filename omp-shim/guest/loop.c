@@ -25,6 +25,13 @@ static u64 share(u64 count, u64 size, u64 number, u64 *first) {
     return small + (number < extra);
 }
 
+/* Equal parts, rounded up to whole chunks; 0 for those who come too late. */
+static u64 share_in_chunks(u64 count, u64 size, u64 number, u64 chunk, u64 *first) {
+    u64 part = ((count + size - 1) / size + chunk - 1) / chunk * chunk;
+    *first = number * part;
+    return *first >= count ? 0 : count - *first < part ? count - *first : part;
+}
+
 #define STATIC_INIT(name, type, unsigned_type, step_type)                                                       \
     void name(ident_t *place, i32 global, i32 schedule, i32 *last, type *lower, type *upper, step_type *stride, \
               step_type step, step_type chunk) {                                                                \
@@ -57,11 +64,7 @@ static u64 share(u64 count, u64 size, u64 number, u64 *first) {
         }                                                                                                       \
         *stride = (step_type)(count * (u64)step);                                                               \
         if (schedule == STATIC_BALANCED_CHUNKED) {                                                              \
-            /* Equal parts, rounded up to whole chunks. */                                                      \
-            u64 length = chunk < 1 ? 1 : (u64)chunk;                                                            \
-            u64 part = ((count + size - 1) / size + length - 1) / length * length;                              \
-            first = number * part;                                                                              \
-            mine = first >= count ? 0 : count - first < part ? count - first : part;                            \
+            mine = share_in_chunks(count, size, number, chunk < 1 ? 1 : (u64)chunk, &first);                    \
         } else {                                                                                                \
             mine = share(count, size, number, &first);                                                          \
         }                                                                                                       \
@@ -119,12 +122,21 @@ static void plain_schedule(struct thread *self, i32 *schedule, u64 *chunk) {
     if (*schedule == RUNTIME || *schedule == RUNTIME_SIMD) {
         struct icv *icv = &self->task->icv;
         static const i32 kinds[] = {STATIC, STATIC, DYNAMIC, GUIDED, STATIC};
+        int simd = *schedule == RUNTIME_SIMD;
         *schedule = kinds[icv->schedule & 7];
-        *chunk = (u64)icv->chunk;
         if (*schedule == STATIC && icv->chunk) *schedule = STATIC_CHUNKED;
-    } else if (*schedule == AUTO || *schedule == STATIC_BALANCED_CHUNKED) {
+        if (!simd) {
+            *chunk = (u64)icv->chunk;
+        } else if (*schedule == STATIC) {
+            *schedule = STATIC_BALANCED_CHUNKED;
+        } else {
+            /* Chunks are whole vectors. */
+            if (icv->chunk) *chunk *= (u64)icv->chunk;
+            if (*schedule == GUIDED) *schedule = GUIDED_SIMD;
+        }
+    } else if (*schedule == AUTO) {
         *schedule = STATIC;
-    } else if (*schedule == GUIDED_SIMD || *schedule == TRAPEZOIDAL) {
+    } else if (*schedule == TRAPEZOIDAL) {
         *schedule = GUIDED;
     } else if (*schedule >= 40 && *schedule < 45) {
         *schedule = STATIC;
@@ -186,12 +198,18 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         *first = self->static_next * chunk;
         self->static_next += size;
         break;
+    case STATIC_BALANCED_CHUNKED:
+        if (self->static_next >= size) return 0;
+        self->static_next = size;
+        return share_in_chunks(count, size, (u64)self->number, chunk, first);
+    case GUIDED_SIMD:
     case GUIDED: {
         u64 seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED), part;
         do {
             if (seen >= count) return 0;
             part = (count - seen) / (2 * size);
             if (part < chunk) part = chunk;
+            if (loop->schedule == GUIDED_SIMD) part = (part + chunk - 1) / chunk * chunk;
         } while (!__atomic_compare_exchange_n(&loop->next, &seen, seen + part, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
         *first = seen;
         chunk = part;

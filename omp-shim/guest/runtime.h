@@ -72,7 +72,7 @@ struct task {
     volatile int references;
     volatile int parts;
     volatile int event;
-    int depth;
+    int depth, priority;
     unsigned flags;
     size_t size, shareds_size;
     char implicit, started, final, undeferred;
@@ -82,6 +82,7 @@ enum {
     TASK_TIED = 1,
     TASK_FINAL = 2,
     TASK_DESTRUCTORS = 8,
+    TASK_PRIORITY = 0x20,
     TASK_DETACHABLE = 0x40,
 };
 
@@ -116,6 +117,8 @@ struct doacross {
 /* A member's tasks, and how many it has made and completed: the sums over all members say whether any is left. */
 struct queue {
     volatile int lock, count;
+    /* How many of them have a priority. */
+    int prioritised;
     struct task *newest, *oldest;
     volatile unsigned created, completed;
 } __attribute__((aligned(64)));
@@ -181,6 +184,8 @@ struct thread {
     struct team *home;
     int seen;
     int home_number;
+    /* What it said of its affinity last. */
+    char *told;
 };
 
 extern HIDDEN _Thread_local struct thread *omp_self;
@@ -192,10 +197,11 @@ static inline struct thread *self_thread(void) {
 }
 
 /* icv.c */
-HIDDEN extern int omp_cancellation, omp_elastic, omp_spins, omp_list_count, omp_list[LEVELS_MAX];
+HIDDEN extern int omp_cancellation, omp_elastic, omp_spins, omp_priority_max, omp_list_count, omp_list[LEVELS_MAX];
 HIDDEN extern size_t omp_stack_size;
 HIDDEN void omp_initial_icv(struct icv *);
 HIDDEN int omp_processors(void);
+HIDDEN void omp_tell_affinity(struct thread *);
 
 /* What a thread waits in or fails in, by the numbers of the host's `Construct`. */
 enum construct {

@@ -71,6 +71,10 @@ int omp_no_tasks(struct team *team) {
 void omp_enqueue(struct thread *self, struct task *task) {
     struct team *team = task->team;
     struct queue *queue = my_queue(self, team);
+    if (task->flags & TASK_PRIORITY && omp_priority_max) {
+        int wanted = omp_body_of(task)->second.priority;
+        task->priority = wanted < 0 ? 0 : wanted > omp_priority_max ? omp_priority_max : wanted;
+    }
     task->next = NULL;
     lock_word(&queue->lock);
     task->previous = queue->newest;
@@ -78,16 +82,9 @@ void omp_enqueue(struct thread *self, struct task *task) {
     else queue->oldest = task;
     queue->newest = task;
     queue->count++;
+    queue->prioritised += task->priority > 0;
     unlock_word(&queue->lock);
     omp_wake(team);
-}
-
-static void unlink(struct queue *queue, struct task *task) {
-    if (task->previous) task->previous->next = task->next;
-    else queue->oldest = task->next;
-    if (task->next) task->next->previous = task->previous;
-    else queue->newest = task->previous;
-    queue->count--;
 }
 
 /* A thread inside a task may begin only descendants of it, or two tied tasks could wait for each other. */
@@ -97,12 +94,30 @@ static int allowed(const struct task *task, const struct task *within) {
     return task == within;
 }
 
+static void unlink(struct queue *queue, struct task *task) {
+    if (task->previous) task->previous->next = task->next;
+    else queue->oldest = task->next;
+    if (task->next) task->next->previous = task->previous;
+    else queue->newest = task->previous;
+    queue->count--;
+    queue->prioritised -= task->priority > 0;
+}
+
+/* The first of those with the highest priority that may begin within a task. */
+static struct task *most_urgent(struct queue *queue, const struct task *within) {
+    struct task *best = NULL;
+    for (struct task *task = queue->oldest; task; task = task->next)
+        if ((!best || task->priority > best->priority) && allowed(task, within)) best = task;
+    return best && best->priority ? best : NULL;
+}
+
 static struct task *take_from(struct thread *self, int member, struct task *within, int newest) {
     struct team *team = self->team;
     struct queue *queue = &team->queues[member];
     if (!__atomic_load_n(&queue->count, __ATOMIC_RELAXED)) return NULL;
     lock_word(&queue->lock);
-    struct task *task = newest ? queue->newest : queue->oldest;
+    struct task *task = queue->prioritised ? most_urgent(queue, within) : NULL;
+    if (!task) task = newest ? queue->newest : queue->oldest;
     /* Who has no part in this region has no part in its tasks. */
     if (task && self->number < team->size && allowed(task, within)) unlink(queue, task);
     else task = NULL;

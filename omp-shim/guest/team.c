@@ -89,6 +89,7 @@ static void end_implicit(struct thread *self) {
 
 static void work(struct thread *self, struct team *team) {
     i32 global = self->global, bound = self->number;
+    omp_tell_affinity(self);
     omp_call(team->work, &global, &bound, team->argument_count, team->arguments);
 }
 

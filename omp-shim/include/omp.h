@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+/* Programs rely on it: other implementations include it, too. */
+#include <stdlib.h>
 
 #ifdef __cplusplus
 #define OMP_DEFAULT(value) = value
@@ -89,6 +91,7 @@ int omp_get_ancestor_thread_num(int);
 int omp_get_team_size(int);
 int omp_get_active_level(void);
 int omp_in_final(void);
+int omp_in_explicit_task(void);
 int omp_get_max_task_priority(void);
 
 /* Places. */

@@ -5,7 +5,7 @@ enum { KIND = 3, WAITED = (int)0x80000000 };
 
 static int number(void) { return __pthread_self()->tid; }
 
-int __pthread_mutex_trylock(pthread_mutex_t *mutex) {
+static int try(pthread_mutex_t *mutex) {
     int self = number(), seen = 0;
     if (__atomic_compare_exchange_n(&mutex->_m_lock, &seen, self, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return 0;
     if ((mutex->_m_type & KIND) == PTHREAD_MUTEX_RECURSIVE && (seen & ~WAITED) == self) {
@@ -16,8 +16,15 @@ int __pthread_mutex_trylock(pthread_mutex_t *mutex) {
     return EBUSY;
 }
 
+/* Whoever fails may ask again and again, and the owner has to run meanwhile. */
+int __pthread_mutex_trylock(pthread_mutex_t *mutex) {
+    int error = try(mutex);
+    if (error == EBUSY) __faasm_host_yield();
+    return error;
+}
+
 int __pthread_mutex_timedlock(pthread_mutex_t *restrict mutex, const struct timespec *restrict until) {
-    int error = __pthread_mutex_trylock(mutex);
+    int error = try(mutex);
     if (error != EBUSY) return error;
     int self = number(), seen;
     if ((mutex->_m_type & KIND) == PTHREAD_MUTEX_ERRORCHECK && (mutex->_m_lock & ~WAITED) == self) return EDEADLK;

@@ -12,12 +12,17 @@ int pthread_spin_destroy(pthread_spinlock_t *lock) {
     return 0;
 }
 
+static int take(pthread_spinlock_t *lock) { return __atomic_exchange_n(lock, EBUSY, __ATOMIC_ACQUIRE); }
+
+/* Whoever fails may ask again and again, and the owner has to run meanwhile. */
 int pthread_spin_trylock(pthread_spinlock_t *lock) {
-    return __atomic_exchange_n(lock, EBUSY, __ATOMIC_ACQUIRE);
+    int error = take(lock);
+    if (error) __faasm_host_yield();
+    return error;
 }
 
 int pthread_spin_lock(pthread_spinlock_t *lock) {
-    for (int looks = 1; pthread_spin_trylock(lock); looks++) {
+    for (int looks = 1; take(lock); looks++) {
         while (__atomic_load_n(lock, __ATOMIC_RELAXED) && looks % 100) looks++;
         if (looks % 100 == 0) __faasm_host_yield();
     }

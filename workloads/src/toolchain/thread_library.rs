@@ -320,6 +320,7 @@ const OPENMP: &[(&str, &str)] = &[
     ("faasm_thread.h", include_str!("../../libc/threads/faasm_thread.h")),
     ("runtime.h", include_str!("../../../omp-shim/guest/runtime.h")),
     ("atomic.c", include_str!("../../../omp-shim/guest/atomic.c")),
+    ("atomic_entry.c", include_str!("../../../omp-shim/guest/atomic_entry.c")),
     ("call.c", include_str!("../../../omp-shim/guest/call.c")),
     ("depend.c", include_str!("../../../omp-shim/guest/depend.c")),
     ("group.c", include_str!("../../../omp-shim/guest/group.c")),
