@@ -81,6 +81,33 @@ static void views(MPI_File f)
     MPI_Type_free(&tile);
 }
 
+/* A type with gaps whose elements are larger in the file than in memory, which is so for 32-bit addresses. */
+static void external_gaps(MPI_File f)
+{
+    enum { N = 3 };
+    MPI_Aint data[N], back[N] = {0}, extent = 0;
+    MPI_Datatype tile;
+    for (int i = 0; i < N; i++) data[i] = 1000 * rank + i;
+    MPI_Type_vector(N, 1, size, MPI_AINT, &tile);
+    MPI_Type_commit(&tile);
+    OK(MPI_File_set_view(f, 8 * rank, MPI_AINT, tile, "external32", MPI_INFO_NULL));
+    OK(MPI_File_get_type_extent(f, tile, &extent));
+    CHECK(extent == 8 * ((N - 1) * size + 1));
+    OK(MPI_File_write_at_all(f, 0, data, N, MPI_AINT, MPI_STATUS_IGNORE));
+    OK(MPI_File_read_at_all(f, 0, back, N, MPI_AINT, MPI_STATUS_IGNORE));
+    for (int i = 0; i < N; i++) CHECK(back[i] == data[i]);
+    MPI_Barrier(MPI_COMM_WORLD);
+    OK(MPI_File_set_view(f, 0, MPI_BYTE, MPI_BYTE, "native", MPI_INFO_NULL));
+    for (int i = 0; i < N * size; i++) {
+        unsigned char bytes[8];
+        int value = 1000 * (i % size) + i / size;
+        OK(MPI_File_read_at(f, 8 * i, bytes, 8, MPI_BYTE, MPI_STATUS_IGNORE));
+        CHECK(bytes[0] == 0 && bytes[6] == (value >> 8 & 255) && bytes[7] == (value & 255));
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Type_free(&tile);
+}
+
 static void inquiries(MPI_File f)
 {
     MPI_Offset bytes = -1;
@@ -151,6 +178,7 @@ int main(int argc, char **argv)
     OK(MPI_File_open(MPI_COMM_WORLD, NAME, MPI_MODE_CREATE | MPI_MODE_RDWR | MPI_MODE_DELETE_ON_CLOSE,
                      MPI_INFO_NULL, &f));
     views(f);
+    external_gaps(f);
     inquiries(f);
     errors(f);
     OK(MPI_File_close(&f));

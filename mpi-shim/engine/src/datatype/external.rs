@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::predefined::{BasicKind, Predefined};
 use super::transfer::{Fault, Memory, pack, unpack};
-use super::{Datatype, total_bytes};
+use super::{Contents, Datatype, total_bytes};
+use crate::error::MpiError;
 
 /// Bytes that `count` elements take in external32; `None` when the number overflows.
 pub fn external_bytes(datatype: &Datatype, count: i64) -> Option<u64> {
@@ -15,6 +16,32 @@ pub fn external_bytes(datatype: &Datatype, count: i64) -> Option<u64> {
     };
     datatype.signature().visit(&mut add);
     u64::try_from(count).unwrap_or(0).checked_mul(one).filter(|bytes| *bytes <= i64::MAX as u64)
+}
+
+/// The type as it lies in a file in external32, as bytes where a number has another size there.
+///
+/// Displacements that a constructor counts in elements become those of the larger or smaller ones. Those in bytes
+/// are left: a program finds them with `MPI_File_get_type_extent` (section 14.5.1).
+///
+/// # Errors
+/// As the constructors, when the type does not fit their numbers.
+pub fn external_form(datatype: &Datatype) -> Result<Datatype, MpiError> {
+    let Some(contents) = datatype.contents().filter(|_| datatype.predefined().is_none()) else {
+        let bytes = external_bytes(datatype, 1).unwrap_or(u64::MAX).cast_signed();
+        return match bytes == datatype.size() {
+            true => Ok(datatype.clone()),
+            false => Datatype::contiguous(bytes, &Predefined::Byte.into()),
+        };
+    };
+    if contents.combiner.is_parametric() {
+        return Ok(datatype.clone());
+    }
+    let parts: Result<Vec<_>, _> = contents.datatypes.iter().map(external_form).collect();
+    let parts = parts?;
+    if parts.iter().zip(&contents.datatypes).all(|(new, old)| new.is_same(old)) {
+        return Ok(datatype.clone());
+    }
+    Datatype::from_contents(&Contents { datatypes: parts, ..contents.clone() })
 }
 
 /// Appends the external32 form of `count` elements at `addr` to `out`.
@@ -175,6 +202,28 @@ mod tests {
         out.clear();
         pack_external(&memory, 0, 1, &Predefined::Wchar.into(), &mut out).unwrap();
         assert_eq!(out, [0x20, 0xac]);
+    }
+
+    #[test]
+    fn types_grow_with_their_numbers_in_a_file() {
+        let (int, aint) = (Datatype::from(Predefined::Int), Datatype::from(Predefined::Aint));
+        let in_file = |datatype: &Datatype| {
+            let form = external_form(datatype).expect("it fits");
+            (form.size(), form.extent())
+        };
+        assert_eq!(in_file(&int), (4, 4));
+        assert_eq!(in_file(&aint), (8, 8));
+        let gaps = Datatype::vector(3, 1, 2, &aint).expect("a vector");
+        assert_eq!((gaps.size(), gaps.extent()), (12, 20));
+        assert_eq!(in_file(&gaps), (24, 40));
+        let same = Datatype::vector(3, 1, 2, &int).expect("a vector");
+        assert!(external_form(&same).expect("it fits").is_same(&same));
+        let mixed = Datatype::structure(&[1, 2], &[0, 8], &[aint, Predefined::Wchar.into()]);
+        let mixed = mixed.expect("a structure");
+        assert_eq!(mixed.size(), 12, "as large as its external form");
+        assert_eq!(in_file(&mixed), (12, 12));
+        let placed = Datatype::resized(&gaps, 0, 64).expect("resized");
+        assert_eq!(in_file(&placed), (24, 64));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use construct::{Combiner, Contents, Order};
 pub use darray::{DISTRIBUTE_DFLT_DARG, DistributedArray, Distribution};
-pub use external::{external_bytes, pack_external, unpack_external};
+pub use external::{external_bytes, external_form, pack_external, unpack_external};
 pub use predefined::{BasicKind, Predefined, Scalar};
 pub use transfer::{Fault, Memory, pack, pack_window, probe, unpack, unpack_window};
 pub(crate) use transfer::{address, total_bytes};

@@ -4,7 +4,6 @@
 //!
 //! # Unfinished features
 //! - Conversion functions of `MPI_Register_datarep` (section 14.5.3).
-//! - external32 views of types with gaps whose parts have another size there (`MPI_LONG`).
 
 mod access;
 mod handler;

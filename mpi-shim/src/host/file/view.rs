@@ -1,6 +1,6 @@
 //! Views and data representations (MPI-5.0 sections 14.3 and 14.5).
 
-use faasm_mpi_engine::datatype::{Datatype, Predefined, external_bytes};
+use faasm_mpi_engine::datatype::{Datatype, external_form};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::file::View;
 use faasm_vm::GuestAddr;
@@ -38,16 +38,10 @@ fn representation<T: MpiView>(
 
 /// The type as it lies in a file; with external32 some basic types have another size there.
 fn in_file(of: &Datatype, representation: &Representation) -> Result<Datatype> {
-    let bytes = external_bytes(of, 1).unwrap_or(u64::MAX).cast_signed();
-    if *representation != Representation::External32 || bytes == of.size() {
-        return Ok(of.clone());
+    match representation {
+        Representation::Native(_) => Ok(of.clone()),
+        Representation::External32 => external_form(of),
     }
-    if !of.is_contiguous() {
-        let detail = "a type with gaps whose parts have another size in external32 cannot be a view's; \
-                      use types of fixed size such as MPI_INT64_T";
-        return Err(unsupported(detail.to_owned()));
-    }
-    Datatype::contiguous(bytes, &Predefined::Byte.into())
 }
 
 struct NewView {
