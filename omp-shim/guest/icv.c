@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "runtime.h"
 
@@ -287,7 +288,7 @@ static int field(char *into, size_t size, char letter, const char *name) {
     case 'N': return snprintf(into, size, "%d", omp_get_num_threads());
     case 'a': return snprintf(into, size, "%d", omp_get_ancestor_thread_num(omp_get_level() - 1));
     case 'H': return snprintf(into, size, "%s", getenv("FAASM_HOSTNAME") ? getenv("FAASM_HOSTNAME") : "localhost");
-    case 'P': return snprintf(into, size, "%d", 1);
+    case 'P': return snprintf(into, size, "%d", (int)getpid());
     case 'i': return snprintf(into, size, "%d", __faasm_host_self());
     case 'A': return snprintf(into, size, "0-%d", omp_get_num_procs() - 1);
     default: return snprintf(into, size, "undefined");

@@ -82,6 +82,7 @@ enum {
     TASK_TIED = 1,
     TASK_FINAL = 2,
     TASK_DESTRUCTORS = 8,
+    TASK_PROXY = 0x10,
     TASK_PRIORITY = 0x20,
     TASK_DETACHABLE = 0x40,
 };

@@ -3,6 +3,8 @@
 
 enum { QUEUE_MAX = 1024, HEADER = (sizeof(struct task) + 15) & ~15u };
 
+enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
+
 struct task *omp_task_of(struct compiler_task *body) { return (struct task *)((char *)body - HEADER); }
 struct compiler_task *omp_body_of(struct task *task) { return (struct compiler_task *)((char *)task + HEADER); }
 
@@ -34,6 +36,8 @@ struct compiler_task *__kmpc_omp_task_alloc(ident_t *place, i32 global, i32 flag
     (void)place, (void)global;
     struct task *task = omp_make_task(self_thread(), (unsigned)flags, size, shareds_size);
     omp_body_of(task)->routine = routine;
+    /* What it stands for goes on elsewhere, and ends with __kmpc_proxy_task_completed_ooo. */
+    if (flags & TASK_PROXY) task->event = EVENT_OPEN;
     return omp_body_of(task);
 }
 
@@ -167,8 +171,6 @@ static void complete(struct thread *self, struct task *task) {
     /* After the region's last task the team may be gone for a task of another team's; waking reads it only. */
     if (wake || empty) omp_wake(team);
 }
-
-enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
 static void body_done(struct thread *self, struct task *task) {
     if (!(task->flags & TASK_TIED) && __atomic_sub_fetch(&task->parts, 1, __ATOMIC_ACQ_REL) > 0) return;
