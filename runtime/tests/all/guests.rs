@@ -1,6 +1,6 @@
 //! The guests of `workloads/guests/manifest.toml`: each is compiled once and run at each of its
-//! numbers of ranks. Those of `mpi/` are run by MPICH as well: a test that a native MPI fails is
-//! wrong.
+//! numbers of ranks. Those of `mpi/` are run by MPICH as well, those of `omp/` are compiled by gcc with
+//! its own OpenMP and threads: a test that a native library fails is wrong.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,6 +45,8 @@ const NOT_PORTABLE: [&str; 6] = [
     "session_beside_init",
     "ulfm_calls",
 ];
+/// Asks for teams that only our runtime makes.
+const OF_THE_RUNTIME: &str = "omp_elastic";
 /// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
 /// one.
 const NATIVE_RANKS_MAX: u32 = 4;
@@ -101,6 +103,28 @@ fn a_native_mpi_agrees() {
             // Killed from outside, it would leave its ranks behind.
             command.env("MPIEXEC_TIMEOUT", NATIVE_SECONDS_MAX.to_string());
             command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
+            command
+        })
+    });
+}
+
+#[test]
+fn a_native_openmp_agrees() {
+    let portable: Vec<Guest> = manifest()
+        .into_iter()
+        .filter(|guest| guest.exit == 0 && guest.source.starts_with("omp"))
+        .filter(|guest| guest.name != OF_THE_RUNTIME)
+        .collect();
+    assert!(!portable.is_empty(), "no guest could be compared");
+    check_all(&portable, |guest| {
+        let program = build_dir().join(format!("{}.native", guest.name));
+        // gcc warns of pragmas that it does not take, and the guests say where that is so.
+        let mut command = Command::new(if is_c(guest) { "gcc" } else { "g++" });
+        command.arg(guests_dir().join(&guest.source)).args(["-O1", "-w", "-o"]).arg(&program);
+        finish(command.args(&guest.options).arg("-lm"))?;
+        check_runs(guest, &[1], |_| {
+            let mut command = Command::new("timeout");
+            command.arg(NATIVE_SECONDS_MAX.to_string()).arg(&program).args(&guest.args);
             command
         })
     });
@@ -172,9 +196,12 @@ pub(crate) fn check_run(guest: &Guest, ran: &Ran) -> Result<(), String> {
     Ok(())
 }
 
+fn is_c(guest: &Guest) -> bool {
+    guest.source.extension().is_some_and(|extension| extension == "c")
+}
+
 fn compile_natively(guest: &Guest, program: &Path) -> Result<(), String> {
-    let is_c = guest.source.extension().is_some_and(|extension| extension == "c");
-    let mut command = Command::new(if is_c { "mpicc.mpich" } else { "mpicxx.mpich" });
+    let mut command = Command::new(if is_c(guest) { "mpicc.mpich" } else { "mpicxx.mpich" });
     command.arg(guests_dir().join(&guest.source)).args(["-O1", "-o"]).arg(program);
     finish(command.args(&guest.options).arg("-lm"))
         .map_err(|error| format!("{error}\n(bench/rivals.sh installs MPICH)"))
