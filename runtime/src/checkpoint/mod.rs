@@ -138,6 +138,9 @@ pub enum CheckpointError {
         /// The numbers that there are.
         there: Vec<u32>,
     },
+    /// The job ends before it can be stopped.
+    #[error("no checkpoint can be made any more: the job is ending")]
+    Ending,
     /// The job could not be stopped, or its state cannot be written.
     #[error("no checkpoint can be made now: {0}")]
     Hindered(String),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use faasm_mpi_shim::gate::Cut as Order;
 use parking_lot::Mutex;
 
-use super::shared::{Doing, JobShared};
+use super::shared::JobShared;
 use crate::checkpoint::{CheckpointError, Cut, Deposit, Gathered, Writer};
 
 /// Between two looks at whether the job stands still.
@@ -58,7 +58,8 @@ impl Cutter {
     fn write(&self, writer: &mut Writer, deposits: &[Deposit]) -> Result<Cut, CheckpointError> {
         let world = self.job.world().save();
         let world = world.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
-        writer.write(world, self.job.elapsed().as_nanos() as u64, deposits)
+        let elapsed_ns = self.job.elapsed().as_nanos() as u64;
+        writer.write(world, elapsed_ns, deposits, &self.job.tombstones()?)
     }
 }
 
@@ -68,16 +69,14 @@ struct Stopped<'a>(&'a JobShared);
 impl<'a> Stopped<'a> {
     /// Closes the gate and waits until the job stands still.
     fn new(job: &'a JobShared) -> Result<Self, CheckpointError> {
-        let hindered = |why: String| Err(CheckpointError::Hindered(why));
         job.gate().set(Order::Closed);
         let stopped = Self(job);
         loop {
             if job.is_ending() {
-                return hindered("the job is ending".to_owned());
+                return Err(CheckpointError::Ending);
             }
-            let ended = |rank: &u32| job.rank(*rank).doing().0 == Doing::Ended;
-            if let Some(rank) = job.local_ranks().find(ended) {
-                return hindered(format!("rank {rank} has ended"));
+            if job.tombstones()?.len() == job.local_ranks().count() {
+                return Err(CheckpointError::Ending);
             }
             if job.stands_still() {
                 return Ok(stopped);
@@ -88,7 +87,7 @@ impl<'a> Stopped<'a> {
 
     /// Tells all ranks to leave, and gives what they leave behind.
     fn gather(&self) -> Result<Gathered, CheckpointError> {
-        let ranks = self.0.local_ranks().count();
+        let ranks = self.0.local_ranks().count() - self.0.tombstones()?.len();
         self.0.gate().set(Order::Leave);
         self.wake_all();
         self.0.rounds().gather(ranks, LEAVE_TIME_MAX).ok_or_else(|| {

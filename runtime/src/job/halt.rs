@@ -12,6 +12,8 @@ use super::deadlock::Quiet;
 use super::shared::JobShared;
 use crate::checkpoint::{CheckpointError, Deposit, Gathered, RanksWriter, Unfinished, WrittenRank};
 
+/// Why a job cannot be stopped that ends.
+pub(crate) const ENDING: &str = "the job is ending";
 /// How long ranks that were told to leave may take for it; all that they do is to hand over their frames.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -77,7 +79,10 @@ impl Halt {
     ) -> Result<Option<(Quiet, Vec<Begun>)>, String> {
         let job = self.job();
         if job.is_ending() {
-            return Err("the job is ending".to_owned());
+            return Err(ENDING.to_owned());
+        }
+        if job.spawned.iter().next().is_some() {
+            return Err("processes were spawned (MPI_Comm_spawn)".to_owned());
         }
         if job.gate().cut() == Order::Open {
             job.gate().set(Order::Closed);

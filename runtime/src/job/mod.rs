@@ -21,7 +21,7 @@ pub(crate) use arrival::{Arrival, MoveRefused};
 pub(crate) use cut::Cutter;
 pub(crate) use deadlock::{Quiet, is_stuck};
 pub(crate) use far::{CALL_ASK, CALL_OBJECT, Far};
-pub(crate) use halt::{Halt, NodeCut, NotLeft};
+pub(crate) use halt::{ENDING, Halt, NodeCut, NotLeft};
 pub(crate) use handle::{Control, RemoteJob};
 pub use handle::{JobHandle, RankEvent};
 pub(crate) use pull::{PULL_ASK, PULL_RELEASE};

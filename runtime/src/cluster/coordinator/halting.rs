@@ -5,9 +5,11 @@ use std::time::Instant;
 use faasm_transport::NodeId;
 
 use super::core::{Command, Core};
+use super::spread::SpreadJob;
 use super::stop::{Stop, StopEvent};
 use crate::cluster::message::ToNode;
 use crate::cluster::stop::{Done, StopAnswer, Task};
+use crate::job::ENDING;
 
 /// What whoever stops a job is told.
 #[derive(Debug, PartialEq)]
@@ -30,9 +32,9 @@ impl Core {
             return Err(("it is stopped already".to_owned(), true));
         }
         let job = self.jobs.get(&number).filter(|job| job.has_started() && !job.is_ending());
-        let Some(job) = job else { return Err(("the job is ending".to_owned(), false)) };
-        if job.active_nodes().len() < job.parts().len() {
-            return Err(("ranks of the job have ended, or are lost".to_owned(), false));
+        let Some(job) = job else { return Err((ENDING.to_owned(), false)) };
+        if !self.is_whole(job) {
+            return Err(("a node of the job is lost".to_owned(), false));
         }
         let parts = (0..job.parts().len()).collect();
         self.stops.insert(number, Stop::new(parts, self.last_order));
@@ -43,7 +45,7 @@ impl Core {
     /// Nodes of a job that is stopped are to do something, each its own.
     pub(crate) fn act(&mut self, number: u32, tasks: Vec<(NodeId, Task)>) {
         let (Some(stop), Some(job)) = (self.stops.get_mut(&number), self.jobs.get(&number)) else {
-            return self.tell_stop(number, StopNews::Failed("the job has ended".to_owned()));
+            return self.tell_stop(number, StopNews::Failed(ENDING.to_owned()));
         };
         let place = |node| job.parts().iter().position(|part| part.node == node);
         let tasks = tasks.into_iter().map(|(node, task)| Some((place(node)?, task)));
@@ -81,14 +83,20 @@ impl Core {
         let numbers: Vec<u32> = self.stops.keys().copied().collect();
         for number in numbers {
             let job = self.jobs.get(&number).filter(|job| !job.is_ending());
-            let is_whole = job.is_some_and(|job| job.active_nodes().len() == job.parts().len());
+            let is_whole = job.is_some_and(|job| self.is_whole(job));
+            let job_ends = if job.is_none() { ENDING } else { "a node of the job is lost" };
             let Some(stop) = self.stops.get_mut(&number) else { continue };
             stop.handle_timeout(now);
             if !is_whole {
-                stop.fail("the job is ending, or all ranks of a node have ended");
+                stop.fail(job_ends);
             }
             self.pump(number);
         }
+    }
+
+    /// Whether all nodes of a job are there, also those whose ranks have ended.
+    fn is_whole(&self, job: &SpreadJob) -> bool {
+        job.is_whole() && job.parts().iter().all(|part| self.nodes().contains_key(&part.node))
     }
 
     /// Carries out what a stop has decided.

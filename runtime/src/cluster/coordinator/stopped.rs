@@ -10,6 +10,7 @@ use super::driver::Input;
 use super::halting::StopNews;
 use crate::checkpoint::{CheckpointError, Cut, Unfinished, Writer, WrittenRank};
 use crate::cluster::stop::{Done, Task, WriteTask, Written};
+use crate::job::ENDING;
 
 /// How long whoever wants to stop a job waits for another one who does.
 const TURN_TIME_MAX: Duration = Duration::from_secs(60);
@@ -97,7 +98,7 @@ pub(super) fn cut(
     job: u32,
     writer: &mut Writer,
 ) -> Result<Cut, CheckpointError> {
-    let stopped = cluster.stop(job).map_err(CheckpointError::Hindered)?;
+    let stopped = cluster.stop(job).map_err(hindered)?;
     let unfinished = writer.begin()?;
     let written = write(&stopped, &unfinished);
     // What is left to do needs no rank.
@@ -111,11 +112,15 @@ pub(super) fn cut(
     }
 }
 
+/// Why there is no checkpoint. The end of a job is not worth a word.
+fn hindered(why: String) -> CheckpointError {
+    if why == ENDING { CheckpointError::Ending } else { CheckpointError::Hindered(why) }
+}
+
 /// What all ranks share, with the time that the job has run; and where the files of the ranks are.
 type Parts = ((Vec<u8>, u64), Vec<WrittenRank>);
 
 fn write(stopped: &StoppedJob, unfinished: &Unfinished) -> Result<Parts, CheckpointError> {
-    let hindered = CheckpointError::Hindered;
     let task = WriteTask::new(unfinished)
         .ok_or_else(|| hindered(format!("{} is not UTF-8", unfinished.dir.display())))?;
     let tasks = stopped.nodes().iter().map(|node| (*node, Task::Write(task.clone())));

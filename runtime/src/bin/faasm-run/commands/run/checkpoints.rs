@@ -1,9 +1,14 @@
 //! Checkpoints of the running job: now and then, when asked for, and before it has to end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
-use faasm_runtime::{Checkpoint, CheckpointOptions, JobHandle, Multiplexer, Program};
+use faasm_runtime::{
+    Checkpoint, CheckpointError, CheckpointOptions, JobHandle, Multiplexer, Program,
+};
 
 use super::programs;
 use crate::args::{CheckpointArgs, Invocation};
@@ -17,9 +22,9 @@ pub(super) fn options(
     job: &Invocation,
     from: Option<&Checkpoint>,
 ) -> anyhow::Result<Option<CheckpointOptions>> {
-    let CheckpointArgs { dir: Some(dir), keep, .. } = &job.checkpoints else {
+    if job.checkpoints.dir.is_none() {
         return Ok(None);
-    };
+    }
     let programs: Vec<Program> = match from {
         None => job
             .apps
@@ -32,12 +37,21 @@ pub(super) fn options(
                 .collect::<anyhow::Result<_>>()?
         }
     };
-    Ok(Some(CheckpointOptions {
-        dir: dir.into(),
+    Ok(of_programs(job, programs))
+}
+
+/// As [`options`], for a job of these programs.
+pub(super) fn of_programs(
+    job: &Invocation,
+    programs: Vec<Program>,
+) -> Option<CheckpointOptions> {
+    let CheckpointArgs { dir, keep, .. } = &job.checkpoints;
+    Some(CheckpointOptions {
+        dir: dir.as_ref()?.into(),
         keep: keep.unwrap_or(KEEP),
         command: job.words.clone(),
         programs,
-    }))
+    })
 }
 
 /// Why a checkpoint is made.
@@ -54,6 +68,15 @@ enum Order {
 pub(super) struct Checkpoints {
     orders: flume::Sender<Order>,
     on_term: bool,
+    tally: Arc<Mutex<Tally>>,
+}
+
+/// The checkpoints that were made so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    number: u32,
+    bytes: u64,
+    time: Duration,
 }
 
 impl Checkpoints {
@@ -68,18 +91,28 @@ impl Checkpoints {
         };
         let (orders, received) = flume::unbounded();
         let quiet = job.quiet;
-        let run = move || serve(&received, every, &dir, &handle, &output, quiet);
+        let tally = Arc::<Mutex<Tally>>::default();
+        let counted = tally.clone();
+        let run = move || serve(&received, every, &dir, (&handle, &counted), &output, quiet);
         std::thread::Builder::new()
             .name("faasm-cuts".to_owned())
             .spawn(run)
             .context("cannot start a thread; check `ulimit -u`")?;
-        Ok(Some(Self { orders, on_term }))
+        Ok(Some(Self { orders, on_term, tally }))
     }
 
     /// Makes one as soon as possible.
     pub(super) fn ask(&self) {
         // The thread ends with the process.
         let _ = self.orders.send(Order::Asked);
+    }
+
+    /// What was made, in a line for the summary.
+    pub(super) fn summary(&self) -> String {
+        let Tally { number, bytes, time } =
+            *self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = time.as_secs_f64();
+        format!("faasm-run: {number} checkpoints were made: {bytes} bytes, {seconds:.3} s\n")
     }
 
     /// Whether the job is to be kept before it ends; then it ends with `status` by itself.
@@ -92,7 +125,7 @@ fn serve(
     orders: &flume::Receiver<Order>,
     every: Option<Duration>,
     dir: &str,
-    handle: &JobHandle,
+    (handle, tally): (&JobHandle, &Mutex<Tally>),
     output: &Multiplexer,
     quiet: bool,
 ) {
@@ -109,16 +142,26 @@ fn serve(
                 Err(flume::RecvError::Disconnected) => return,
             },
         };
+        let begun = Instant::now();
         let made = handle.checkpoint();
+        let time = begun.elapsed();
+        if let Ok(cut) = &made {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.number += 1;
+            tally.bytes += cut.bytes;
+            tally.time += time;
+        }
         match (&made, order) {
             (Ok(cut), Some(Order::Asked)) if !quiet => output.message(&format!(
-                "faasm-run: checkpoint {} is in {dir} ({} bytes); `faasm-run restart {dir}` goes on from it\n",
-                cut.number, cut.bytes
+                "faasm-run: checkpoint {} is in {dir} ({} bytes, {:.3} s); `faasm-run restart {dir}` goes on from it\n",
+                cut.number, cut.bytes, time.as_secs_f64()
             )),
             (Ok(cut), Some(Order::Last(_))) => output.message(&format!(
                 "faasm-run: the job ends after checkpoint {}; `faasm-run restart {dir}` goes on from it\n",
                 cut.number
             )),
+            // What becomes of the job is told elsewhere.
+            (Err(CheckpointError::Ending), _) => {}
             (Err(error), order) => {
                 let text = format!(
                     "faasm-run: no checkpoint was made: {error}. The job goes on; earlier checkpoints are whole\n"

@@ -1,0 +1,126 @@
+//! Checkpoints of jobs on several nodes: programs do the same, and go on on one node.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use faasm_workloads::manifest::Guest;
+use rustix::process::Signal;
+
+use crate::{
+    checkpoint::{RANKS_MAX, Steps, cuts, guests, restart},
+    guests::{check_all, check_run, compiled},
+    support::{Running, faasm_run},
+};
+
+/// How long it may take until something is there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Guests with collective operations, messages and windows between nodes. All guests with FAASM_ALL_GUESTS.
+const SPREAD: [&str; 10] = [
+    "collective",
+    "communicator",
+    "intercomm",
+    "nonblocking",
+    "persistent",
+    "point_to_point",
+    "probe",
+    "rma",
+    "topology",
+    "window",
+];
+
+/// The largest number of ranks that is no more than there should be here, if it puts some on every node.
+fn ranks(guest: &Guest, nodes: u32) -> Option<u32> {
+    let fit = guest.np.iter().copied().filter(|np| (nodes..=RANKS_MAX.max(nodes)).contains(np));
+    fit.max()
+}
+
+fn check_on(nodes: u32) {
+    let (made, continued) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let all = std::env::var_os("FAASM_ALL_GUESTS").is_some();
+    let mut guests = guests();
+    guests.retain(|guest| all || SPREAD.iter().any(|name| guest.name.contains(name)));
+    guests.retain(|guest| ranks(guest, nodes).is_some());
+    // It expects something else where its ranks do not share a node.
+    guests.retain(|guest| guest.name != "rma_shared");
+    assert!(guests.len() > 10, "only {} guests", guests.len());
+    check_all(&guests, |guest| {
+        let np = ranks(guest, nodes).unwrap_or(nodes);
+        let program = compiled(guest)?;
+        let dir = tempfile::tempdir().expect("a directory");
+        let kept = dir.path().join("kept");
+        let mut command = faasm_run();
+        command.args(["--local-nodes", &nodes.to_string(), "--checkpoint-every", "1ms"]);
+        command.arg("--checkpoint-dir").arg(&kept).args(["-n", &np.to_string()]);
+        command.arg(&program).args(&guest.args).envs(&guest.env).current_dir(dir.path());
+        let ran = Running::start(&mut command, &guest.stdin).wait();
+        check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?}"))?;
+        for cut in cuts(&kept) {
+            made.fetch_add(1, Ordering::Relaxed);
+            // What these have written is gone at their end.
+            if guest.name.starts_with("file") {
+                continue;
+            }
+            let options = ["--launcher", "local", "--cut", &cut.to_string()];
+            let mut command = restart(&kept, &options);
+            let ran =
+                Running::start(command.args(["--checkpoint-every", "1h"]), &guest.stdin).wait();
+            // Of what is expected the first lines, or all of them, may have come before the cut.
+            let last = guest.expect.lines().last().unwrap_or_default();
+            if ran.status != Some(0) || !(ran.stdout.is_empty() || ran.stdout.contains(last)) {
+                return Err(format!("np {np}, from cut {cut}: {ran:#?}"));
+            }
+            continued.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    let (made, continued) = (made.into_inner(), continued.into_inner());
+    assert!(made > 5 && continued > 5, "{made} cuts were left, {continued} went on");
+}
+
+#[test]
+fn guests_on_two_nodes_do_the_same_with_checkpoints_and_go_on_on_one() {
+    check_on(2);
+}
+
+#[test]
+fn guests_on_four_nodes_do_the_same_with_checkpoints_and_go_on_on_one() {
+    check_on(4);
+}
+
+#[test]
+fn a_killed_job_on_two_nodes_goes_on_on_one_from_its_last_checkpoint() {
+    let steps = Steps::new();
+    let running = steps.begin(&["--local-nodes", "2", "--checkpoint-every", "30ms"]);
+    steps.await_cut();
+    std::thread::sleep(Duration::from_millis(50));
+    running.signal(Signal::KILL);
+    let first = running.wait();
+    let ran = Running::start(&mut restart(&steps.kept(), &["--launcher", "local"]), "").wait();
+    steps.check_end(&first.stdout, &ran);
+}
+
+#[test]
+fn a_job_on_two_nodes_is_kept_on_request_and_before_it_is_ended() {
+    let steps = Steps::new();
+    let running = steps.begin(&["--local-nodes", "2", "--checkpoint-on-term"]);
+    // From then on it runs, and its signals are handled.
+    let begun = Instant::now();
+    while !steps.dir.path().join("steps.log").exists() {
+        assert!(begun.elapsed() < PATIENCE, "it does not run");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut ask = faasm_run();
+    ask.args(["checkpoint", &running.id().to_string()]);
+    let asked = Running::start(&mut ask, "").wait();
+    assert_eq!(asked.status, Some(0), "{asked:#?}");
+    steps.await_cut();
+    running.signal(Signal::TERM);
+    let first = running.wait();
+    assert_eq!(first.status, Some(143), "{first:#?}");
+    assert!(first.stderr.contains("faasm-run restart"), "{first:#?}");
+    let ran = Running::start(&mut restart(&steps.kept(), &["--launcher", "local"]), "").wait();
+    steps.check_end(&first.stdout, &ran);
+}
