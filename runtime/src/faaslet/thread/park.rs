@@ -320,4 +320,47 @@ mod tests {
         assert!(wait.as_mut().poll(&mut cx).is_ready());
         assert_eq!(looks.get(), 3);
     }
+
+    /// One thread wakes another, each time once for nothing and once for something. Whatever the timing, the sleeper
+    /// must not be parked when all wake-ups are over.
+    #[test]
+    fn a_wake_up_right_after_a_stale_one_is_not_lost() {
+        const ROUNDS: u64 = 50_000;
+        let thread = ThreadShared::new(1);
+        let [published, told, seen] = [0; 3].map(AtomicU64::new);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    thread.wake();
+                    published.store(round, Ordering::Release);
+                    thread.wake();
+                    told.store(round, Ordering::SeqCst);
+                    while seen.load(Ordering::Acquire) < round {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            for round in 1..=ROUNDS {
+                let is_done = || published.load(Ordering::Acquire) >= round;
+                let mut wait = pin!(thread.park_until(WaitsFor::Threads, is_done));
+                let mut cx = Context::from_waker(Waker::noop());
+                while wait.as_mut().poll(&mut cx).is_pending() {
+                    // As the scheduler does: it is polled again when somebody has found it parked.
+                    loop {
+                        let is_over = told.load(Ordering::SeqCst) >= round;
+                        if thread.token.load(Ordering::SeqCst) != PARKED {
+                            break;
+                        }
+                        if is_over {
+                            // Or the other one would wait as well.
+                            seen.store(u64::MAX, Ordering::Release);
+                            panic!("parked for ever in round {round}");
+                        }
+                        std::thread::yield_now();
+                    }
+                }
+                seen.store(round, Ordering::Release);
+            }
+        });
+    }
 }
