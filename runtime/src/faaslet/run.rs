@@ -75,7 +75,9 @@ pub(crate) async fn run(start: Start) {
         farewell.exit = None;
     }
     // It counts as running until the supervisor knows of its end.
-    farewell.exit = execute(start, &mut farewell.exit).await;
+    // Its worker is one task of tokio, which would otherwise have the channels that ranks wait at come to rest after so
+    // many uses, until the worker gives way.
+    farewell.exit = tokio::task::unconstrained(execute(start, &mut farewell.exit)).await;
 }
 
 /// What the call of a program's entry function has come to.

@@ -26,6 +26,8 @@ pub(super) struct Places {
     pub(super) ended: Vec<bool>,
     /// The nodes, with their hosts.
     pub(super) nodes: Vec<(NodeId, String)>,
+    /// For each node whether its part of the job goes on: not where all ranks have ended.
+    pub(super) open: Vec<bool>,
 }
 
 /// Carries an order out.
@@ -128,7 +130,11 @@ pub(super) fn decide(places: &Places, order: &MoveOrder) -> Result<Vec<u32>, Str
     };
     let all = 0..places.ranks.len() as u32;
     let movers: Vec<u32> = all.filter(|rank| is_meant(*rank) && lives(*rank)).collect();
+    let is_open = |node: u32| places.open.get(node as usize).copied().unwrap_or(false);
     if let Some(to) = to {
+        if !is_open(to) {
+            return Err(format!("all ranks on node {to} have ended, and it takes no others"));
+        }
         movers.iter().for_each(|rank| wanted[*rank as usize] = to);
         return Ok(wanted);
     }
@@ -137,7 +143,7 @@ pub(super) fn decide(places: &Places, order: &MoveOrder) -> Result<Vec<u32>, Str
         load[*node as usize] += u32::from(!movers.contains(&rank));
     }
     for rank in movers {
-        let others = (0..).zip(&load).filter(|(node, _)| Some(*node) != from);
+        let others = (0..).zip(&load).filter(|(node, _)| Some(*node) != from && is_open(*node));
         let fewest = others.min_by_key(|(_, ranks)| **ranks).map(|(node, _)| node);
         let fewest = fewest.ok_or("the job has no other node")?;
         load[fewest as usize] += 1;
@@ -188,6 +194,7 @@ mod tests {
             ranks: vec![0, 0, 1, 1, 2],
             ended: vec![false, false, false, true, false],
             nodes: nodes.map(|(node, host)| (NodeId(node), host.to_owned())).into(),
+            open: vec![true; 3],
         }
     }
 
@@ -223,8 +230,12 @@ mod tests {
             let why = decide(&places(), &order).expect_err("it makes no sense");
             assert!(why.contains(part), "{why}");
         }
-        let alone =
-            Places { ranks: vec![0], ended: vec![false], nodes: vec![(NodeId(1), "a".into())] };
+        let mut over = places();
+        over.open[2] = false;
+        assert!(decide(&over, &order(&[0], None, Some("2"))).is_err(), "nobody is left there");
+        assert_eq!(decide(&over, &order(&[], Some("1"), None)), Ok(vec![0, 0, 0, 1, 2]));
+        let nodes = vec![(NodeId(1), "a".into())];
+        let alone = Places { ranks: vec![0], ended: vec![false], nodes, open: vec![true] };
         assert!(decide(&alone, &order(&[], Some("0"), None)).is_err());
     }
 

@@ -23,7 +23,7 @@ pub(super) struct SpreadJob {
     /// For each rank the index of its node among `parts`.
     placement: Vec<u32>,
     parts: Vec<Part>,
-    /// Indices of those whose last ranks have gone elsewhere.
+    /// Indices of those that ranks have left for others: they may have none whose end they could tell.
     emptied: BTreeSet<usize>,
     exits: Vec<Option<RankExit>>,
     started: Option<Instant>,
@@ -268,6 +268,7 @@ impl SpreadJob {
             ranks: self.placement.clone(),
             ended: self.exits.iter().map(Option::is_some).take(self.placement.len()).collect(),
             nodes: self.parts.iter().map(|part| (part.node, part.host.to_string())).collect(),
+            open: self.parts.iter().map(Part::is_active).collect(),
         }
     }
 
@@ -277,14 +278,8 @@ impl SpreadJob {
         if places.len() != self.placement.len() || places.iter().any(|place| *place >= nodes) {
             return;
         }
-        let before = std::mem::take(&mut self.emptied);
-        for place in 0..nodes {
-            let mut ranks = places.iter().zip(&self.exits);
-            let is_left = self.placement.contains(&place) || before.contains(&(place as usize));
-            if is_left && !ranks.any(|(there, exit)| *there == place && exit.is_none()) {
-                self.emptied.insert(place as usize);
-            }
-        }
+        let left = self.placement.iter().zip(&places).filter(|(old, new)| old != new);
+        self.emptied.extend(left.map(|(old, _)| *old as usize));
         self.placement = places;
     }
 
@@ -293,7 +288,7 @@ impl SpreadJob {
         self.exits.iter().all(Option::is_some)
     }
 
-    /// The nodes whose last ranks have gone elsewhere.
+    /// The nodes that ranks have left for others.
     pub(super) fn emptied_nodes(&self) -> Vec<NodeId> {
         let active = |place: &usize| self.parts.get(*place).filter(|part| part.is_active());
         self.emptied.iter().filter_map(active).map(|part| part.node).collect()
