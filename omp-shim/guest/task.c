@@ -197,7 +197,8 @@ void omp_execute(struct thread *self, struct task *task) {
 /* A task that is ready: queued, or run at once where queueing is of no use. */
 void omp_start(struct thread *self, struct task *task) {
     struct team *team = task->team;
-    int alone = team->size == 1 || task->final;
+    /* Only what a final task makes is part of it; itself may be any thread's. */
+    int alone = team->size == 1 || task->parent->final;
     if (alone || my_queue(self, team)->count > QUEUE_MAX) omp_execute(self, task);
     else omp_enqueue(self, task);
 }
