@@ -98,6 +98,14 @@ impl Mover {
         Ok(())
     }
 
+    /// The job goes on: stays with what was before, if something was prepared that nobody decided about.
+    pub(super) fn go_on(&self, halt: &Halt) {
+        let is_open = self.renewal.lock().is_some();
+        if is_open {
+            self.stay(halt);
+        }
+    }
+
     /// Stays with what was before.
     pub(super) fn stay(&self, halt: &Halt) {
         if let Some(renewal) = self.renewal.lock().take() {

@@ -22,7 +22,12 @@ pub(super) fn obey(
 ) {
     let answer = match order {
         StopOrder::Look { targets } => look(halt, targets),
-        StopOrder::GoOn { is_level } => return halt.go_on(is_level),
+        StopOrder::GoOn { is_level } => {
+            if let Some(mover) = mover {
+                mover.go_on(halt);
+            }
+            return halt.go_on(is_level);
+        }
         StopOrder::Leave | StopOrder::Act(_) => {
             // The next order may come before a thread has begun.
             let round = if order == StopOrder::Leave { halt.ask_to_leave() } else { 0 };
