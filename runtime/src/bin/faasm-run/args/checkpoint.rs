@@ -197,7 +197,8 @@ pub(crate) fn amend(job: Invocation, options: Vec<String>) -> Result<Invocation,
 
 /// Whether these options say where ranks are to run.
 fn names_places(options: &[String]) -> Result<bool, UsageError> {
-    let (mut draft, mut words) = (Draft::default(), options.to_vec().into_iter());
+    let (mut draft, words) = (Draft::default(), options.to_vec());
+    let mut words = words.into_iter();
     while let Some(word) = words.next() {
         if is_option(&word) {
             apply(table::FLAGS, &mut draft, word, &mut words)?;
