@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cluster::message::{Exit, Keep, Motion, Standstill, Status, Totals, Verdict};
+use crate::cluster::stop::{StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
 
 const A: NodeId = NodeId(1);
@@ -455,4 +456,58 @@ fn a_deadlock_is_believed_after_a_second_look() {
     c.sent(A, ToNode::End { job }).sent(B, ToNode::End { job }).silence();
     c.over(A, job).over(B, job);
     assert!(matches!(c.report(&[A, B], job).outcome, Outcome::Deadlock { .. }));
+}
+
+/// The name under which both nodes get this order.
+fn ordered(c: &mut Conversation, job: u32, order: &StopOrder) -> u32 {
+    let mut names = [A, B].map(|node| match c.next() {
+        Command::Send { to, message: ToNode::Stop { job: of, name, order: sent } } => {
+            assert_eq!((to, of, &sent), (node, job, order));
+            name
+        }
+        other => panic!("{order:?} to {node} is sent, not {other:?}"),
+    });
+    names.sort_unstable();
+    assert_eq!(names[0], names[1]);
+    names[0]
+}
+
+#[test]
+fn a_job_is_stopped_on_all_its_nodes_by_one_at_a_time() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    let look = StopOrder::Look { targets: None };
+    c.core.stop(job).expect("it runs");
+    let name = ordered(&mut c, job, &look);
+    assert!(c.core.stop(job).is_err_and(|(_, is_busy)| is_busy));
+    let answer = StopAnswer::Failed { why: "no".to_owned() };
+    c.tell(A, ToCoordinator::Stop { job, name, answer: answer.clone() }).silence();
+    c.tell(B, ToCoordinator::Stop { job, name, answer: answer.clone() });
+    ordered(&mut c, job, &StopOrder::GoOn { is_level: false });
+    let failed = StopNews::Failed("no".to_owned());
+    assert!(matches!(c.next(), Command::Stop { news, .. } if news == failed));
+    c.tell(A, ToCoordinator::Stop { job, name, answer }).silence();
+    c.core.go_on(job);
+    c.silence();
+    c.core.stop(job).expect("it runs on");
+    assert_ne!(ordered(&mut c, job, &look), name, "no name comes twice");
+    assert!(c.core.stop(job + 1).is_err_and(|(_, is_busy)| !is_busy));
+}
+
+#[test]
+fn whoever_stops_a_job_learns_that_a_node_is_lost() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.core.stop(job).expect("it runs");
+    ordered(&mut c, job, &StopOrder::Look { targets: None });
+    c.core.handle_lost(B, "silence", c.now);
+    let mut told = None;
+    while let Some(command) = c.core.poll() {
+        match command {
+            Command::Send { to, .. } => assert_eq!(to, A, "nobody speaks to those who are lost"),
+            Command::Stop { news, .. } => told = Some(news),
+            _ => {}
+        }
+    }
+    assert!(matches!(told, Some(StopNews::Failed(_))));
 }

@@ -106,8 +106,9 @@ impl Core {
             let node = |part: usize| job.and_then(|job| Some(job.parts().get(part)?.node));
             match event {
                 StopEvent::Order { parts, name, order } => {
-                    let nodes: Vec<NodeId> = parts.into_iter().filter_map(node).collect();
-                    for to in nodes {
+                    let is_there = |node: &NodeId| self.nodes().contains_key(node);
+                    let nodes = parts.into_iter().filter_map(node).filter(is_there);
+                    for to in nodes.collect::<Vec<_>>() {
                         let order = order.clone();
                         self.send(to, ToNode::Stop { job: number, name, order });
                     }

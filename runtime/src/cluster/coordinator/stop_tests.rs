@@ -133,17 +133,18 @@ fn all_go_on_for_a_moment_where_those_behind_wait_for_others() {
     let mut t = Talk::new();
     t.ordered(LOOK);
     let begun = t.now;
-    loop {
+    let why = loop {
         t.stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
         t.ordered(StopOrder::Look { targets: Some(target(3)) });
         t.stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
         t.ordered(StopOrder::GoOn { is_level: false });
-        if t.now - begun > ATTEMPTS_TIME_MAX {
-            break;
-        }
-        t.silence().wait(PAUSE).ordered(LOOK);
-    }
-    let Some(StopEvent::Failed(why)) = t.stop.poll() else { panic!("it is given up") };
+        match t.stop.poll() {
+            None => t.wait(PAUSE).ordered(LOOK),
+            Some(StopEvent::Failed(why)) => break why,
+            other => panic!("it is given up, not {other:?}"),
+        };
+    };
+    assert!(t.now - begun > ATTEMPTS_TIME_MAX);
     assert!(why.contains("wait for each other"), "{why}");
     t.silence();
 }

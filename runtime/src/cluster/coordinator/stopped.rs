@@ -127,7 +127,6 @@ fn write(stopped: &StoppedJob, unfinished: &Unfinished) -> Result<Parts, Checkpo
     let done = stopped.act(tasks.collect()).map_err(hindered)?;
     let (mut worlds, mut elapsed_ns, mut ranks) = (Vec::new(), 0, Vec::new());
     for (node, done) in done {
-        #[allow(irrefutable_let_patterns, reason = "there are further tasks, but not here")]
         let Done::Written(Written { world, elapsed_ns: elapsed, ranks: bytes }) = done else {
             return Err(hindered(format!("{node} did something else")));
         };
