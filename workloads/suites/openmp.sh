@@ -69,7 +69,8 @@ run_llvm() {
 
 run_vv() {
     source=$1 wasm=$2 log=$3
-    if ! "$(compiler "$source")" $options "$source" -o "$wasm" -lm >"$log" 2>&1; then
+    # The compiler never ends with one of them.
+    if ! timeout "$limit" "$(compiler "$source")" $options "$source" -o "$wasm" -lm >"$log" 2>&1; then
         echo "FAILED to build: $(grep -m1 -E 'error|undefined' "$log" | sed 's/.*error: //' | cut -c1-140)"
         return
     fi
