@@ -652,6 +652,20 @@ pub(crate) fn insert_complete<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Res
     insert(mpi, new)
 }
 
+/// A request of an operation that has failed.
+pub(crate) fn insert_failed<P: MpiPort>(
+    mpi: &mut MpiCtx<P>,
+    comm: i32,
+    error: MpiError,
+) -> Result<i32> {
+    let handle = insert_complete(mpi, comm)?;
+    if let Some(request) = mpi.requests.get_mut(handle) {
+        let error = Some(error);
+        request.state = State::Complete(Completion { status: abi::Status::EMPTY, error });
+    }
+    Ok(handle)
+}
+
 #[inline]
 pub(super) fn check_tag(tag: i32, any: bool) -> Result<()> {
     if tag >= 0 || (any && tag == abi::MPI_ANY_TAG) {

@@ -143,8 +143,15 @@ async fn cart_create<T: MpiView>(
     let (parent, size) = (communicator.group.clone(), communicator.size());
     let input = described(call, ndims, (dims, periods), size);
     let combine = |maker: &mut Maker<'_>, grids: Vec<Cartesian>| place(maker, &parent, &grids);
-    let output = exchange(call, comm, input, combine).await?;
-    let (made, topology) = output;
+    let output = exchange(call, comm, input, combine).await;
+    // A program that frees or uses it without looking at the error finds no communicator of another call there.
+    let (made, topology) = match output {
+        Ok(output) => output,
+        Err(error) => {
+            call.write_i32("comm_cart", comm_cart, abi::MPI_COMM_NULL)?;
+            return Err(error);
+        }
+    };
     put_topology(call, comm, made, Topology::Cartesian(topology), ("comm_cart", comm_cart))
 }
 

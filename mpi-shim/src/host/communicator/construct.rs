@@ -131,7 +131,7 @@ impl Made {
 
 /// Communicators of a rank that may be alive at a time, besides the predefined ones. Worst case: the site of each
 /// takes 300 bytes a member.
-const COMMUNICATORS_MAX: usize = 1 << 16;
+const COMMUNICATORS_MAX: usize = 1 << 15;
 
 /// Refuses one communicator more than a rank may have.
 ///

@@ -24,7 +24,7 @@ use crate::communicator::Communicator;
 use crate::ctx::{MpiCtx, bad_handle};
 use crate::host::attribute::{self, Object};
 use crate::host::intercomm::split::MadeBetween;
-use crate::host::point_to_point::insert_complete;
+use crate::host::point_to_point::{insert_complete, insert_failed};
 use crate::host::{error, group, info, intercomm};
 use crate::port::{Message, MpiPort, Payload, Pending};
 use crate::site::Site;
@@ -289,9 +289,18 @@ async fn idup<T: MpiView>(
     let members: Vec<_> = group.iter().collect();
     let key = (parent_context, IDUP_TAG, members.as_slice());
     let (context, site) = gather(call, key, rank).await?;
-    let inherited = Inherited::prepare(call, comm, info).await?;
-    inherited.install(call, comm, Made { context, group, rank, site }, newcomm)?;
-    let handle = insert_complete(call.mpi(), comm)?;
+    let handle = match construct::check_room(call.mpi()) {
+        Ok(()) => {
+            let inherited = Inherited::prepare(call, comm, info).await?;
+            inherited.install(call, comm, Made { context, group, rank, site }, newcomm)?;
+            insert_complete(call.mpi(), comm)?
+        }
+        // No argument is wrong: the operation itself fails, which its completion tells.
+        Err(error) => {
+            call.write_i32("newcomm", newcomm, abi::MPI_COMM_NULL)?;
+            insert_failed(call.mpi(), comm, error)?
+        }
+    };
     call.write_i32("request", request, handle)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, MpiView};
+use crate::call::{Call, MpiView, check_pointer};
 use crate::ctx::MpiCtx;
 use crate::host::communicator::{Made, Maker, exchange, gather_context, install, put_made};
 use crate::host::{error, group, info};
@@ -62,9 +62,10 @@ async fn intercomm_create<T: MpiView>(
     let leads = leader.as_ref().is_ok_and(|leader| *leader == rank as usize);
     let peer = leads.then(|| peer(call.mpi(), (peer_comm, remote_leader), tag));
     call.mpi().error_comm = local_comm;
-    let input = match (&peer, leader) {
-        (Some(Err(error)), _) => Err(error.clone()),
-        (_, leader) => leader.map(|leader| leader as i32),
+    let input = match (check_pointer("newintercomm", newintercomm, 1), &peer, leader) {
+        (Err(error), ..) => Err(error),
+        (_, Some(Err(error)), _) => Err(error.clone()),
+        (.., leader) => leader.map(|leader| leader as i32),
     };
     let agreed = agree_on(call, local_comm, ("local_leader", input)).await;
     // A leader whose group fails still tells the other one, so that nobody waits for it.
