@@ -475,3 +475,7 @@ fn take_one(queue: &WorkerQueue) -> Option<Arc<Task>> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;
