@@ -205,11 +205,4 @@ fn what_cannot_be_restarted_is_refused_with_the_reason() {
     fs::write(&manifest, &sound).expect("written");
     fs::remove_file(steps.dir.path().join("steps.log")).expect("removed");
     refused(&[], "steps.log");
-    let mut elsewhere = faasm_run();
-    elsewhere
-        .args(["--local-nodes", "2", "-n", "2", "--checkpoint-dir"])
-        .arg(&kept)
-        .arg(self::steps());
-    let ran = Running::start(&mut elsewhere, "").wait();
-    assert!(ran.status == Some(1) && ran.stderr.contains("one node"), "{ran:#?}");
 }

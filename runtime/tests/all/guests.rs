@@ -21,6 +21,7 @@ use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests
 /// `bench/` the scenarios of the benchmarks.
 const CLAIMED_ELSEWHERE: [&str; 11] = [
     "faasm/launcher.c",
+    "faasm/early.c",
     "faasm/steps.c",
     "faasm/flood.c",
     "faasm/traffic.c",
