@@ -42,8 +42,8 @@ use serde::{Deserialize, Serialize};
 use crate::module::Program;
 
 pub use directory::Checkpoint;
-pub(crate) use muster::Muster;
 pub(crate) use image::{Bits, RankImage, SavedOffer, SavedSource, Tombstone};
+pub(crate) use muster::Muster;
 pub(crate) use ranks::{RanksWriter, WrittenRank};
 pub(crate) use round::{Deposit, Gathered, Rounds};
 pub(crate) use writer::{Unfinished, Writer};

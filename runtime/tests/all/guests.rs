@@ -17,9 +17,9 @@ use faasm_workloads::manifest::{Guest, Manifest};
 
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
 
-/// Guests that other tests run: `checkpoint.rs`, `cli.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
+/// Guests that other tests run: `checkpoint.rs`, `checkpoint_faults.rs`, `cli.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
 /// `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 11] = [
+const CLAIMED_ELSEWHERE: [&str; 12] = [
     "faasm/launcher.c",
     "faasm/early.c",
     "faasm/steps.c",
