@@ -406,7 +406,15 @@ fn what_cannot_be_written_is_named() {
     mpi.callbacks = 1;
     assert!(matches!(mpi.save(), Err(SaveError::Hindered(why)) if why.contains("function")));
     mpi.callbacks = 0;
-    let placement = Placement { nodes: [0, 0, 1].into(), this_node: 0 };
-    let spread = World::new(vec![0; 3], vec![0; 3], placement);
-    assert!(matches!(spread.save(), Err(SaveError::Hindered(why)) if why.contains("nodes")));
+}
+
+#[test]
+fn what_nodes_write_is_one_state() {
+    let saved = [0, 1].map(|this_node| {
+        let placement = Placement { nodes: [0, 0, 1].into(), this_node };
+        World::new(vec![0; 3], vec![0; 3], placement).save().expect("it can be written")
+    });
+    let merged = World::merge(&saved).expect("they are of one job");
+    assert_eq!(world().restore_from(&merged), Ok(()));
+    assert!(matches!(World::merge(&[]), Err(SaveError::Damaged(_))));
 }
