@@ -105,10 +105,12 @@ fn a_killed_job_on_two_nodes_goes_on_on_one_from_its_last_checkpoint() {
 #[test]
 fn a_job_on_two_nodes_is_kept_on_request_and_before_it_is_ended() {
     let steps = Steps::new();
+    let log = steps.dir.path().join("steps.log");
+    std::fs::remove_file(&log).expect("the run before has left it");
     let running = steps.begin(&["--local-nodes", "2", "--checkpoint-on-term"]);
     // From then on it runs, and its signals are handled.
     let begun = Instant::now();
-    while !steps.dir.path().join("steps.log").exists() {
+    while !log.exists() {
         assert!(begun.elapsed() < PATIENCE, "it does not run");
         std::thread::sleep(Duration::from_millis(2));
     }
