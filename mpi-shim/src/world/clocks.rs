@@ -105,7 +105,13 @@ impl World {
         let communicator = communicators
             .entry(context)
             .or_insert_with(|| Communicator { nodes: nodes.collect(), counts: BTreeMap::new() });
-        *counted += usize::from(communicator.counts.insert(series, count).is_none());
+        let known = communicator.counts.get(&series).copied();
+        *counted += usize::from(known.is_none());
+        // Two members may tell in another order than that in which they came; starts are counted anew at times.
+        let is_late = known.is_some_and(|known| known > count);
+        if !is_late || matches!(series, Series::Persistent(_)) {
+            communicator.counts.insert(series, count);
+        }
         if *counted > SERIES_MAX {
             // Only who counts all can tell that nothing is half done.
             communicators.clear();
@@ -143,6 +149,7 @@ mod tests {
         world.keep_clocks();
         begin(7, 2);
         begin(7, STARTED | 9);
+        begin(7, STARTED | 8);
         begin(7, STARTED | 5 << NUMBER_BITS | 8);
         begin(7, STARTED | 6 << NUMBER_BITS | 8);
         begin(4, 1);
