@@ -41,10 +41,10 @@ mod worker;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointOptions, Cut, Description, SavedApp};
 pub use cluster::launcher;
 pub use cluster::{
-    AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob, ClusterOrigin,
-    ClusterOptions, ClusterPlace, ClusterServer, ClusterStatus, EdgeError, Host, HostError,
-    HostList, JoinOptions, LocalCluster, MapBy, Node, NodeEnd, NodeLeaver, NodeSlots, NodeStatus,
-    Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
+    AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob,
+    ClusterOptions, ClusterOrigin, ClusterPlace, ClusterServer, ClusterStatus, EdgeError, Host,
+    HostError, HostList, JoinOptions, LocalCluster, MapBy, Node, NodeEnd, NodeLeaver, NodeSlots,
+    NodeStatus, Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
 };
 pub use error::Error;
 pub use faaslet::RankExit;

@@ -9,8 +9,8 @@ use faasm_vm::artifact::{ArtifactCache, ArtifactConfig};
 use faasm_vm::{EngineConfig, GuestMemory, VmEngine};
 use parking_lot::Mutex;
 
-use crate::checkpoint::Tombstone;
 use crate::checkpoint::Muster;
+use crate::checkpoint::Tombstone;
 use crate::error::Error;
 use crate::faaslet::{RankExit, RankPort, Start, run};
 use crate::job::{

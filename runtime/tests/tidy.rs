@@ -112,7 +112,12 @@ const LAYERS: [(&str, &[&str]); 6] = [
 const UPWARD: [(&str, &str, &str, &str); 11] = [
     ("runtime/vm", "guest.rs", "pool", "a handle keeps its slot alive"),
     ("mpi-shim", "ctx.rs", "progress", "a rank holds what its progress keeps"),
-    ("mpi-shim", "progress/collective.rs", "host", "a collective that was put back sets out as a new one does"),
+    (
+        "mpi-shim",
+        "progress/collective.rs",
+        "host",
+        "a collective that was put back sets out as a new one does",
+    ),
     ("mpi-shim", "table.rs", "host", "the table is made of the chapters' tables"),
     ("runtime", "error.rs", "checkpoint", "the error of the crate wraps those of its parts"),
     ("runtime", "error.rs", "host", "the error of the crate wraps those of its parts"),

@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use crate::abi::Status;
 use crate::appointment::{Appointment, Journey};
 use crate::ctx::MpiCtx;
-use crate::port::{MpiPort, Pending};
 use crate::host::collective::set_out;
+use crate::port::{MpiPort, Pending};
 use crate::request::{Completion, Departure, Operation, Underway};
 use crate::world::{PartHeader, World};
 

@@ -35,7 +35,6 @@ use crate::progress::listen;
 use crate::request::{Buffer, Collective, Completion, Operation, Persistent, State, Underway};
 use crate::world::STARTED;
 
-
 /// Starts a non-blocking collective and gives the guest its request.
 pub(super) async fn start<T: MpiView>(
     call: &mut Call<'_, T>,
@@ -90,8 +89,17 @@ fn enter<T: MpiView>(
     let (seat, rank, context) = (communicator.seat, communicator.number(), communicator.context);
     let group = communicator.everyone().clone();
     let number = persistent.then(|| Persistent { number: site.next_number(), starts: 0 });
-    let collective =
-        Collective { function, contribution, user, site, seat, rank, group, persistent: number, is_seen: false };
+    let collective = Collective {
+        function,
+        contribution,
+        user,
+        site,
+        seat,
+        rank,
+        group,
+        persistent: number,
+        is_seen: false,
+    };
     let buffer = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
     let mut new = request(Operation::Collective(Box::new(collective)), buffer, comm);
     (new.context, new.persistent, new.state) = (context, persistent, State::Inactive);

@@ -6,9 +6,9 @@
 //! later, in `commands/run.rs`.
 
 mod checkpoint;
-mod migrate;
 mod flag;
 mod help;
+mod migrate;
 mod nodes;
 mod subcommand;
 mod table;

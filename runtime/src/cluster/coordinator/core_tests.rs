@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cluster::message::{Exit, Keep, Motion, Standstill, Status, Totals, Verdict};
-use crate::cluster::stop::{StopAnswer, StopOrder};
+use crate::cluster::stop::{Stands, StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
 
 const A: NodeId = NodeId(1);
@@ -492,6 +492,36 @@ fn a_job_is_stopped_on_all_its_nodes_by_one_at_a_time() {
     c.core.stop(job).expect("it runs on");
     assert_ne!(ordered(&mut c, job, &look), name, "no name comes twice");
     assert!(c.core.stop(job + 1).is_err_and(|(_, is_busy)| !is_busy));
+}
+
+#[test]
+fn a_job_does_not_stand_still_while_the_end_of_a_rank_is_on_its_way() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.core.stop(job).expect("it runs");
+    let stands = |waiting: u32| {
+        let standstill = Standstill { sent: 3, received: 3, changes: 7, waiting };
+        let together = Vec::new();
+        StopAnswer::Stands(Stands { standstill: Some(standstill), together })
+    };
+    let look = StopOrder::Look { targets: None };
+    for _ in 0..3 {
+        let name = ordered(&mut c, job, &look);
+        // One of its two ranks waits, the other one has ended.
+        c.tell(A, ToCoordinator::Stop { job, name, answer: stands(1) });
+        c.tell(B, ToCoordinator::Stop { job, name, answer: stands(2) });
+        c.now += Duration::from_millis(20);
+        c.core.keep_stops(c.now);
+    }
+    let mut name = ordered(&mut c, job, &look);
+    c.ends(A, job, 0, Exit::Completed { code: 0 });
+    for order in [&look, &StopOrder::Leave] {
+        c.tell(A, ToCoordinator::Stop { job, name, answer: stands(1) });
+        c.tell(B, ToCoordinator::Stop { job, name, answer: stands(2) });
+        c.now += Duration::from_millis(20);
+        c.core.keep_stops(c.now);
+        name = ordered(&mut c, job, order);
+    }
 }
 
 #[test]

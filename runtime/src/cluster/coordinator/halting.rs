@@ -74,6 +74,12 @@ impl Core {
         let Some(job) = self.jobs.get(&number) else { return };
         let part = job.parts().iter().position(|part| part.node == from);
         let (Some(part), Some(stop)) = (part, self.stops.get_mut(&number)) else { return };
+        let mut answer = answer;
+        if let StopAnswer::Stands(stands) = &mut answer {
+            // The ends of some may still be on their way: those cannot be moved any more.
+            let running = job.running_on(from).len();
+            stands.standstill = stands.standstill.filter(|quiet| quiet.waiting as usize >= running);
+        }
         stop.handle_answer(part, name, answer, now);
         self.pump(number);
     }

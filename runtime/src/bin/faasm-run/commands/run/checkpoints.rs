@@ -41,10 +41,7 @@ pub(super) fn options(
 }
 
 /// As [`options`], for a job of these programs.
-pub(super) fn of_programs(
-    job: &Invocation,
-    programs: Vec<Program>,
-) -> Option<CheckpointOptions> {
+pub(super) fn of_programs(job: &Invocation, programs: Vec<Program>) -> Option<CheckpointOptions> {
     let CheckpointArgs { dir, keep, .. } = &job.checkpoints;
     Some(CheckpointOptions {
         dir: dir.as_ref()?.into(),
