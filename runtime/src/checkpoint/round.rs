@@ -40,6 +40,14 @@ struct State {
     refusals: Vec<(u32, String)>,
 }
 
+impl State {
+    /// Each rank counts once.
+    fn refuse(&mut self, (rank, why): (u32, String)) {
+        self.refusals.retain(|(other, _)| *other != rank);
+        self.refusals.push((rank, why));
+    }
+}
+
 impl Default for Rounds {
     fn default() -> Self {
         let (ended, _) = watch::channel(0);
@@ -48,16 +56,34 @@ impl Default for Rounds {
 }
 
 impl Rounds {
-    /// A rank leaves its state, or says why it has none that can be written, and waits until the round ends.
-    pub(crate) async fn leave(&self, taken: Result<Deposit, (u32, String)>) {
+    /// A rank that was told to leave in this round leaves its state, or says why it has none that can be written, and
+    /// waits until the round ends.
+    pub(crate) async fn leave(&self, round: u64, taken: Result<Deposit, (u32, String)>) {
         let mut ended = self.ended.subscribe();
-        match taken {
-            Ok(deposit) => self.state.lock().deposits.push(deposit),
-            Err(refusal) => self.state.lock().refusals.push(refusal),
+        if !self.deposit(round, taken) {
+            return;
         }
-        self.has_news.notify_all();
         // The sender lives as long as `self`.
         let _ = ended.changed().await;
+    }
+
+    /// Keeps what a rank has left; false when its round is over, so that nobody will end it.
+    fn deposit(&self, round: u64, taken: Result<Deposit, (u32, String)>) -> bool {
+        let mut state = self.state.lock();
+        if self.round() != round {
+            return false;
+        }
+        match taken {
+            Ok(deposit) => {
+                // It could not leave at first.
+                state.refusals.retain(|(rank, _)| *rank != deposit.rank);
+                state.deposits.push(deposit);
+            }
+            Err(refusal) => state.refuse(refusal),
+        }
+        drop(state);
+        self.has_news.notify_all();
+        true
     }
 
     /// Waits until the round that goes on now has ended.
@@ -71,7 +97,7 @@ impl Rounds {
 
     /// A rank cannot leave now.
     pub(crate) fn refuse(&self, rank: u32, why: String) {
-        self.state.lock().refusals.push((rank, why));
+        self.state.lock().refuse((rank, why));
         self.has_news.notify_all();
     }
 
@@ -111,5 +137,45 @@ impl Rounds {
         *state = State::default();
         self.ended.send_modify(|rounds| *rounds += 1);
         self.has_news.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const NO_TIME: Duration = Duration::ZERO;
+
+    fn refusal(rank: u32) -> Result<Deposit, (u32, String)> {
+        Err((rank, format!("of {rank}")))
+    }
+
+    #[test]
+    fn a_rank_that_comes_when_its_round_is_over_does_not_wait_for_the_next_end() {
+        let rounds = Rounds::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let round = rounds.round();
+        let mut early = pin!(rounds.leave(round, refusal(0)));
+        assert_eq!(early.as_mut().poll(&mut context), Poll::Pending);
+        assert!(rounds.gather_in(round, 2, NO_TIME).is_none(), "one is missing");
+        rounds.end();
+        assert_eq!(early.as_mut().poll(&mut context), Poll::Ready(()));
+        let mut late = pin!(rounds.leave(round, refusal(1)));
+        assert_eq!(late.as_mut().poll(&mut context), Poll::Ready(()));
+        assert!(rounds.gather(1, NO_TIME).is_none(), "it does not count in the next round");
+    }
+
+    #[test]
+    fn a_rank_counts_once_however_often_it_refuses() {
+        let rounds = Rounds::default();
+        rounds.refuse(3, "now".to_owned());
+        rounds.refuse(3, "again".to_owned());
+        assert!(rounds.gather(2, NO_TIME).is_none());
+        rounds.refuse(1, "too".to_owned());
+        let Some(Gathered::Refused(why)) = rounds.gather(2, NO_TIME) else { panic!("both have") };
+        assert_eq!(why.len(), 2);
     }
 }

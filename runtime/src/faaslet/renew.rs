@@ -23,17 +23,17 @@ pub(crate) struct Coming {
     pub(crate) renewal: Arc<Renewal>,
 }
 
-/// The rank has left: hands over what it is, and waits until it may go on. Returns whether it does so on this node; `job` is
-/// the job's life in which it does.
+/// The rank has left in the round with this number: hands over what it is, and waits until it may go on. Returns whether
+/// it does so on this node; `job` is the job's life in which it does.
 pub(super) async fn leave(
     store: &mut Store<FaasletState>,
     job: &mut Arc<JobShared>,
-    rank: u32,
+    (rank, number): (u32, u64),
     taken: Result<Deposit, String>,
 ) -> bool {
     let mpi = taken.as_ref().ok().map(|deposit| deposit.image.mpi.clone());
     let (before, mut renewals) = (job.clone(), job.renewals());
-    let mut round = std::pin::pin!(before.rounds().leave(taken.map_err(|why| (rank, why))));
+    let mut round = std::pin::pin!(before.rounds().leave(number, taken.map_err(|why| (rank, why))));
     loop {
         // The round is looked at first: with that the rank leaves what it is.
         let is_over = {

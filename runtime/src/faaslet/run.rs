@@ -200,9 +200,11 @@ async fn call_start(
     let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
     start.call_async(&mut *store, ()).await?;
     loop {
+        // The round may end as soon as the gate was looked at.
+        let round = job.rounds().round();
         if leaves_for_checkpoint(store) {
             let taken = image::take(store, instance, rank);
-            if !renew::leave(store, job, rank, taken).await {
+            if !renew::leave(store, job, (rank, round), taken).await {
                 return Ok(Ended::Elsewhere);
             }
         }

@@ -41,6 +41,13 @@ pub(crate) fn guests() -> Vec<Guest> {
     guests
 }
 
+/// Whether a guest does the same where its ranks lie on other nodes than at the beginning. `rma_shared` asks once which
+/// ranks share memory, and believes that for ever. In `collective_nonblocking` each rank tries whether reductions with an
+/// operator of the program can be started, which depends on where the others are.
+pub(crate) fn can_go_elsewhere(guest: &Guest) -> bool {
+    !["rma_shared", "collective_nonblocking"].contains(&guest.name.as_str())
+}
+
 /// The numbers of the whole cuts in a directory.
 pub(crate) fn cuts(dir: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };

@@ -9,7 +9,7 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::Signal;
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, cuts, guests, restart},
+    checkpoint::{RANKS_MAX, Steps, can_go_elsewhere, cuts, guests, restart},
     guests::{check_all, check_run, compiled},
     support::{Running, faasm_run},
 };
@@ -43,8 +43,7 @@ fn check_on(nodes: u32) {
     let mut guests = guests();
     guests.retain(|guest| all || SPREAD.iter().any(|name| guest.name.contains(name)));
     guests.retain(|guest| ranks(guest, nodes).is_some());
-    // It expects something else where its ranks do not share a node.
-    guests.retain(|guest| guest.name != "rma_shared");
+    guests.retain(can_go_elsewhere);
     assert!(guests.len() > 10, "only {} guests", guests.len());
     check_all(&guests, |guest| {
         let np = ranks(guest, nodes).unwrap_or(nodes);

@@ -12,7 +12,7 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, cuts, guests, restart, steps},
+    checkpoint::{RANKS_MAX, Steps, can_go_elsewhere, cuts, guests, restart, steps},
     guests::{check_all, check_run, compiled},
     support::{Running, faasm_run},
 };
@@ -34,15 +34,12 @@ const HARD: [&str; 9] = [
     "session",
 ];
 
-/// It asks once which ranks share memory, and believes that for ever.
-const SHARES_MEMORY: &str = "rma_shared";
-
 /// The hard ones of the guests; with FAASM_ALL_GUESTS all of them.
 fn hard_guests() -> Vec<Guest> {
     let mut guests = guests();
     let all = std::env::var_os("FAASM_ALL_GUESTS").is_some();
     guests.retain(|guest| all || HARD.iter().any(|name| guest.name.contains(name)));
-    guests.retain(|guest| guest.name != SHARES_MEMORY && guest.np.iter().any(|np| *np > 1));
+    guests.retain(|guest| can_go_elsewhere(guest) && guest.np.iter().any(|np| *np > 1));
     // What these have written is gone at their end.
     guests.retain(|guest| !guest.name.starts_with("file"));
     guests

@@ -95,8 +95,6 @@ fn refusal(options: &[&str], source: &str, compiler: &[&str]) -> String {
 
 #[test]
 fn what_cannot_be_taken_is_refused() {
-    let nodes = refusal(&["--migratable", "--local-nodes", "2"], "apps/hello.c", &[]);
-    assert!(nodes.contains("one node"), "{nodes}");
     let threads = refusal(&["--migratable"], "apps/hello.c", &["-pthread"]);
     assert!(threads.contains("compiled for threads"), "{threads}");
 }
