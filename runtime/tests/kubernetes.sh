@@ -56,27 +56,35 @@ pod() {
         FAASM_TOKEN_FILE="$2" FAASM_CACHE_DIR="$dir/cache" "$faasm_run" "${arguments[@]}" "$dir/where.wasm"
 }
 
-# Nodes may begin before the coordinator, and are not all there at once.
-for index in $(seq 1 $((pods - 1))); do
-    (pod "$index" "$dir/token") >"$dir/pod$index.log" 2>&1 &
+# start INDEX: begins a pod that is a node.
+start() {
+    (pod "$1" "$dir/token") >"$dir/pod$1.log" 2>&1 &
     nodes+=($!)
     servers+=($!)
+}
+
+# Nodes may begin before the coordinator, and are not all there at once.
+for index in $(seq 1 $((pods - 2))); do start "$index"; done
+(pod 0 "$dir/token") >"$dir/out" 2>"$dir/err" &
+coordinator_pod=$!
+servers+=("$coordinator_pod")
+until grep -q "waiting for" "$dir/err"; do
+    kill -0 "$coordinator_pod" 2>/dev/null || fail "pod 0 has ended too early"
+    sleep 0.05
 done
+# It waits for the last pod, so whoever has another secret meets it, and is refused.
 printf '%064d' 0 >"$dir/wrong"
-(pod 1 "$dir/wrong") >"$dir/stranger.log" 2>&1 &
-stranger=$!
-servers+=("$stranger")
+! (pod 1 "$dir/wrong") >"$dir/stranger.log" 2>&1 || fail "a stranger has joined"
+grep -q "token" "$dir/stranger.log" || fail "the stranger is not told why"
+checks=$((checks + 1))
+
+start $((pods - 1))
 status=0
-(pod 0 "$dir/token") >"$dir/out" 2>"$dir/err" || status=$?
+wait "$coordinator_pod" || status=$?
 [ "$status" -eq 0 ] || fail "pod 0 ended with $status"
 ranks=${arguments[1]}
 said "$ranks" $((ranks * (ranks - 1) / 2)) "$pods"
 for node in "${nodes[@]}"; do wait "$node" || fail "a node ended with status $?"; done
-checks=$((checks + 1))
-
-# Whoever has another secret is refused.
-! wait "$stranger" || fail "a stranger has joined"
-grep -q "token" "$dir/stranger.log" || fail "the stranger is not told why"
 checks=$((checks + 1))
 
 run 1 env JOB_COMPLETION_INDEX=9 FAASM_COORDINATOR="$coordinator" FAASM_NODES=4 FAASM_TOKEN_FILE="$dir/token" \

@@ -601,7 +601,12 @@ fn begin<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     if mpi.faults.is_active() {
         return begin_carefully(mpi, handle);
     }
-    begin_safely(mpi, handle)
+    begin_safely(mpi, handle)?;
+    // A failure that was heard of meanwhile did not find the operation under way.
+    if mpi.faults.is_active() {
+        mpi.settle(handle);
+    }
+    Ok(())
 }
 
 /// As [`begin`] when processes have failed or communicators are revoked: what can never end ends at once.

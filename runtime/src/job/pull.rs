@@ -63,6 +63,8 @@ impl JobShared {
             Ok(None) => {}
             Err(refused) => tracing::error!(rank, %refused, "a message that was announced is gone"),
         }
+        // A receiver takes its pieces in their order only.
+        let _turn = self.pulling.lock();
         loop {
             let chunk = self.outgoing().lock().poll_chunk(node);
             let Some(chunk) = chunk else { return };

@@ -232,6 +232,8 @@ pub(crate) struct JobShared {
     far: Option<Far>,
     /// Messages that were announced and whose data is here.
     outgoing: Mutex<Outgoing>,
+    /// Held by whoever brings data from one rank of this node to another.
+    pub(super) pulling: Mutex<()>,
     /// Data of such messages that ranks of this node have asked for.
     incoming: Mutex<Incoming>,
     started: Instant,
@@ -279,6 +281,7 @@ impl JobShared {
         Arc::new(Self {
             ranks,
             outgoing: Mutex::new(Outgoing::new(placement.this_node, nodes)),
+            pulling: Mutex::default(),
             incoming: Mutex::default(),
             spawned: Grown::default(),
             spawner: OnceLock::new(),
@@ -326,6 +329,7 @@ impl JobShared {
             scheduler: self.scheduler.clone(),
             far,
             outgoing: Mutex::new(Outgoing::new(this_node, nodes)),
+            pulling: Mutex::default(),
             incoming: Mutex::default(),
             started: self.started,
             processor_time_before: self.processor_time_before,
