@@ -55,7 +55,9 @@ add_namespace() {
     flock "$state_root/adding" ip netns add "$1"
 }
 
-exists() { ip netns list | grep -qE "^$(namespace switch)( |\$)"; }
+# The names of all namespaces. `ip netns list` would open each of them, and complain of those that are going.
+spaces() { ls /run/netns 2>/dev/null || true; }
+exists() { [ -e "/run/netns/$(namespace switch)" ]; }
 
 # n2 -> 2
 number_of() {
@@ -284,7 +286,7 @@ kill_all() {
 
 down() {
     local space
-    for space in $(ip netns list | sed -n "s/^\(faasm-$lab-[a-z0-9]*\)\( .*\)\?\$/\1/p"); do
+    for space in $(spaces | grep -E "^faasm-$lab-[a-z0-9]+\$"); do
         kill_all "$space"
         ip netns del "$space"
     done
@@ -321,7 +323,7 @@ up | down | run | agent | cut | restore | kill | path | with | list | wires) nee
 *) sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
 case "$command" in
-list) ip netns list | sed -n 's/^faasm-\([a-z0-9]*\)-switch.*/\1/p' ;;
+list) spaces | sed -n 's/^faasm-\([a-z0-9]*\)-switch$/\1/p' ;;
 wires) wires ;;
 up | down | with) "$command" "$@" ;;
 *)
