@@ -431,8 +431,11 @@ impl Core {
                     self.send(node, ToNode::Confirm { job: number, round: name });
                 }
             }
-        } else if job.confirm(from, round, quiet.filter(|quiet| job.knows_of_all_ends(from, quiet)))
-        {
+        } else if job.confirm(
+            from,
+            round,
+            quiet.filter(|quiet| job.knows_of_all_ends(from, quiet.waiting)),
+        ) {
             self.doom(number, Purpose::Deadlock, now);
         }
     }

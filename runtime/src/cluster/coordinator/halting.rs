@@ -7,7 +7,7 @@ use faasm_transport::NodeId;
 use super::core::{Command, Core};
 use super::spread::SpreadJob;
 use super::stop::{Stop, StopEvent};
-use crate::cluster::message::ToNode;
+use crate::cluster::message::{Standstill, ToNode};
 use crate::cluster::stop::{Done, StopAnswer, Task};
 use crate::job::ENDING;
 
@@ -68,17 +68,16 @@ impl Core {
         &mut self,
         from: NodeId,
         (number, name): (u32, u32),
-        answer: StopAnswer,
+        mut answer: StopAnswer,
         now: Instant,
     ) {
         let Some(job) = self.jobs.get(&number) else { return };
         let part = job.parts().iter().position(|part| part.node == from);
         let (Some(part), Some(stop)) = (part, self.stops.get_mut(&number)) else { return };
-        let mut answer = answer;
         if let StopAnswer::Stands(stands) = &mut answer {
-            // The ends of some may still be on their way: those cannot be moved any more.
-            let running = job.running_on(from).len();
-            stands.standstill = stands.standstill.filter(|quiet| quiet.waiting as usize >= running);
+            // Who has ended cannot be moved any more.
+            let is_known = |quiet: &Standstill| job.knows_of_all_ends(from, quiet.waiting);
+            stands.standstill = stands.standstill.filter(is_known);
         }
         stop.handle_answer(part, name, answer, now);
         self.pump(number);

@@ -198,10 +198,10 @@ impl SpreadJob {
         (0..).zip(&self.placement).filter_map(running).collect()
     }
 
-    /// Whether no rank of this part has ended without its end having been told. The others learn of a failure only
-    /// when it has, and go on then.
-    pub(super) fn knows_of_all_ends(&self, node: NodeId, quiet: &Quiet) -> bool {
-        !self.is_tolerant() || self.running_on(node).len() == quiet.waiting as usize
+    /// Whether no rank of this part, of which so many wait, has ended without its end having been told. The others learn
+    /// of a failure only when it has, and go on then.
+    pub(super) fn knows_of_all_ends(&self, node: NodeId, waiting: u32) -> bool {
+        waiting as usize >= self.running_on(node).len()
     }
 
     /// Whether the job goes on when a rank fails.
