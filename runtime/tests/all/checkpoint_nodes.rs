@@ -9,7 +9,7 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::Signal;
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, can_go_elsewhere, cuts, guests, restart},
+    checkpoint::{RANKS_MAX, Steps, go_on_from_all, movable_guests, restart},
     guests::{check_all, check_run, compiled},
     support::{Running, faasm_run},
 };
@@ -40,10 +40,9 @@ fn ranks(guest: &Guest, nodes: u32) -> Option<u32> {
 fn check_on(nodes: u32) {
     let (made, continued) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let all = std::env::var_os("FAASM_ALL_GUESTS").is_some();
-    let mut guests = guests();
+    let mut guests = movable_guests();
     guests.retain(|guest| all || SPREAD.iter().any(|name| guest.name.contains(name)));
     guests.retain(|guest| ranks(guest, nodes).is_some());
-    guests.retain(can_go_elsewhere);
     assert!(guests.len() > 10, "only {} guests", guests.len());
     check_all(&guests, |guest| {
         let np = ranks(guest, nodes).unwrap_or(nodes);
@@ -56,24 +55,8 @@ fn check_on(nodes: u32) {
         command.arg(&program).args(&guest.args).envs(&guest.env).current_dir(dir.path());
         let ran = Running::start(&mut command, &guest.stdin).wait();
         check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?}"))?;
-        for cut in cuts(&kept) {
-            made.fetch_add(1, Ordering::Relaxed);
-            // What these have written is gone at their end.
-            if guest.name.starts_with("file") {
-                continue;
-            }
-            let options = ["--launcher", "local", "--cut", &cut.to_string()];
-            let mut command = restart(&kept, &options);
-            let ran =
-                Running::start(command.args(["--checkpoint-every", "1h"]), &guest.stdin).wait();
-            // Of what is expected the first lines, or all of them, may have come before the cut.
-            let last = guest.expect.lines().last().unwrap_or_default();
-            if ran.status != Some(0) || !(ran.stdout.is_empty() || ran.stdout.contains(last)) {
-                return Err(format!("np {np}, from cut {cut}: {ran:#?}"));
-            }
-            continued.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
+        go_on_from_all(guest, &kept, &["--launcher", "local"], (&made, &continued))
+            .map_err(|wrong| format!("np {np}, {wrong}"))
     });
     let (made, continued) = (made.into_inner(), continued.into_inner());
     assert!(made > 5 && continued > 5, "{made} cuts were left, {continued} went on");

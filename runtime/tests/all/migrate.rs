@@ -9,7 +9,7 @@ use std::{
 use faasm_workloads::manifest::Guest;
 
 use crate::{
-    checkpoint::{RANKS_MAX, can_go_elsewhere, guests, steps},
+    checkpoint::{RANKS_MAX, movable_guests, steps},
     guests::{check_all, check_run, compiled},
     support::{Ran, Running, faasm_run},
 };
@@ -98,11 +98,10 @@ fn random(state: &mut u64) -> u32 {
 fn guests_do_the_same_while_their_ranks_move() {
     let moved = AtomicUsize::new(0);
     let all = std::env::var_os("FAASM_ALL_GUESTS").is_some();
-    let mut guests = guests();
+    let mut guests = movable_guests();
     guests.retain(|guest| all || MOVED.iter().any(|name| guest.name.contains(name)));
     // Ranks that read the standard input stay where it is read.
     guests.retain(|guest| ranks(guest).is_some() && guest.stdin.is_empty());
-    guests.retain(can_go_elsewhere);
     assert!(guests.len() > 8, "only {} guests", guests.len());
     check_all(&guests, |guest| {
         let np = ranks(guest).unwrap_or(NODES);

@@ -12,7 +12,7 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, can_go_elsewhere, cuts, guests, restart, steps},
+    checkpoint::{RANKS_MAX, Steps, cuts, go_on_from, movable_guests, restart, steps},
     guests::{check_all, check_run, compiled},
     support::{Running, faasm_run},
 };
@@ -36,10 +36,10 @@ const HARD: [&str; 9] = [
 
 /// The hard ones of the guests; with FAASM_ALL_GUESTS all of them.
 fn hard_guests() -> Vec<Guest> {
-    let mut guests = guests();
+    let mut guests = movable_guests();
     let all = std::env::var_os("FAASM_ALL_GUESTS").is_some();
     guests.retain(|guest| all || HARD.iter().any(|name| guest.name.contains(name)));
-    guests.retain(|guest| can_go_elsewhere(guest) && guest.np.iter().any(|np| *np > 1));
+    guests.retain(|guest| guest.np.iter().any(|np| *np > 1));
     // What these have written is gone at their end.
     guests.retain(|guest| !guest.name.starts_with("file"));
     guests
@@ -67,13 +67,8 @@ fn guests_go_on_over_several_nodes() {
         let dir = tempfile::tempdir().expect("a directory");
         let Some(cut) = cut_once(guest, np, &program, dir.path())? else { return Ok(()) };
         let kept = dir.path().join("kept");
-        let mut command = restart(&kept, &["--cut", &cut.to_string(), "--checkpoint-every", "1h"]);
-        command.args(["--local-nodes", "2", "--map-by", "node"]);
-        let ran = Running::start(&mut command, &guest.stdin).wait();
-        let last = guest.expect.lines().last().unwrap_or_default();
-        if ran.status != Some(0) || !(ran.stdout.is_empty() || ran.stdout.contains(last)) {
-            return Err(format!("np {np}, from cut {cut} on two nodes: {ran:#?}"));
-        }
+        go_on_from(guest, &kept, cut, &["--local-nodes", "2", "--map-by", "node"])
+            .map_err(|wrong| format!("np {np}, {wrong}"))?;
         continued.fetch_add(1, Ordering::Relaxed);
         Ok(())
     });
