@@ -1,7 +1,7 @@
 //! Checkpoints of jobs on several nodes: programs do the same, and go on on one node.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::AtomicUsize,
     time::{Duration, Instant},
 };
 
