@@ -8,7 +8,7 @@ RELEASE := target/release
 DEMO := target/demo
 RANKS ?= 64
 
-.PHONY: help build demo test check bench bench-omp bench-snapshot bench-checkpoint bench-cluster chaos fmt clippy doc deny
+.PHONY: help build demo test check bench bench-omp bench-snapshot bench-checkpoint bench-migration bench-migratable bench-cluster chaos fmt clippy doc deny
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -51,6 +51,12 @@ bench-snapshot: ## measure how instances are made, reset and restored, beside wa
 
 bench-checkpoint: build ## measure checkpoints of 64 ranks beside dd; BENCH="--runs 3 --dir DIR" passes options on
 	@bench/checkpoint.sh $(BENCH)
+
+bench-migration: build ## measure how ranks are moved; BENCH="gap --moves 20" passes words on, "together" needs root
+	@bench/migration.sh $(BENCH)
+
+bench-migratable: build ## measure what stacks that can be taken cost; BENCH="--parres DIR --lulesh DIR --hpcg DIR --minimd DIR"
+	@bench/migratable.sh $(BENCH)
 
 bench-cluster: build ## measure two hosts against both over TCP, as root; BENCH="--parres DIR --hpcg DIR" as well
 	@.ci/setup network
