@@ -283,6 +283,11 @@ pub trait MpiPort: Send + Sync + 'static {
     /// then as if it waited for something outside the job.
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer>;
 
+    /// A message of the program leaves for `dest`; `total` messages and bytes have left so far with it. For whoever
+    /// watches the job.
+    #[inline]
+    fn count_sent(&mut self, _dest: u32, _bytes: u64, _total: (u64, u64)) {}
+
     /// Takes the next arrived message.
     fn receive(&mut self) -> Option<Message>;
 

@@ -150,6 +150,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let bytes = buffer.bytes()?;
         self.sent_messages += 1;
         self.sent_bytes += bytes;
+        self.port.count_sent(peer, bytes, (self.sent_messages, self.sent_bytes));
         let run = buffer.run();
         if Some(bytes) <= eager_bytes_max {
             self.credits.sent(peer, self.is_far(peer), bytes);
