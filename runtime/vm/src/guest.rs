@@ -4,6 +4,8 @@
 //! reference into it: bytes are copied in, checked, acted on and copied out. Racing accesses may
 //! see a mixture of old and new bytes, which only ever harms the guest that races.
 
+mod atomic;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;

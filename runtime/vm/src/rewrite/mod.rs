@@ -11,11 +11,13 @@
 //! faasm.global.<i>    mutable global i
 //! ```
 //!
-//! A memory that is shared between threads is made a plain one besides (see `threads`).
+//! A memory that is shared between threads is made a plain one besides (see `threads`); where it is a copy of another
+//! node's, atomic operations become calls (see `atomics`).
 //!
 //! The pass is idempotent: a rewritten module is left as it is. It refuses what a Faaslet cannot
 //! be, with the remedy in the message; type checking is left to the compiler.
 
+mod atomics;
 mod data;
 mod error;
 mod exports;
@@ -25,6 +27,7 @@ mod scan;
 mod sections;
 mod threads;
 
+pub use atomics::{ATOMICS_IMPORTS, ATOMICS_VERSION, forward_atomics};
 pub use data::{DATA_VERSION, WithoutData, without_data};
 pub use error::RewriteError;
 pub use facts::{

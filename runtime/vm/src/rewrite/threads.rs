@@ -94,7 +94,7 @@ pub(super) fn unshare(bytes: &[u8], scan: &Scan) -> Result<Vec<u8>, RewriteError
     Ok(module.finish())
 }
 
-fn failure(cause: reencode::Error<RewriteError>) -> RewriteError {
+pub(super) fn failure(cause: reencode::Error<RewriteError>) -> RewriteError {
     match cause {
         reencode::Error::ParseError(cause) => cause.into(),
         reencode::Error::UserError(cause) => cause,

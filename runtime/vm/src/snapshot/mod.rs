@@ -20,6 +20,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod watch;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +31,7 @@ pub use format::{FORMAT_VERSION, FormatError};
 pub use merge::{MergeOperation, Number};
 pub use take::on_image;
 pub use tracker::{Tracker, TrackerKind, copy_ranges};
+pub use watch::Watch;
 
 use crate::artifact::ContentHash;
 use crate::sys::ImageView;

@@ -1,5 +1,6 @@
 //! From a memory to a snapshot and back.
 
+use std::io;
 use std::ops::Range;
 
 use super::{MemorySnapshot, SNAPSHOT_PAGE_BYTES, SnapshotBuilder, SnapshotError, byte_range};
@@ -67,7 +68,7 @@ impl MemorySnapshot {
         if !slot.began_as(&self.inner.view) {
             return vec![whole];
         }
-        let ranges = private_pages(slot).unwrap_or_else(|| vec![whole]);
+        let ranges = private_pages(slot).unwrap_or_else(|_| vec![whole]);
         joined(ranges)
     }
 }
@@ -83,7 +84,7 @@ pub fn on_image<F: Future + Unpin>(snapshot: &MemorySnapshot, future: F) -> OnMe
 /// The parts of the slot that may hold anything but zeros.
 fn with_content(slot: &Slot) -> Vec<Range<usize>> {
     let whole = 0..page_end(slot.len());
-    let Some(mut ranges) = private_pages(slot) else { return vec![whole] };
+    let Ok(mut ranges) = private_pages(slot) else { return vec![whole] };
     if let Some(image) = slot.image() {
         ranges.push(0..image.bytes().len());
     }
@@ -91,12 +92,15 @@ fn with_content(slot: &Slot) -> Vec<Range<usize>> {
     joined(ranges)
 }
 
-/// The slot's pages with content of their own, from its start; `None` where the kernel cannot tell.
-fn private_pages(slot: &Slot) -> Option<Vec<Range<usize>>> {
+/// The slot's pages with content of their own, from its start.
+///
+/// # Errors
+/// The kernel cannot tell.
+pub(super) fn private_pages(slot: &Slot) -> io::Result<Vec<Range<usize>>> {
     let base = slot.mapping().base().as_ptr().addr();
     let mut found = Vec::new();
-    scan_pages(base..base + page_end(slot.len()), Pages::Private, &mut found).ok()?;
-    Some(found.into_iter().map(|range| range.start - base..range.end - base).collect())
+    scan_pages(base..base + page_end(slot.len()), Pages::Private, &mut found)?;
+    Ok(found.into_iter().map(|range| range.start - base..range.end - base).collect())
 }
 
 fn page_end(len: usize) -> usize {
