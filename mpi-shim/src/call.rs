@@ -65,6 +65,10 @@ pub trait MpiView: Send + 'static {
         Poll::Ready(())
     }
 
+    /// What the call was doing has been dropped where it waited: the thread has the state no more, and does not wait
+    /// for it.
+    fn abandon(&mut self) {}
+
     /// Called at a switch point before anything is done: `true` when the rank's stack is taken here, and the
     /// host function returns at once, to be called again with the same arguments when the stack is back.
     #[inline]
@@ -368,6 +372,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[cold]
     pub(crate) fn leaves_now(&mut self) -> bool {
         self.mpi().port.stop_waiting();
+        self.caller.data_mut().abandon();
         let leaves = T::leave_now(&mut self.caller);
         if let Some(door) = self.caller.data().door() {
             door.set_left(leaves);
@@ -500,20 +505,31 @@ impl<'a, T: MpiView> Call<'a, T> {
         let params: Vec<_> = args.iter().map(|arg| wasmtime::Val::I32(*arg)).collect();
         let mut result = [wasmtime::Val::I32(0)];
         let function_name = self.function;
-        self.mpi().callbacks += 1;
-        let door = self.caller.data().door().cloned();
-        door.iter().for_each(|door| door.enter_callback());
+        self.enter_guest();
         let called = function
             .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
             .await;
-        door.iter().for_each(|door| {
+        self.leave_guest();
+        called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;
+        Ok((results > 0).then(|| result[0].unwrap_i32()))
+    }
+
+    /// A function of the program is about to be called: its frames will lie above those of the host.
+    fn enter_guest(&mut self) {
+        self.mpi().callbacks += 1;
+        if let Some(door) = self.caller.data().door() {
+            door.enter_callback();
+        }
+    }
+
+    /// That function has returned.
+    fn leave_guest(&mut self) {
+        if let Some(door) = self.caller.data().door() {
             door.leave_callback();
             // The program would see it if the function ran again.
             door.bar(Bar::Committed);
-        });
+        }
         self.mpi().callbacks -= 1;
-        called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;
-        Ok((results > 0).then(|| result[0].unwrap_i32()))
     }
 
     fn guest_function(&mut self, index: u32) -> Option<Func> {
@@ -536,7 +552,11 @@ impl<'a, T: MpiView> Call<'a, T> {
             && let Ok(malloc) = malloc.typed::<i32, i32>(&self.caller)
         {
             let request = bytes.max(1).cast_signed();
-            let addr = malloc.call_async(self.caller.as_context_mut(), request).await?;
+            // It may wait for another thread that allocates.
+            self.enter_guest();
+            let addr = malloc.call_async(self.caller.as_context_mut(), request).await;
+            self.leave_guest();
+            let addr = addr?;
             return Ok(if addr == 0 { Err(none()) } else { Ok(addr.cast_unsigned()) });
         }
         if let Some(addr) = self.mpi().heap.take(bytes) {
@@ -566,8 +586,10 @@ impl<'a, T: MpiView> Call<'a, T> {
         if let Some(Extern::Func(free)) = self.caller.get_export("free")
             && let Ok(free) = free.typed::<i32, ()>(&self.caller)
         {
-            free.call_async(self.caller.as_context_mut(), addr.cast_signed()).await?;
-            return Ok(true);
+            self.enter_guest();
+            let freed = free.call_async(self.caller.as_context_mut(), addr.cast_signed()).await;
+            self.leave_guest();
+            return freed.map(|()| true);
         }
         Ok(self.mpi().heap.give_back(addr))
     }

@@ -108,6 +108,8 @@ pub(crate) enum Interrupted {
     Pair(i32, i32),
     /// It is among those who wait for a lock of a window.
     Lock,
+    /// It waits for the answer of this name, which comes when it has a lock that another node keeps.
+    FarLock(u32),
 }
 
 /// The MPI state of one rank.
@@ -194,6 +196,8 @@ pub struct MpiCtx<P> {
     pub(crate) files: FileDefaults,
     /// What was left where it waited, until the same call is there again.
     pub(crate) interrupted: Option<Interrupted>,
+    /// The same of the rank's threads that do not have the state now, by their numbers.
+    pub(crate) notes: std::collections::BTreeMap<u32, Interrupted>,
     /// Fortran's true and false, once the program told.
     pub(crate) fortran_booleans: Option<FortranBooleans>,
 }
@@ -274,7 +278,24 @@ impl<P: MpiPort> MpiCtx<P> {
             files: FileDefaults::default(),
             faults,
             interrupted: None,
+            notes: std::collections::BTreeMap::new(),
             fortran_booleans: None,
+        }
+    }
+
+    /// From now on this thread of the rank has the state.
+    #[inline]
+    pub fn begin_turn(&mut self, thread: u32) {
+        if !self.notes.is_empty() {
+            self.interrupted = self.notes.remove(&thread);
+        }
+    }
+
+    /// This thread of the rank gives the state up, maybe in the middle of a call.
+    #[inline]
+    pub fn end_turn(&mut self, thread: u32) {
+        if let Some(note) = self.interrupted.take() {
+            self.notes.insert(thread, note);
         }
     }
 

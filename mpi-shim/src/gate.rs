@@ -177,8 +177,13 @@ impl Door {
     }
 
     /// Whether the program is in a function that MPI has called.
-    pub(crate) fn is_in_callback(&self) -> bool {
+    pub fn is_in_callback(&self) -> bool {
         self.callbacks.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a wait that is none of MPI's is to end, because the rank is to leave and has not refused that.
+    pub fn interrupts(&self) -> bool {
+        self.cut() == Cut::Leave && self.refused.load(Ordering::Relaxed) != self.gate.attempt()
     }
 
     /// Whether the call that waits now is to be left.
@@ -251,7 +256,9 @@ mod tests {
         gate.set(Cut::Leave);
         assert!(door.is_interrupted());
         door.bar(Bar::Committed);
+        assert!(door.interrupts(), "other waits than those of MPI are told once");
         assert!(!door.is_interrupted() && door.refuses_first() && !door.refuses_first());
+        assert!(!door.interrupts());
         door.begin();
         assert!(door.is_interrupted());
         door.enter_callback();

@@ -6,7 +6,7 @@
 //! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `appointment` (collectives
 //! that nobody waits for), `site` (where members meet), `world` (what ranks share), `fault` (failed ranks), `port`,
 //! `gate` (stopping all ranks at once), `communicator`, `request`, `alloc`, `window` (what members of a window share), `tool` (what the
-//! tool interface keeps), `ctx` (one rank's state), `progress` (messages), `call` (one host call),
+//! tool interface keeps), `ctx` (one rank's state), `progress` (messages), `call` (one host call), `waypoint` (waits that are not MPI's),
 //! `table` (declarations), `host` (one file per chapter), `saved` (a rank as a value).
 
 pub mod abi;
@@ -31,6 +31,7 @@ pub mod spawn_port;
 pub mod switch;
 pub mod table;
 mod tool;
+pub mod waypoint;
 mod window;
 pub mod world;
 

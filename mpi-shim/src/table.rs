@@ -249,6 +249,10 @@ macro_rules! host_function {
             let large = <$crate::table::$width as $crate::table::Width>::LARGE;
             if SWITCH_POINT && caller.data().door().is_some() {
                 return Box::new(async move {
+                    let is_threaded = caller.data().is_threaded();
+                    if is_threaded {
+                        $crate::call::enter(&mut caller).await;
+                    }
                     let mut call = $crate::call::Call::new(caller, stringify!($name), large);
                     call.is_switch_point = true;
                     let door = call.caller.data().door().cloned();
@@ -259,6 +263,7 @@ macro_rules! host_function {
                             // Others may have done this call's part since it was left, so it is not held up.
                             let waits = !comes_again && door.cut() != $crate::gate::Cut::Open;
                             if waits && !Box::pin(call.pass(door)).await {
+                                call.caller.data_mut().leave();
                                 return Ok($crate::abi::MPI_SUCCESS);
                             }
                         }
@@ -271,10 +276,14 @@ macro_rules! host_function {
                             $crate::gate::interruptible(door.as_deref(), body).await
                         };
                         if let Some(finished) = finished {
+                            call.caller.data_mut().leave();
                             return finished;
                         }
                         if call.leaves_now() {
                             return Ok($crate::abi::MPI_SUCCESS);
+                        }
+                        if is_threaded {
+                            $crate::call::enter(&mut call.caller).await;
                         }
                         comes_again = true;
                     }

@@ -62,6 +62,8 @@ struct SavedRank {
     /// By context, what a target on another node said and no call has reported.
     far_errors: BTreeMap<u32, MpiError>,
     interrupted: Option<Interrupted>,
+    /// The same of the rank's threads.
+    notes: BTreeMap<u32, Interrupted>,
 }
 
 impl<P: MpiPort> MpiCtx<P> {
@@ -108,6 +110,10 @@ impl<P: MpiPort> MpiCtx<P> {
         let types = &mut types;
         let comm = |comm: &_| Ok(SavedCommunicator::of(comm));
         let fetch = |arrived: &Arrived| self.data_of(arrived);
+        // Who waits for a lock asks for it again.
+        let holds =
+            |note: &Interrupted| !matches!(note, Interrupted::Lock | Interrupted::FarLock(_));
+        let notes = self.notes.iter().filter(|(_, note)| holds(note));
         let predefined = self.predefined_types.iter();
         let mut saved = SavedRank {
             rank: self.port.rank(),
@@ -146,8 +152,8 @@ impl<P: MpiPort> MpiCtx<P> {
             files: self.files.clone(),
             fortran_booleans: self.fortran_booleans,
             far_errors: self.far_ops.errors().clone(),
-            // Who waits for a lock asks for it again.
-            interrupted: self.interrupted.filter(|note| *note != Interrupted::Lock),
+            interrupted: self.interrupted.filter(holds),
+            notes: notes.map(|(thread, note)| (*thread, *note)).collect(),
         };
         saved.types = std::mem::take(types).into_list();
         Ok(saved)
@@ -193,10 +199,12 @@ impl<P: MpiPort> MpiCtx<P> {
         (new.predefined_attributes, new.error_comm) =
             (saved.predefined_attributes, saved.error_comm);
         (new.sent_messages, new.sent_bytes) = saved.sent;
+        new.port.count_sent(rank, 0, saved.sent);
         (new.partitioned, new.partition_tags) = (saved.partitioned, saved.partition_tags);
         (new.generalized, new.sessions) = (saved.generalized, saved.sessions);
         (new.group_sessions, new.tool, new.files) = (saved.group_sessions, saved.tool, saved.files);
         (new.fortran_booleans, new.interrupted) = (saved.fortran_booleans, saved.interrupted);
+        new.notes = saved.notes;
         new.far_ops = FarOps::with_errors(saved.far_errors);
         new.keyvals = new.counted(saved.keyvals);
         new.join_again(saved.underway)?;

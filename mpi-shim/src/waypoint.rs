@@ -1,0 +1,47 @@
+//! Host functions that are not MPI's, at which a rank stops and is left like at those that are: the waits of its threads.
+//!
+//! Such a function asks [`crate::MpiView::leaves`] first, passes here before it waits, and ends its wait when
+//! [`crate::gate::Door::interrupts`]. It can be called anew with the same arguments at any instant at which it waits.
+
+use wasmtime::Caller;
+
+use crate::call::{Call, MpiView, enter};
+use crate::gate::Cut;
+
+/// Waits while the job's gate is closed, and handles the rank's messages meanwhile. Gives `false` when the thread leaves
+/// here: the function has to return at once then.
+pub async fn pass<'a, T: MpiView>(
+    mut caller: Caller<'a, T>,
+    function: &'static str,
+) -> (Caller<'a, T>, bool) {
+    let Some(door) = caller.data().door().cloned() else { return (caller, true) };
+    // Others may have done what it waits for since it was left, so it is not held up.
+    let comes_again = door.comes_again();
+    door.begin();
+    if comes_again || door.is_in_callback() || door.cut() == Cut::Open {
+        return (caller, true);
+    }
+    if caller.data().is_threaded() {
+        enter(&mut caller).await;
+    }
+    let mut call = Call::new(caller, function, false);
+    call.is_switch_point = true;
+    let passes = call.pass(&door).await;
+    call.caller.data_mut().leave();
+    (call.caller, passes)
+}
+
+/// The function was told to leave where it waits: whether it does, and has to return at once. Otherwise the runtime has
+/// been told why it cannot.
+pub fn leaves<T: MpiView>(caller: &mut Caller<'_, T>, function: &'static str) -> bool {
+    let Some(door) = caller.data().door().cloned() else { return false };
+    if let Some(why) = door.obstacle() {
+        if door.refuses_first() {
+            caller.data_mut().refuses(format!("{function}: {why}"));
+        }
+        return false;
+    }
+    let leaves = T::leave_now(caller);
+    door.set_left(leaves);
+    leaves
+}
