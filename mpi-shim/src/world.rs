@@ -95,7 +95,7 @@ impl World {
     }
 
     /// As [`World::new`] for a job of so many nodes, of which the last ones may have no rank.
-    fn of_nodes(
+    pub fn of_nodes(
         app_numbers: Vec<u32>,
         lanes: Vec<u32>,
         placement: Placement,

@@ -13,7 +13,7 @@ use faasm_vm::GuestAddr;
 
 use super::window;
 use crate::call::{Call, MpiView};
-use crate::ctx::{Bytes, MpiCtx};
+use crate::ctx::{Bytes, Interrupted, MpiCtx};
 use crate::port::{Message, MpiPort, Payload, Pending};
 use crate::request::Buffer;
 use crate::window::{Access, Asked, FarOp, Window};
@@ -192,7 +192,7 @@ pub(super) async fn finish<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Resu
     Ok(())
 }
 
-/// Waits for a lock of a window on several nodes.
+/// Waits for a lock of a window on several nodes. Whoever is stopped meanwhile stays among those who wait there.
 pub(super) async fn lock<T: MpiView>(
     call: &mut Call<'_, T>,
     win: i32,
@@ -202,9 +202,18 @@ pub(super) async fn lock<T: MpiView>(
     let (context, rank) = (own.context, own.rank);
     let keeper = keeper(own)?;
     let members = own.shared.group.clone();
-    let question = Asked::Lock(rank, wanted).into_bytes();
-    let answer = ask_and_wait(call, (keeper, context), &question, Some(&members));
-    Box::pin(answer).await.map(|_| ())
+    let name = match call.resume() {
+        Some(Interrupted::FarLock(name)) => name,
+        _ => {
+            let question = Asked::Lock(rank, wanted).into_bytes();
+            call.mpi().check_reach(keeper)?;
+            call.mpi().port.ask_object(keeper, context, &question)
+        }
+    };
+    call.note(Interrupted::FarLock(name));
+    let answer = Box::pin(await_answer(call, (keeper, context), name, Some(&members))).await;
+    call.mpi().interrupted = None;
+    answer.map(|_| ())
 }
 
 /// World rank of the member whose node keeps the locks.
@@ -225,19 +234,19 @@ pub(crate) async fn inquire<T: MpiView>(
     (peer, context): (u32, u32),
     question: &[u8],
 ) -> Result<Vec<u8>> {
-    Box::pin(ask_and_wait(call, (peer, context), question, None)).await
-}
-
-/// As [`inquire`]; the answer may depend on all of these `members`.
-async fn ask_and_wait<T: MpiView>(
-    call: &mut Call<'_, T>,
-    (peer, context): (u32, u32),
-    question: &[u8],
-    members: Option<&Group>,
-) -> Result<Vec<u8>> {
     call.mpi().check_reach(peer)?;
     let name = call.mpi().port.ask_object(peer, context, question);
     call.commit();
+    Box::pin(await_answer(call, (peer, context), name, None)).await
+}
+
+/// Waits for the answer of this name, which may depend on all of these `members`.
+async fn await_answer<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (peer, context): (u32, u32),
+    name: u32,
+    members: Option<&Group>,
+) -> Result<Vec<u8>> {
     let pending = Pending { function: call.function, peer: None, tag: None, context };
     call.wait(&pending, &|| false, |mpi| {
         let Some(index) = mpi.answers.iter().position(|answer| answer.header.request == name)
