@@ -22,7 +22,7 @@
 //! ```
 //!
 //! Modules, lower ones first: `error`, `message` (mailboxes), `module` (loading), `scheduler`
-//! (tasks and queues), `worker` (threads), `host` (WASI), `checkpoint`, `faaslet` (one rank), `job`, `launch`,
+//! (tasks and queues), `worker` (threads), `host` (WASI), `omp_nodes` (teams of threads that span nodes), `checkpoint`, `faaslet` (one rank), `job`, `launch`,
 //! `runtime`, `cluster` (several nodes).
 
 mod checkpoint;
@@ -34,6 +34,7 @@ mod job;
 mod launch;
 mod message;
 mod module;
+mod omp_nodes;
 mod runtime;
 mod scheduler;
 mod worker;
@@ -42,9 +43,10 @@ pub use checkpoint::{Checkpoint, CheckpointError, CheckpointOptions, Cut, Descri
 pub use cluster::launcher;
 pub use cluster::{
     AppDemand, Cluster, ClusterApp, ClusterClient, ClusterDir, ClusterError, ClusterJob,
-    ClusterOptions, ClusterOrigin, ClusterPlace, ClusterServer, ClusterStatus, EdgeError, Host,
-    HostError, HostList, JoinOptions, LocalCluster, MapBy, Node, NodeEnd, NodeLeaver, NodeSlots,
-    NodeStatus, Placement, PlacementError, PlacementRules, PlacementView, RankBy, Topology, place,
+    ClusterOptions, ClusterOrigin, ClusterPlace, ClusterServer, ClusterStatus, DrainedJob,
+    EdgeError, Host, HostError, HostList, JoinOptions, LocalCluster, MapBy, MovePolicy, Node,
+    NodeEnd, NodeLeaver, NodeSlots, NodeStatus, Placement, PlacementError, PlacementRules,
+    PlacementView, PolicyOptions, RankBy, Topology, place,
 };
 pub use error::Error;
 pub use faaslet::RankExit;
@@ -52,8 +54,9 @@ pub use faasm_transport::NodeId;
 pub use host::wasi::{OutputSink, Preopen, Stream};
 pub use host::wasi::{StdinStream, WasiSetupError};
 pub use job::{
-    AppSpec, JobBuilder, JobHandle, JobReport, JobSpec, MoveOrder, MoveReport, Outcome, RankEvent,
-    RankState, RankStatus, StdinPolicy,
+    Activity, AppSpec, JobBuilder, JobHandle, JobReport, JobSpec, JobStatus, MoveOrder, MoveReport,
+    NodeLoad, Outcome, PastMove, PastMoves, RankEvent, RankLoad, RankState, RankStatus,
+    StdinPolicy,
 };
 pub use launch::{Multiplexer, MultiplexerOptions, OutputFailure, SourceError, SourceFile};
 pub use module::{FileFormat, Module, ModuleError, Program, Progress};

@@ -19,7 +19,7 @@
 //! How a cut comes about is told in [`faasm_mpi_shim::gate`].
 //!
 //! # Unfinished features
-//! Programs with threads, processes that were spawned, windows of shared memory. A restarted job needs
+//! Processes that were spawned, windows of shared memory. A restarted job needs
 //! the same standard input from its beginning, of which it skips what was read.
 
 mod blocks;
@@ -42,7 +42,9 @@ use serde::{Deserialize, Serialize};
 use crate::module::Program;
 
 pub use directory::Checkpoint;
-pub(crate) use image::{Bits, RankImage, SavedOffer, SavedSource, Tombstone};
+pub(crate) use image::{
+    Bits, RankImage, SavedOffer, SavedSource, ThreadImage, ThreadsImage, Tombstone,
+};
 pub(crate) use muster::Muster;
 pub(crate) use ranks::{RanksWriter, WrittenRank};
 pub(crate) use round::{Deposit, Gathered, Rounds};
@@ -57,6 +59,8 @@ pub struct CheckpointOptions {
     pub keep: usize,
     /// How the job was begun, for whoever restarts it.
     pub command: Vec<String>,
+    /// The working directory of whoever began it; that of this process without.
+    pub directory: Option<PathBuf>,
     /// The job's programs, which are kept with its checkpoints.
     pub programs: Vec<Program>,
 }

@@ -26,6 +26,13 @@ pub(crate) struct WrittenRank {
     pub(super) saved: SavedRank,
 }
 
+impl WrittenRank {
+    /// A rank that needs no file.
+    pub(crate) const fn ended(stone: Tombstone) -> Self {
+        Self { rank: stone.rank, saved: SavedRank::Ended(stone) }
+    }
+}
+
 /// Writes the files of the ranks of one node, cut after cut.
 #[derive(Debug, Default)]
 pub(crate) struct RanksWriter {
@@ -57,9 +64,7 @@ impl RanksWriter {
             };
             deposits.par_iter().map(write).collect::<Result<Vec<_>, _>>()
         })?;
-        let stone =
-            |stone: &Tombstone| WrittenRank { rank: stone.rank, saved: SavedRank::Ended(*stone) };
-        let mut written: Vec<_> = ended.iter().map(stone).collect();
+        let mut written: Vec<_> = ended.iter().copied().map(WrittenRank::ended).collect();
         let mut known = HashMap::new();
         for (deposit, (file, blocks)) in deposits.iter().zip(ranks) {
             written.push(WrittenRank { rank: deposit.rank, saved: SavedRank::File(file) });
@@ -79,7 +84,8 @@ fn write_rank(
 ) -> io::Result<(RankFile, Vec<BlockRef>)> {
     let mut out = BufWriter::with_capacity(WRITE_BYTES, syncers.create(path)?);
     let mut offset = 0;
-    let blocks = blocks::write(&deposit.memory, cut, known, &mut out, &mut offset)?;
+    let memory = (&deposit.memory, deposit.image.memory_bytes);
+    let blocks = blocks::write(memory, cut, known, &mut out, &mut offset)?;
     let index = RankIndex { image: deposit.image.clone(), blocks };
     let encoded = postcard::to_stdvec(&index).map_err(io::Error::other)?;
     out.write_all(&encoded)?;

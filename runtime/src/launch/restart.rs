@@ -28,8 +28,9 @@ pub(crate) fn writer(
     options: CheckpointOptions,
     apps: Vec<SavedApp>,
 ) -> Result<Writer, CheckpointError> {
-    let CheckpointOptions { dir, keep, command, programs, .. } = options;
-    let directory = std::env::current_dir()
+    let CheckpointOptions { dir, keep, command, directory, programs } = options;
+    let directory = directory
+        .map_or_else(std::env::current_dir, Ok)
         .map_err(|error| CheckpointError::Hindered(format!("no working directory: {error}")))?;
     let directory = directory.to_string_lossy().into_owned();
     let programs: Vec<_> = programs

@@ -1,36 +1,32 @@
 //! The user's side: orders for a coordinator that runs on its own, and jobs.
 
 use std::collections::HashSet;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use faasm_transport::UserToken;
-use parking_lot::Mutex;
 
-use super::message::{Ask, Submit, Tell, from_hosts};
+use super::message::{Ask, Submit, Tell};
+use super::orders::Kept;
 use super::place::ClusterPlace;
+use super::remote::Remote;
 use super::wire::{Sender, receive};
-use crate::checkpoint::{CheckpointError, Cut};
 use crate::cluster::access::{build, resolve_all};
 use crate::cluster::codec::Message as _;
-use crate::cluster::coordinator::{ClusterJob, ClusterStatus, check, describe};
+use crate::cluster::coordinator::{ClusterJob, ClusterStatus, DrainedJob, check, describe};
 use crate::cluster::error::ClusterError;
 use crate::cluster::input::read_on_demand;
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, StdinReader, StdinSource, Stream};
-use crate::job::{
-    Control, JobHandle, JobReport, MoveOrder, MoveReport, Outcome, RankEvent, RankState, RemoteJob,
-    StdinPolicy,
-};
+use crate::job::{Control, JobHandle, JobReport, Outcome, RankEvent, StdinPolicy};
 
 /// Bytes of a program in one message.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// How long a coordinator on another machine may take to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long states are waited for.
-const STATES_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection to a coordinator that runs on its own. It takes several orders, and at most one job.
 #[derive(Debug)]
@@ -104,12 +100,16 @@ impl ClusterClient {
         }
     }
 
-    /// Takes no further jobs to a node, and lets it go once it has none.
+    /// Takes no further jobs to a node, moves the ranks that are there as far as they can be moved, and lets it go
+    /// once it has none. What became of its jobs is told.
     ///
     /// # Errors
     /// There is no such node, or the coordinator is gone.
-    pub fn drain(&mut self, node: &str) -> Result<(), ClusterError> {
-        self.order(&Ask::Drain { node: node.to_owned() }).map(drop)
+    pub fn drain(&mut self, node: &str) -> Result<Vec<DrainedJob>, ClusterError> {
+        match self.order(&Ask::Drain { node: node.to_owned() })? {
+            Tell::Drained(jobs) => Ok(jobs.into_iter().map(DrainedJob::from).collect()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Lets a node go at once; jobs that run there end.
@@ -124,8 +124,9 @@ impl ClusterClient {
     ///
     /// # Errors
     /// As [`Cluster::spawn`](crate::Cluster::spawn), and when the coordinator is gone.
-    pub fn spawn(self, job: ClusterJob) -> Result<JobHandle, ClusterError> {
+    pub fn spawn(self, mut job: ClusterJob) -> Result<JobHandle, ClusterError> {
         check(&job)?;
+        let checkpoints = job.checkpoints.take().map(Kept::new).transpose()?;
         let ranks = job.placement.len();
         let (submission, programs, streams) = describe(job)?;
         let timeout_ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -138,6 +139,7 @@ impl ClusterClient {
             timeout_ms: submission.timeout.map(timeout_ms),
             is_tolerant: submission.is_tolerant,
             keep: submission.keep,
+            checkpoints,
             blocks: submission.blocks.iter().map(|(node, ranks)| (node.0, *ranks)).collect(),
         };
         self.sender.send(&Ask::Submit(Box::new(submit))).map_err(gone)?;
@@ -163,7 +165,7 @@ impl ClusterClient {
     ) -> Result<JobHandle, ClusterError> {
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
-        let job = Arc::new(Remote { sender: self.sender.clone(), states: Mutex::new(None) });
+        let job = Arc::new(Remote::new(self.sender.clone()));
         let (demands, demanded) = flume::unbounded();
         let sender = self.sender.clone();
         let input = move || {
@@ -172,7 +174,8 @@ impl ClusterClient {
                 let _ = sender.send(&Ask::Input(bytes.to_vec()));
             });
         };
-        let mut listener = Listener { ranks, output, events, reporter, job: job.clone(), demands };
+        let mut listener =
+            Listener { ranks, output, events, reporter, job: job.clone(), demands, report: None };
         // Ranks may print before the start is told.
         loop {
             match receive::<Tell>(&mut self.stream).map_err(gone)? {
@@ -208,23 +211,27 @@ struct Listener {
     reporter: flume::Sender<Arc<JobReport>>,
     job: Arc<Remote>,
     demands: flume::Sender<()>,
+    /// The last that comes.
+    report: Option<JobReport>,
 }
 
 impl Listener {
     fn run(mut self, mut stream: UnixStream) {
-        loop {
-            let end = match receive::<Tell>(&mut stream) {
-                Ok(Some(tell)) => {
-                    self.handle(tell);
-                    continue;
-                }
-                Ok(None) => "it has ended".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            // After the report this is what happens, and nobody listens.
-            let _ = self.reporter.try_send(Arc::new(self.lost(end)));
-            return;
-        }
+        let report = loop {
+            if let Some(report) = self.report.take() {
+                break report;
+            }
+            match receive::<Tell>(&mut stream) {
+                Ok(Some(tell)) => self.handle(tell),
+                Ok(None) => break self.lost("it has ended".to_owned()),
+                Err(error) => break self.lost(error.to_string()),
+            }
+        };
+        self.job.end();
+        // The handle may be gone.
+        let _ = self.reporter.try_send(Arc::new(report));
+        // The job may go on with another connection; it is closed already if this fails.
+        let _ = stream.shutdown(Shutdown::Both);
     }
 
     fn handle(&mut self, tell: Tell) {
@@ -240,6 +247,11 @@ impl Listener {
                     output.close(rank);
                 }
             }
+            Tell::Host { rank, host } => {
+                if let Some(output) = &self.output {
+                    output.moved(rank, &host);
+                }
+            }
             Tell::Exited { rank, exit } => {
                 // Nobody has to listen.
                 let _ = self.events.send(RankEvent { rank, exit: exit.into() });
@@ -248,14 +260,11 @@ impl Listener {
                 // The input has ended, which the coordinator was told.
                 let _ = self.demands.send(());
             }
-            Tell::States(states) => {
-                if let Some(reply) = self.job.states.lock().take() {
-                    let _ = reply.send(from_hosts(states));
-                }
-            }
-            Tell::Report(report) => {
-                let _ = self.reporter.try_send(Arc::new((*report).into()));
-            }
+            Tell::States(states) => self.job.states.tell(states),
+            Tell::Doing(told) => self.job.doing.tell(told),
+            Tell::Cut(told) => self.job.cuts.tell(told),
+            Tell::Moved(told) => self.job.moves.tell(told),
+            Tell::Report(report) => self.report = Some((*report).into()),
             other => tracing::debug!(?other, "the coordinator said what nobody asked"),
         }
     }
@@ -274,37 +283,6 @@ impl Listener {
             nodes: 0,
             hosts: Vec::new(),
         }
-    }
-}
-
-/// A job at a coordinator, for its handle.
-#[derive(Debug)]
-struct Remote {
-    sender: Arc<Sender>,
-    states: Mutex<Option<flume::Sender<Vec<RankState>>>>,
-}
-
-impl RemoteJob for Remote {
-    fn end(&self, outcome: Outcome) {
-        let Outcome::Killed { code } = outcome else { return };
-        // The coordinator is gone, and the job with it.
-        let _ = self.sender.send(&Ask::End { code });
-    }
-
-    fn rank_states(&self) -> Vec<RankState> {
-        let (reply, replied) = flume::bounded(1);
-        *self.states.lock() = Some(reply);
-        let asked = self.sender.send(&Ask::States);
-        asked.ok().and_then(|()| replied.recv_timeout(STATES_PATIENCE).ok()).unwrap_or_default()
-    }
-
-    fn migrate(&self, _: MoveOrder) -> Result<MoveReport, String> {
-        Err("ranks of jobs on a cluster that runs on its own stay where they are; give the nodes to faasm-run itself (--hostfile)".to_owned())
-    }
-
-    fn checkpoint(&self) -> Result<Cut, CheckpointError> {
-        let why = "jobs on a cluster that runs on its own have none; give the nodes to faasm-run itself (--hostfile)";
-        Err(CheckpointError::Hindered(why.to_owned()))
     }
 }
 

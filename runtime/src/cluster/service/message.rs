@@ -8,8 +8,10 @@
 //!       <---------------------- Status | Token | Done | Refused
 //!   Submit, then Program.. ------------->
 //!       <------------------------------- Started | Refused
-//!       <-------- Output, Close, Exited, InputWanted, States
-//!   Input, End, States ----------------->
+//!       <-------- Output, Close, Host, Exited, InputWanted, States, Doing
+//!   Input, End, States, Doing ---------->
+//!   Checkpoint | Move ------------------>            carried out one after the other
+//!       <--------------------------------- Cut | Moved
 //!       <--------------------------------- Report          and no more
 //! ```
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::orders::{CutTold, Drained, Kept, Moves, Order};
 use crate::cluster::coordinator::{ClusterStatus, NodeStatus};
 use crate::cluster::message::{App, Dir, Exit, Keep, State, Stdin};
 use crate::faaslet::RankExit;
@@ -32,7 +35,7 @@ pub(super) enum Ask {
     Status,
     /// A token that is valid for so long, for a node that joins or for a user on another machine.
     Token { valid_ms: u64, for_user: bool },
-    /// Take no further jobs to a node, and let it go then.
+    /// Take no further jobs to a node, move the ranks that are there, and let it go then.
     Drain { node: String },
     /// Let a node go at once.
     Leave { node: String },
@@ -46,6 +49,12 @@ pub(super) enum Ask {
     End { code: i32 },
     /// What the ranks do.
     States,
+    /// How the job is doing.
+    Doing,
+    /// Make a checkpoint of the job.
+    Checkpoint,
+    /// Place ranks of the job elsewhere.
+    Move(Order),
 }
 
 /// A job.
@@ -59,6 +68,8 @@ pub(super) struct Submit {
     pub(super) timeout_ms: Option<u64>,
     pub(super) is_tolerant: bool,
     pub(super) keep: Keep,
+    /// How its checkpoints are made, if it is to have any.
+    pub(super) checkpoints: Option<Kept>,
     /// The nodes of the ranks: node and number of ranks.
     pub(super) blocks: Vec<(u32, u32)>,
 }
@@ -82,12 +93,22 @@ pub(super) enum Tell {
     Output { rank: u32, is_stderr: bool, bytes: Vec<u8> },
     /// A rank writes no more.
     Close { rank: u32 },
+    /// A rank runs on another host from now on.
+    Host { rank: u32, host: String },
     /// A rank has ended.
     Exited { rank: u32, exit: Exit },
     /// A rank waits for input.
     InputWanted,
     /// What the ranks do, with their hosts.
     States(Vec<(State, Option<String>)>),
+    /// How the job is doing, in JSON; or why that is not known.
+    Doing(Result<String, String>),
+    /// What came of the order to make a checkpoint.
+    Cut(CutTold),
+    /// What came of the order to place ranks elsewhere.
+    Moved(Result<Moves, String>),
+    /// A node is drained: what became of the jobs there.
+    Drained(Vec<Drained>),
     /// The job has ended.
     Report(Box<Report>),
 }

@@ -2,12 +2,15 @@
 //! user that give it jobs and orders.
 //!
 //! They meet at a socket in a directory that only this user can enter (`place`), or, from another machine with
-//! a user's token, at the coordinator's control port; `message` is what they say, `wire` how, `server` the
-//! coordinator's side, `client` the user's.
+//! a user's token, at the coordinator's control port; `message` and `orders` are what they say, `wire` how, `server` and `running` the
+//! coordinator's side, `client` and `remote` the user's.
 
 mod client;
 mod message;
+mod orders;
 mod place;
+mod remote;
+mod running;
 mod server;
 mod wire;
 

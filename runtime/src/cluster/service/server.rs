@@ -10,21 +10,26 @@ use faasm_transport::control_port::ControlPort;
 use faasm_transport::error::Shortage;
 
 use super::message::{Ask, Status, Submit, Tell, with_hosts};
+use super::orders::Drained;
 use super::place::{ClusterPlace, Hold};
+use super::running::{JobOrder, RunningJob};
 use super::wire::{Sender, receive};
 use crate::cluster::access::build;
 use crate::cluster::coordinator::{
     Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, ClusterStatus,
 };
 use crate::cluster::error::ClusterError;
-use crate::cluster::message::{App, JOB_RANKS_MAX, MODULE_BYTES_MAX};
+use crate::cluster::message::{App, JOB_RANKS_MAX, MODULE_BYTES_MAX, Movable};
+use crate::cluster::policy::PolicyOptions;
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, StdinStream, Stream};
-use crate::job::{JobHandle, RankEvent};
 use crate::module::Program;
 
 /// Most bytes of all programs of a job together.
 const PROGRAMS_BYTES_MAX: u64 = 2 * MODULE_BYTES_MAX;
+
+/// Further nodes of a job whose ranks may move.
+const SPARES_MAX: usize = 2;
 
 /// Serves a cluster's user.
 #[derive(Debug)]
@@ -117,11 +122,6 @@ struct Session<'a> {
     job: Option<RunningJob>,
 }
 
-struct RunningJob {
-    handle: JobHandle,
-    input: StdinStream,
-}
-
 impl Session<'_> {
     fn handle(&mut self, ask: Ask, stream: &mut UnixStream) -> std::io::Result<()> {
         if !self.greeted && !matches!(ask, Ask::Hello { .. }) {
@@ -141,7 +141,11 @@ impl Session<'_> {
                 }
             }
             Ask::Drain { node } => {
-                done(find(&self.cluster.status(), &node).and_then(|node| self.cluster.drain(node)))
+                let found = find(&self.cluster.status(), &node);
+                match found.and_then(|node| self.cluster.drain(node)) {
+                    Ok(jobs) => Tell::Drained(jobs.into_iter().map(Drained::from).collect()),
+                    Err(error) => Tell::Refused(error.to_string()),
+                }
             }
             Ask::Leave { node } => {
                 let found = find(&self.cluster.status(), &node);
@@ -165,12 +169,28 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
+            Ask::Doing => Tell::Doing(match &self.job {
+                Some(job) => job.handle.status().and_then(|status| {
+                    serde_json::to_string(&status).map_err(|error| error.to_string())
+                }),
+                None => Err("there is no job".to_owned()),
+            }),
             Ask::States => match &self.job {
                 Some(job) => Tell::States(with_hosts(&job.handle.rank_states())),
                 None => Tell::States(Vec::new()),
             },
+            Ask::Checkpoint => return self.order(JobOrder::Checkpoint),
+            Ask::Move(order) => return self.order(JobOrder::Move(order)),
         };
         self.sender.send(&answer)
+    }
+
+    /// An order to the job; there is one when such a thing is said.
+    fn order(&self, order: JobOrder) -> std::io::Result<()> {
+        match &self.job {
+            Some(job) => job.order(order),
+            None => self.sender.send(&Tell::Refused("there is no job".to_owned())),
+        }
     }
 
     fn greet(&mut self, theirs: &str) -> Tell {
@@ -226,23 +246,9 @@ impl Session<'_> {
             Ok(handle) => handle,
             Err(error) => return Ok(Err(error)),
         };
-        self.job = Some(RunningJob { handle: handle.clone(), input });
-        let sender = self.sender.clone();
-        std::thread::Builder::new()
-            .name("faasm-serve-job".to_owned())
-            .spawn(move || follow(&handle, &sender))?;
+        let job = RunningJob::begin(handle.clone(), input, &self.sender);
+        self.job = Some(job.inspect_err(|_| handle.kill(1))?);
         Ok(Ok(()))
-    }
-}
-
-/// Tells of a job until its end.
-fn follow(handle: &JobHandle, sender: &Sender) {
-    let report = handle.follow(|RankEvent { rank, exit }| {
-        // The user's process is gone, and the job ends.
-        let _ = sender.send(&Tell::Exited { rank, exit: exit.into() });
-    });
-    if let Some(report) = report {
-        let _ = sender.send(&Tell::Report(Box::new((&*report).into())));
     }
 }
 
@@ -300,6 +306,9 @@ fn job(
         guest: dir.guest,
         read_only: dir.read_only,
     };
+    let kept = |app: &ClusterApp| app.program.clone();
+    let checkpoints =
+        submit.checkpoints.map(|checkpoints| checkpoints.options(apps.iter().map(kept).collect()));
     let ranks = submit.blocks.iter().map(|(_, ranks)| u64::from(*ranks)).sum::<u64>();
     if ranks > u64::from(JOB_RANKS_MAX) {
         return Err(Error::Ranks { ranks, ranks_max: JOB_RANKS_MAX }.into());
@@ -314,8 +323,11 @@ fn job(
         output: Some(Arc::new(Output { sender })),
         timeout: submit.timeout_ms.map(Duration::from_millis),
         tolerates_failures: submit.is_tolerant,
-        checkpoints: None,
-        migratable: submit.keep.is_migratable,
+        checkpoints,
+        migratable: submit.keep.movable == Movable::Yes,
+        migratable_if_possible: submit.keep.movable == Movable::IfPossible,
+        policy: PolicyOptions::default(),
+        spares: if submit.keep.movable == Movable::No { 0 } else { SPARES_MAX },
         origin: submit.keep.origin.map(origin),
         placement: submit.blocks.iter().flat_map(on).collect(),
     })
@@ -340,6 +352,10 @@ impl OutputSink for Output {
 
     fn close(&self, rank: u32) {
         let _ = self.sender.send(&Tell::Close { rank });
+    }
+
+    fn moved(&self, rank: u32, host: &str) {
+        let _ = self.sender.send(&Tell::Host { rank, host: host.to_owned() });
     }
 }
 

@@ -45,7 +45,10 @@ fn carry_out(args: &ClusterArgs) -> anyhow::Result<()> {
             let status = client.status()?;
             print(&if args.json { json(&status)? } else { table(&status) })
         }
-        ClusterAction::Drain(node) => Ok(client.drain(node)?),
+        ClusterAction::Drain(node) => {
+            let jobs = client.drain(node)?;
+            print(&jobs.iter().map(|job| format!("{job}\n")).collect::<String>())
+        }
         ClusterAction::Leave(node) => Ok(client.dismiss(node)?),
     }
 }

@@ -19,12 +19,12 @@ use std::{
 
 use anyhow::Context as _;
 use faasm_runtime::{
-    AppSpec, Checkpoint, JobBuilder, JobHandle, JobReport, Multiplexer, MultiplexerOptions,
+    AppSpec, Checkpoint, JobBuilder, JobHandle, JobReport, MovePolicy, Multiplexer, MultiplexerOptions,
     OutputFailure, Preopen, Progress, RankState, Runtime, SavedApp, StdinPolicy,
     launcher::slurm::{self, Invitation, Leader, Rendezvous, Step},
 };
 
-use super::node;
+use super::{node, orders::Orders};
 use crate::args::{App, Invocation, NodeArgs, Stdin};
 use checkpoints::Checkpoints;
 use environment::Environment;
@@ -72,6 +72,15 @@ fn run_somewhere(
             "--on-failure restart serves jobs on several nodes, and this one runs in one process; name nodes \
              (--local-nodes, --host, --hostfile, --cluster), or leave it out"
         ),
+        Where::Here { .. } if job.policy.policy != MovePolicy::None => anyhow::bail!(
+            "--migrate-policy serves jobs on several nodes, and this one runs in one process, where ranks go to idle \
+             workers by themselves; name nodes (--local-nodes, --host, --hostfile), or leave it out"
+        ),
+        Where::Cluster(_) if job.policy.policy != MovePolicy::None => anyhow::bail!(
+            "a job on a cluster that runs on its own is not moved without having been asked for: `faasm-run migrate` \
+             and `faasm-run cluster drain` move ranks; leave --migrate-policy out, or name the nodes to this command \
+             itself (--hostfile, --host)"
+        ),
         Where::Here { ranks, step } => {
             let _leader = step.as_ref().map(lead).transpose()?;
             run_job(job, ranks, from, begun)
@@ -79,10 +88,6 @@ fn run_somewhere(
         Where::Nodes(_) | Where::Cluster(_) if job.rebuild_stack.is_some() => anyhow::bail!(
             "--rebuild-stack serves jobs on one node, and this one is given several; leave it out, or the \
              options that name nodes"
-        ),
-        Where::Cluster(_) if job.checkpoints.dir.is_some() && from.is_none() => anyhow::bail!(
-            "a job on a cluster that runs on its own has no checkpoints; leave out their options, or name the \
-             nodes to this command itself (--hostfile, --host)"
         ),
         Where::Nodes(plan) => {
             let _leader = plan.step.as_ref().map(lead).transpose()?;
@@ -155,7 +160,9 @@ fn run_job(
     signals.job_runs();
     let startup = begun.elapsed();
     announce_end(handle.clone(), events)?;
+    let orders = Orders::listen_if_possible(handle.clone(), false);
     let report = supervise(&handle, &output, checkpoints.as_ref(), &received);
+    drop(orders);
     output.finish();
     let mut text = verdict::describe(&report);
     if job.report {

@@ -47,6 +47,7 @@ pub(super) fn of_programs(job: &Invocation, programs: Vec<Program>) -> Option<Ch
         dir: dir.as_ref()?.into(),
         keep: keep.unwrap_or(KEEP),
         command: job.words.clone(),
+        directory: None,
         programs,
     })
 }

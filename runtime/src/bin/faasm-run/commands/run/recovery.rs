@@ -80,7 +80,11 @@ impl Recovery {
 
     /// Where the job that ended so goes on from, and what the user is told; `None` if it does not.
     pub(super) fn after(&mut self, report: &JobReport) -> anyhow::Result<Option<(From, String)>> {
-        let Outcome::NodeLost { .. } = report.outcome else { return Ok(None) };
+        let Outcome::NodeLost { node, .. } = report.outcome else { return Ok(None) };
+        // A coordinator on its own takes its nodes along.
+        if node == 0 {
+            return Ok(None);
+        }
         self.has_begun = true;
         self.again()
     }

@@ -26,7 +26,7 @@ use super::{
     stdin_policy, supervise, verdict,
 };
 use crate::args::{ClusterAddress, Invocation, Mapping, NodeOptions, Numbering, Stdin};
-use crate::commands::migrate::Orders;
+use crate::commands::orders::Orders;
 
 /// Runs a job, or lets it go on from a checkpoint, on nodes of which this process is the coordinator.
 pub(super) fn run_job(
@@ -166,7 +166,14 @@ impl<'a> Front<'a> {
         let startup = self.begun.elapsed();
         announce_end(handle.clone(), self.events.0.clone())?;
         let checkpoints = Checkpoints::begin(self.job, handle.clone(), output.clone())?;
-        let _orders = self.job.migratable.then(|| Orders::listen(handle.clone())).transpose()?;
+        let _orders = match self.job.migratable {
+            true => Some(Orders::listen(handle.clone(), true)?),
+            // A cluster has ranks move whose programs allow it.
+            false => {
+                let may_move = self.job.nodes.cluster.is_some();
+                Orders::listen_if_possible(handle.clone(), may_move)
+            }
+        };
         let report = supervise(handle, output, checkpoints.as_ref(), &self.events.1);
         let mut text = verdict::describe(&report);
         if let Some((from, how)) = self.recovery.after(&report)? {
@@ -311,7 +318,10 @@ fn describe(
         tolerates_failures: job.tolerates_failures,
         checkpoints: None,
         migratable: job.migratable,
+        migratable_if_possible: job.nodes.cluster.is_some(),
+        spares: 0,
         origin: None,
+        policy: job.policy,
         placement: placement.node_of_rank.iter().map(|node| members[on(node)].node).collect(),
     };
     let hosts = placement.node_of_rank.iter().map(|node| names[on(node)].clone()).collect();
