@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Payload as MpiPayload};
@@ -16,7 +15,7 @@ use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
 use faasm_transport::{Envelope, Lane, NodeId, Payload, Service};
 use parking_lot::Mutex;
 
-use crate::job::{CALL_ASK, CALL_OBJECT, Far, JobShared, MoveRefused, PULL_ASK, PULL_RELEASE};
+use crate::job::{CALL_ASK, CALL_OBJECT, Far, JobShared, MoveRefused, PULL_ASK, PULL_RELEASE, ParcelRefused};
 use crate::message::{Ask, AskRefused, CHUNK_BYTES_MAX, DataRefused, PART_PIECE, PARTS_TAKEN};
 
 /// Bytes on their way to a node beyond which no more data is read for it.
@@ -75,6 +74,9 @@ pub(crate) enum DataError {
     /// It is a piece of a rank that is not expected.
     #[error("a rank that moves: {0}")]
     Move(MoveRefused),
+    /// It is no parcel of a program that spans nodes.
+    #[error("{0}")]
+    Team(ParcelRefused),
     /// It is a part of a collective that is not expected.
     #[error("a part of a collective: {0}")]
     Part(PartRefused),
@@ -121,10 +123,22 @@ impl DataPlane {
                 let taken = self.job.take_moved(node, envelope, payload);
                 return taken.map_err(DataError::Move);
             }
+            Some(Service::Team) => self.handle_parcel(node, envelope, payload),
             Some(Service::Control) | None => Err(unknown_kind(envelope)),
         }?;
-        far.received.fetch_add(1, Ordering::SeqCst);
+        far.links.count_received(node);
         Ok(())
+    }
+
+    /// A parcel of a program that spans nodes.
+    fn handle_parcel(
+        &self,
+        node: u32,
+        envelope: &Envelope,
+        payload: Payload<'_>,
+    ) -> Result<(), DataError> {
+        self.check_route(node, envelope)?;
+        self.job.take_parcel(envelope, payload).map_err(DataError::Team)
     }
 
     /// The links have taken most of what was queued for `peer`.

@@ -419,7 +419,7 @@ fn what_breaks_the_rules_is_refused_and_changes_nothing() {
     assert_eq!(plane(&cluster, 10, of(Service::Reply, 3, 1, 0), &[]), kind(Service::Reply, 3));
     assert!(cluster.received(1).is_empty());
     let far = cluster.nodes[1].job.far().expect("other nodes");
-    assert_eq!(far.received.load(Ordering::SeqCst), 0);
+    assert_eq!(far.links.received(), 0);
 }
 
 #[test]

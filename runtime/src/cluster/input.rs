@@ -5,6 +5,9 @@ use crate::host::wasi::StdinReader;
 /// Bytes of input in one message.
 const INPUT_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of input that are kept for ranks which may move to other nodes. Once more have been read, those stay.
+pub(crate) const STDIN_KEPT_BYTES_MAX: u64 = 64 << 20;
+
 /// Reads a piece of input for each demand, until the input or the demands end.
 pub(crate) fn read_on_demand(
     mut reader: StdinReader,

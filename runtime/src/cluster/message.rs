@@ -23,9 +23,9 @@ use faasm_mpi_engine::fault::{Decided, Decision, Proposal, Topic};
 use faasm_mpi_shim::port::Pending;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::stop::{StopAnswer, StopOrder};
+use super::stop::{Legacy, StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
-use crate::job::{Quiet, RankState, RankStatus, StdinPolicy};
+use crate::job::{Quiet, RankState, RankStatus, StdinPolicy, Survey};
 
 /// Programs of one job.
 pub(crate) const APPS_MAX: usize = 4096;
@@ -72,6 +72,15 @@ pub(crate) enum ToNode {
         /// Name of the question, echoed by the answer.
         query: u32,
     },
+    /// Say how your ranks are doing.
+    Survey {
+        /// The job.
+        job: u32,
+        /// Name of the question, echoed by the answer.
+        query: u32,
+        /// Whether it is to be counted who sends how much to whom.
+        partners: bool,
+    },
     /// Say whether all your ranks wait for messages.
     Confirm {
         /// The job.
@@ -92,6 +101,13 @@ pub(crate) enum ToNode {
         job: u32,
         /// The ranks.
         ranks: Vec<u32>,
+    },
+    /// A node has left the job; none of its ranks that were there lives.
+    Departed {
+        /// The job.
+        job: u32,
+        /// The node.
+        node: u32,
     },
     /// What members of a communicator on several nodes agreed on.
     Decided {
@@ -154,6 +170,8 @@ pub(crate) enum ToCoordinator {
         job: u32,
         /// What the part did in all.
         totals: Totals,
+        /// What is left of it.
+        legacy: Legacy,
     },
     /// What the ranks of the part are doing.
     States {
@@ -163,6 +181,15 @@ pub(crate) enum ToCoordinator {
         query: u32,
         /// Their states.
         states: Vec<State>,
+    },
+    /// How the ranks of the part are doing.
+    Survey {
+        /// The job.
+        job: u32,
+        /// Name of the question.
+        query: u32,
+        /// What is known of them.
+        survey: Box<Survey>,
     },
     /// A rank waits for input: one chunk is wanted.
     StdinWanted {
@@ -205,6 +232,11 @@ pub(crate) enum ToCoordinator {
         name: u32,
         /// What came of it.
         answer: StopAnswer,
+    },
+    /// The node goes away after this time: its ranks should go elsewhere.
+    Notice {
+        /// The time.
+        grace_ms: u64,
     },
     /// The node leaves the cluster; nothing of a job is left here.
     Leaving,
@@ -254,9 +286,21 @@ pub(crate) struct Prepare {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub(crate) struct Keep {
     /// Whether its programs are in the variant whose stacks can be taken.
-    pub(crate) is_migratable: bool,
+    pub(crate) movable: Movable,
     /// Where it goes on from.
     pub(crate) origin: Option<Origin>,
+}
+
+/// Whether programs are in the variant whose stacks can be taken.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub(crate) enum Movable {
+    /// They are not.
+    #[default]
+    No,
+    /// Those that have such a variant are.
+    IfPossible,
+    /// They are, or the job does not start.
+    Yes,
 }
 
 /// A cut that a job goes on from.
@@ -319,8 +363,9 @@ pub(crate) struct Dir {
 }
 
 /// Who reads the input.
-#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, PartialEq)]
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Stdin {
+    #[default]
     None,
     Rank(u32),
     All,
@@ -440,7 +485,7 @@ impl Prepare {
         if self.apps.iter().any(|app| app.bytes > MODULE_BYTES_MAX) {
             return Err("a program is too long");
         }
-        if self.keep.origin.is_some() && !self.keep.is_migratable {
+        if self.keep.origin.is_some() && self.keep.movable != Movable::Yes {
             return Err("its stacks cannot be put back");
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! arrives for ranks), `node`, `coordinator`, `local` (a
 //! cluster inside one process), `access` (one on a network), `service` (one that
 //! runs on its own), `hostfile` and `placement` (which hosts there are, and which rank goes
-//! where), `launcher` (how node processes get to their hosts).
+//! where), `policy` (where ranks should go while they run), `launcher` (how node processes get to their hosts).
 
 mod access;
 mod codec;
@@ -22,12 +22,14 @@ mod node;
 mod output;
 mod placement;
 mod planes;
+mod policy;
 mod service;
 mod stop;
 
 pub use access::{ClusterOptions, JoinOptions};
 pub use coordinator::{
-    Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, ClusterStatus, NodeStatus,
+    Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, ClusterStatus, DrainedJob,
+    NodeStatus,
 };
 pub use error::ClusterError;
 pub use hostfile::{Host, HostError, HostList};
@@ -37,4 +39,5 @@ pub use placement::{
     AppDemand, EdgeError, MapBy, NodeSlots, Placement, PlacementError, PlacementRules,
     PlacementView, RankBy, Topology, place,
 };
+pub use policy::{MovePolicy, PolicyOptions};
 pub use service::{ClusterClient, ClusterPlace, ClusterServer};

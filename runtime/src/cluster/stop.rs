@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! coordinator                                 node
+//!      |-- Ahead -------------------------------> |   before ranks move: send their memory while they run
+//!      | <---------------------- Done | Failed ---|
 //!      |-- Look --------------------------------> |   begin nothing that may wait; again and again
 //!      | <------------------------------ Stands --|   whether all wait, what was sent and begun
 //!      |-- Leave -------------------------------> |   once nothing is under way anywhere
@@ -16,8 +18,8 @@
 use faasm_mpi_shim::world::{Begun, Clock, Series};
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::message::{Block, JOB_RANKS_MAX, Standstill};
-use crate::checkpoint::Unfinished;
+use super::message::{Block, JOB_RANKS_MAX, Standstill, Totals};
+use crate::checkpoint::{Tombstone, Unfinished};
 
 /// What a node is to do.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -27,6 +29,8 @@ pub(crate) enum StopOrder {
         /// How far ranks have to come before they stop, if that has changed.
         targets: Option<Vec<Target>>,
     },
+    /// Begin a move while the ranks still run: make room for those that come, and send what those that leave have written.
+    Ahead(MoveTask),
     /// Have all ranks leave where they wait.
     Leave,
     /// Do something with the ranks that have left.
@@ -105,6 +109,8 @@ pub(crate) enum Task {
     Renew,
     /// Forget what was got ready.
     Stay,
+    /// Say what is left here: the node leaves the job, and none of its ranks live.
+    Depart,
 }
 
 /// What a [`Task`] gave.
@@ -116,6 +122,45 @@ pub(crate) enum Done {
     Moved(Moved),
     /// Nothing but what was asked for.
     Nothing,
+    /// What is left.
+    Departed(Departed),
+}
+
+/// What is left of a job on a node that leaves it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub(crate) struct Departed {
+    pub(crate) totals: Totals,
+    pub(crate) legacy: Legacy,
+}
+
+/// What checkpoints need to know of a node all of whose ranks have ended.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub(crate) struct Legacy {
+    /// What the ranks of the node shared; nothing if it cannot be kept, or need not be.
+    pub(crate) world: Vec<u8>,
+    /// Those of them that ended in order.
+    pub(crate) ended: Vec<Stone>,
+}
+
+/// A [`Tombstone`] that travels.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Stone {
+    pub(crate) rank: u32,
+    pub(crate) code: i32,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl From<Tombstone> for Stone {
+    fn from(Tombstone { rank, code, messages, bytes }: Tombstone) -> Self {
+        Self { rank, code, messages, bytes }
+    }
+}
+
+impl From<Stone> for Tombstone {
+    fn from(Stone { rank, code, messages, bytes }: Stone) -> Self {
+        Self { rank, code, messages, bytes }
+    }
 }
 
 /// Ranks that are placed anew.
@@ -130,10 +175,14 @@ pub(crate) struct MoveTask {
 /// What getting ready took.
 #[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Default, PartialEq)]
 pub(crate) struct Moved {
+    /// Until the job's next life was there.
+    pub(crate) made_us: u64,
     /// Until all that leaves this node was on its way.
     pub(crate) sent_us: u64,
     /// Until all that is to be here was.
     pub(crate) ready_us: u64,
+    /// Bytes of memory that left this node.
+    pub(crate) bytes: u64,
 }
 
 impl MoveTask {

@@ -5,12 +5,10 @@
 //! and handled from others, and two rounds of that tell whether anything can still happen
 //! ([`is_stuck`], the four-counter method).
 
-use std::sync::atomic::Ordering;
-
 use faasm_mpi_shim::gate::Cut;
 
 use super::report::{RankState, RankStatus};
-use super::shared::{Doing, JobShared};
+use super::shared::{Doing, JobShared, RankShared};
 
 impl JobShared {
     /// Every rank's state, when all ranks that are left wait for each other in MPI calls.
@@ -31,7 +29,7 @@ impl JobShared {
     /// something goes on here.
     pub(crate) fn quiet(&self) -> Option<Quiet> {
         let far = self.far()?;
-        let received = far.received.load(Ordering::SeqCst);
+        let received = far.links.received();
         let (changes, waiting) = self.standstill()?;
         (!self.outgoing().lock().is_busy()).then(|| Quiet {
             sent: far.links.sent(),
@@ -74,7 +72,13 @@ impl JobShared {
                 _ => false,
             };
             let (of_threads, main_waits) = match rank.threads() {
-                Some(threads) if doing != Doing::Ended => threads.standstill()?,
+                Some(threads) if doing != Doing::Ended => {
+                    // What a thread could do with them would come after the cut.
+                    if self.gate().cut() != Cut::Open && threads.seat.has_mail() {
+                        return None;
+                    }
+                    threads.standstill()?
+                }
                 _ => (0, false),
             };
             if !stuck && !main_waits {
@@ -87,26 +91,28 @@ impl JobShared {
 
     /// What every rank is doing.
     pub(crate) fn rank_states(&self) -> Vec<RankState> {
-        let state = |(rank, shared): (u32, &super::shared::RankShared)| {
-            let status = match shared.doing().0 {
-                Doing::Starting => RankStatus::Starting,
-                Doing::Running => RankStatus::Running,
-                Doing::Waiting(pending) => RankStatus::Waiting(pending),
-                Doing::Outside(on) => RankStatus::Outside(on.map(|on| on.to_string())),
-                Doing::Ended => RankStatus::Ended,
-            };
-            let status = match shared.threads().and_then(|t| t.describe(status.in_words())) {
-                Some(text) if status != RankStatus::Ended => RankStatus::Outside(Some(text)),
-                _ => status,
-            };
-            RankState { rank, status, host: None }
-        };
-        self.ranks().map(state).collect()
+        self.ranks().map(|(rank, shared)| state_of(rank, shared)).collect()
     }
 }
 
+/// What a rank is doing.
+pub(super) fn state_of(rank: u32, shared: &RankShared) -> RankState {
+    let status = match shared.doing().0 {
+        Doing::Starting => RankStatus::Starting,
+        Doing::Running => RankStatus::Running,
+        Doing::Waiting(pending) => RankStatus::Waiting(pending),
+        Doing::Outside(on) => RankStatus::Outside(on.map(|on| on.to_string())),
+        Doing::Ended => RankStatus::Ended,
+    };
+    let status = match shared.threads().and_then(|t| t.describe(status.in_words())) {
+        Some(text) if status != RankStatus::Ended => RankStatus::Outside(Some(text)),
+        _ => status,
+    };
+    RankState { rank, status, host: None }
+}
+
 /// A node at which all ranks waited at some instant.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Quiet {
     /// Messages it had sent to other nodes.
     pub(crate) sent: u64,

@@ -11,7 +11,7 @@
 //! Reply        0, 1, 2        rank        -         -        -             why not, the answer
 //! ```
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use faasm_mpi_shim::port::{FAR_EAGER_BYTES_MAX, Header, Kind, Message, Payload};
@@ -33,20 +33,17 @@ const CONGESTED_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Far {
     pub(crate) links: JobLinks,
-    /// Messages of other nodes that were handled.
-    pub(crate) received: AtomicU64,
     last_question: AtomicU32,
 }
 
 impl Far {
     pub(super) fn new(links: JobLinks) -> Self {
-        Self { received: AtomicU64::new(0), last_question: AtomicU32::new(0), links }
+        Self { last_question: AtomicU32::new(0), links }
     }
 
     /// The same, for the job's next life: what was counted goes on being counted.
     pub(super) fn again(&self) -> Self {
         Self {
-            received: AtomicU64::new(self.received.load(Ordering::SeqCst)),
             last_question: AtomicU32::new(self.last_question.load(Ordering::SeqCst)),
             links: self.links.again(),
         }

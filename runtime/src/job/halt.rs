@@ -82,14 +82,15 @@ impl Halt {
             return Err(ENDING.to_owned());
         }
         if job.spawned.iter().next().is_some() {
-            return Err("processes were spawned (MPI_Comm_spawn)".to_owned());
+            let why = "it has spawned processes (MPI_Comm_spawn), and jobs that have cannot be stopped";
+            return Err(why.to_owned());
         }
         if job.gate().cut() == Order::Open {
-            job.gate().set(Order::Closed);
+            job.close_gate();
         }
         if let Some(targets) = targets {
             job.gate().aim(targets);
-            wake_all(&job);
+            job.tell_of_gate();
         }
         job.tombstones().map_err(|error| error.to_string())?;
         let Some(quiet) = job.quiet() else { return Ok(None) };
@@ -103,7 +104,7 @@ impl Halt {
         let job = self.job();
         let round = job.rounds().round();
         job.gate().set(Order::Leave);
-        wake_all(&job);
+        job.tell_of_gate();
         round
     }
 
@@ -127,11 +128,14 @@ impl Halt {
 
     /// Writes the files of the ranks, which have left.
     pub(crate) fn write(&self, unfinished: &Unfinished) -> Result<NodeCut, CheckpointError> {
-        unfinished.check()?;
         let job = self.job();
         let world = job.world().save();
         let world = world.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
         let ended = job.tombstones()?;
+        // A node without ranks writes nothing, and need not see the directory.
+        if job.local_ranks().next().is_some() {
+            unfinished.check()?;
+        }
         let ranks = self.writer.lock().write(unfinished, &self.deposits.lock(), &ended)?;
         Ok(NodeCut { world, elapsed: job.elapsed(), ranks })
     }
@@ -147,11 +151,7 @@ impl Halt {
         job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
         job.gate().set(Order::Open);
         job.rounds().end();
-        wake_all(&job);
+        job.tell_of_gate();
         job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-fn wake_all(job: &JobShared) {
-    job.local_ranks().for_each(|rank| job.rank(rank).wake_if_waiting());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix::Addr;
 use faasm_mpi_engine::fault::Decided;
 use faasm_mpi_shim::gate::Cut as Order;
+use faasm_transport::NodeId;
 
 use super::Outcome;
 use super::cut::Cutter;
@@ -14,7 +15,9 @@ use super::halt::Halt;
 use super::relocation::{MoveOrder, MoveReport};
 use super::report::{JobReport, RankState};
 use super::shared::JobShared;
+use super::status::{JobStatus, NodeLoad};
 use super::supervisor::{End, Supervisor};
+use super::survey::Survey;
 use crate::checkpoint::{CheckpointError, Cut};
 use crate::faaslet::RankExit;
 
@@ -53,6 +56,9 @@ pub(crate) trait RemoteJob: std::fmt::Debug + Send + Sync {
 
     /// What its ranks are doing, as far as it can be found out in reasonable time.
     fn rank_states(&self) -> Vec<RankState>;
+
+    /// How it is doing; with `partners` it is counted from now on who sends how much to whom.
+    fn status(&self, partners: bool) -> Result<JobStatus, String>;
 
     /// Places ranks elsewhere.
     fn migrate(&self, order: MoveOrder) -> Result<MoveReport, String>;
@@ -108,6 +114,36 @@ impl JobHandle {
         }
     }
 
+    /// How the job is doing. From the first question on it is found out what each rank uses, until nobody has asked for
+    /// half a minute; that costs next to nothing.
+    ///
+    /// # Errors
+    /// Who could tell is not there, in words.
+    pub fn status(&self) -> Result<JobStatus, String> {
+        match &self.control {
+            Control::Elsewhere(job) => job.status(false),
+            Control::Here { shared, .. } => {
+                let survey = shared.survey(false);
+                let node = NodeLoad {
+                    host: shared.processor_name().to_owned(),
+                    process: std::process::id(),
+                    workers: shared.scheduler().regular(),
+                    answers: true,
+                    processor_us: survey.processor_us,
+                    resident_bytes: survey.resident_bytes,
+                    ..NodeLoad::default()
+                };
+                Ok(JobStatus::of_one(node, survey))
+            }
+        }
+    }
+
+    /// What the ranks of this node are doing, for its coordinator.
+    pub(crate) fn survey(&self, partners: bool) -> Option<Survey> {
+        let Control::Here { shared, .. } = &self.control else { return None };
+        Some(shared.survey(partners))
+    }
+
     /// What every rank is doing now. Ranks of a node that does not answer within half a second are
     /// missing.
     pub fn rank_states(&self) -> Vec<RankState> {
@@ -144,6 +180,15 @@ impl JobHandle {
     pub(crate) fn mourn(&self, ranks: &[u32]) {
         if let Control::Here { shared, .. } = &self.control {
             shared.mourn(ranks, true);
+        }
+    }
+
+    /// A node has left the job, none of whose ranks live.
+    pub(crate) fn forget_node(&self, node: NodeId) {
+        if let Control::Here { shared, .. } = &self.control
+            && let Some(far) = shared.far()
+        {
+            far.links.forget(node);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use faasm_mpi_engine::group::Group;
-use faasm_mpi_shim::gate::Gate;
+use faasm_mpi_shim::gate::{Cut, Gate};
 use faasm_mpi_shim::port::Pending;
 use faasm_mpi_shim::world::{Grown, Immovable, Placement, World};
 use faasm_vm::GuestMemory;
@@ -15,8 +15,12 @@ use tokio::sync::watch;
 use super::arrival::Moving;
 use super::far::Far;
 use super::fault::Mourning;
+use super::homes::{REMOTE_LINES, homes, ring_lines};
 use super::renewal::Renewal;
+use super::sampler::{Sampler, Turns};
+use super::span::Spans;
 use super::spawn::Spawner;
+use super::survey::Sent;
 use crate::checkpoint::{Rounds, Tombstone};
 use crate::faaslet::Threads;
 use crate::host::wasi::{WasiHooks, WasiWait};
@@ -64,6 +68,8 @@ pub(crate) struct RankShared {
     bytes: AtomicU64,
     /// Its exit code, if it has ended in order.
     code: OnceLock<i32>,
+    /// What it has sent so far, for whoever watches.
+    sent: Sent,
 }
 
 impl RankShared {
@@ -81,6 +87,7 @@ impl RankShared {
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             code: OnceLock::new(),
+            sent: Sent::default(),
         }
     }
 
@@ -115,6 +122,24 @@ impl RankShared {
         self.task.get()
     }
 
+    /// What it has sent so far, for whoever watches.
+    #[inline]
+    pub(crate) const fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// How many of its fibers run, and how many could.
+    pub(crate) fn turns(&self) -> Turns {
+        let mut turns = Turns::default();
+        if let Some(task) = self.task.get() {
+            turns.add(task.turn());
+        }
+        if let Some(threads) = self.threads.get() {
+            threads.add_turns(|turn| turns.add(turn));
+        }
+        turns
+    }
+
     /// Makes the rank runnable.
     #[inline]
     pub(crate) fn wake(&self) {
@@ -130,6 +155,14 @@ impl RankShared {
     pub(crate) fn wake_if_waiting(&self) {
         if self.mailbox.take_waiting() {
             self.wake();
+        }
+    }
+
+    /// The job's gate says something else: whoever waits looks at it.
+    pub(super) fn tell_of_gate(&self) {
+        self.wake_if_waiting();
+        if let Some(threads) = self.threads.get() {
+            threads.tell_of_gate();
         }
     }
 
@@ -192,7 +225,9 @@ impl RankShared {
     /// The rank has ended in an earlier life of the job.
     pub(super) fn ended_before(&self, before: &Self) {
         let traffic = (&before.messages, &before.bytes);
-        self.set_traffic(traffic.0.load(Ordering::Relaxed), traffic.1.load(Ordering::Relaxed));
+        let traffic = (traffic.0.load(Ordering::Relaxed), traffic.1.load(Ordering::Relaxed));
+        self.set_traffic(traffic.0, traffic.1);
+        self.sent.set(traffic);
         if let Some(code) = before.code.get() {
             self.set_code(*code);
         }
@@ -254,6 +289,12 @@ pub(crate) struct JobShared {
     ran_before: OnceLock<Duration>,
     /// What is done about ranks that fail while the job goes on.
     pub(super) mourning: Mourning,
+    /// Its parts here, if it is one program on several nodes.
+    pub(super) spans: Spans,
+    /// Finds out what its ranks use, while somebody watches.
+    sampler: Arc<Sampler>,
+    /// Whether it is counted which rank sends how much to which.
+    counts_partners: AtomicBool,
 }
 
 impl JobShared {
@@ -286,7 +327,7 @@ impl JobShared {
             spawned: Grown::default(),
             spawner: OnceLock::new(),
             lines,
-            world: World::new(app_numbers, homes, placement),
+            world: World::of_nodes(app_numbers, homes, placement, nodes as u32),
             scheduler,
             far: links.map(Far::new),
             started: Instant::now(),
@@ -300,6 +341,9 @@ impl JobShared {
             moving: Moving::default(),
             ran_before: OnceLock::new(),
             mourning: Mourning::default(),
+            spans: Spans::default(),
+            sampler: Arc::default(),
+            counts_partners: AtomicBool::new(false),
         })
     }
 
@@ -320,7 +364,7 @@ impl JobShared {
             self.scheduler.poll_links(far.links.endpoint());
         }
         let nodes = far.as_ref().map_or(1, |far| far.links.nodes());
-        Ok(Arc::new(Self {
+        let next = Arc::new(Self {
             ranks,
             spawned: Grown::default(),
             spawner: self.spawner.clone(),
@@ -342,7 +386,13 @@ impl JobShared {
             moving: Moving::default(),
             ran_before: self.ran_before.clone(),
             mourning: self.mourning.again(),
-        }))
+            // Such a job is placed once.
+            spans: Spans::default(),
+            sampler: self.sampler.clone(),
+            counts_partners: AtomicBool::new(self.counts_partners()),
+        });
+        self.sampler.follow(&next);
+        Ok(next)
     }
 
     /// For each rank a worker: those that are here already stay on theirs, and others come to where there are few.
@@ -368,6 +418,19 @@ impl JobShared {
     /// The worker on which `rank`, which is of this node, is placed.
     pub(crate) fn home(&self, rank: u32) -> u32 {
         self.world.lane(rank)
+    }
+
+    /// Lets no rank of this node begin anything that may wait.
+    pub(super) fn close_gate(&self) {
+        self.gate.set(Cut::Closed);
+        // Other waits go on; those with a limit would end at any time.
+        let threads = self.local_ranks().filter_map(|rank| self.rank(rank).threads());
+        threads.for_each(|threads| threads.tell_of_gate());
+    }
+
+    /// All ranks of this node look at what the gate says.
+    pub(super) fn tell_of_gate(&self) {
+        self.local_ranks().for_each(|rank| self.rank(rank).tell_of_gate());
     }
 
     /// The ranks of this node.
@@ -495,6 +558,21 @@ impl JobShared {
         })
     }
 
+    /// Finds out what its ranks use, while somebody watches.
+    pub(super) const fn sampler(&self) -> &Arc<Sampler> {
+        &self.sampler
+    }
+
+    /// Whether it is counted which rank sends how much to which.
+    #[inline]
+    pub(crate) fn counts_partners(&self) -> bool {
+        self.counts_partners.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_counts_partners(&self, counts: bool) {
+        self.counts_partners.store(counts, Ordering::Relaxed);
+    }
+
     /// What the ranks are told to do at switch points.
     pub(crate) const fn gate(&self) -> &Arc<Gate> {
         &self.gate
@@ -542,37 +620,6 @@ impl Drop for JobShared {
     }
 }
 
-/// For each rank the worker it is placed on, if it is of this node.
-fn homes(placement: &Placement, workers: u32) -> Vec<Option<u32>> {
-    let is_here = |node: &&u32| **node == placement.this_node;
-    let here = placement.nodes.iter().filter(is_here).count() as u32;
-    let mut index = 0;
-    let home = |node: &u32| {
-        (*node == placement.this_node).then(|| {
-            index += 1;
-            block(index - 1, here, workers)
-        })
-    };
-    placement.nodes.iter().map(home).collect()
-}
-
-/// Worker of the `rank`th of `ranks` ranks of a node: they are placed in contiguous blocks, so that neighbours share a worker.
-const fn block(rank: u32, ranks: u32, workers: u32) -> u32 {
-    (rank as u64 * workers as u64 / ranks as u64) as u32
-}
-
-/// Cache lines of each rank's ring: more for few ranks, less where thousands share the memory.
-const fn ring_lines(ranks: usize) -> usize {
-    match ranks {
-        0..=128 => 256,
-        129..=1024 => 64,
-        _ => 16,
-    }
-}
-
-/// Cache lines of the ring of a rank of another node, which nobody uses.
-const REMOTE_LINES: usize = 1;
-
 /// Tells a rank's shared state when a system call waits for the outside.
 #[derive(Debug)]
 pub(crate) struct OutsideWaits {
@@ -600,26 +647,5 @@ impl WasiHooks for OutsideWaits {
         // Threads of a rank are fibers of their own; what they use together is not kept apart.
         let task = shared.task().filter(|_| shared.threads().is_none())?;
         Some(task.processor_time(|| self.job.share_of_processor_time()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ranks_of_a_node_are_spread_over_its_workers() {
-        let placement = Placement { nodes: [0, 1, 1, 0, 1, 1].into(), this_node: 1 };
-        let expected = [None, Some(0), Some(0), None, Some(1), Some(1)];
-        assert_eq!(homes(&placement, 2), expected);
-        assert_eq!(homes(&Placement::one_node(2), 2), [Some(0), Some(1)]);
-    }
-
-    #[test]
-    fn blocks_are_contiguous_and_balanced() {
-        let blocks: Vec<_> = (0..7).map(|rank| block(rank, 7, 3)).collect();
-        assert_eq!(blocks, [0, 0, 0, 1, 1, 2, 2]);
-        assert_eq!((0..2).map(|rank| block(rank, 2, 2)).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(block(29_999, 30_000, 64), 63);
     }
 }

@@ -225,6 +225,15 @@ impl LineMerger {
         self.append_lines(source, others, to);
     }
 
+    /// The rank's lines come from another host.
+    pub(super) fn moved(&mut self, rank: u32, host: &str) {
+        if let Tags::RankAndHost(hosts) = &mut self.tags
+            && let Some(known) = Arc::make_mut(hosts).get_mut(rank as usize)
+        {
+            *known = host.into();
+        }
+    }
+
     fn append_lines(&self, source: Source, lines: &[u8], to: &mut Vec<u8>) {
         if matches!(self.tags, Tags::None) {
             to.extend_from_slice(lines);

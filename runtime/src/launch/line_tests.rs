@@ -79,6 +79,11 @@ fn tags_name_the_host_of_a_rank_of_several() {
     merger.write(B, b"x\n", Instant::now(), &mut out);
     merger.write((7, Stream::Stderr), b"y\n", Instant::now(), &mut out);
     assert_eq!(out, b"[1,1][b]<stdout>: x\n[1,7][?]<stderr>: y\n");
+    out.clear();
+    merger.moved(1, "c");
+    merger.moved(7, "c");
+    merger.write(B, b"x\n", Instant::now(), &mut out);
+    assert_eq!(out, b"[1,1][c]<stdout>: x\n");
 }
 
 #[test]

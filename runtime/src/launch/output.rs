@@ -216,6 +216,12 @@ impl OutputSink for Multiplexer {
             self.shared.flush(port, &mut state);
         }
     }
+
+    fn moved(&self, rank: u32, host: &str) {
+        for port in &self.shared.ports {
+            port.state.lock().merger.moved(rank, host);
+        }
+    }
 }
 
 impl Drop for Multiplexer {

@@ -1,6 +1,7 @@
 //! A job's way to its ranks on other nodes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use faasm_mpi_shim::world::PartHeader;
@@ -25,20 +26,65 @@ pub(crate) struct JobLinks {
     job: u32,
     /// For each node of the job, by its number there, its name in the cluster.
     peers: Box<[NodeId]>,
-    /// Messages sent.
+    /// For each of them the messages that count in the search for a standstill.
+    traffic: Box<[Traffic]>,
+    /// Messages and bytes sent to each of them, for whoever watches.
+    sent_to: Arc<[SentTo]>,
+}
+
+/// Messages between this node and another one of the job.
+#[derive(Debug, Default)]
+struct Traffic {
     sent: AtomicU64,
+    received: AtomicU64,
+    /// It takes no part in the job any more, and nobody counts there.
+    is_gone: AtomicBool,
+}
+
+impl Traffic {
+    fn again(&self) -> Self {
+        Self {
+            sent: AtomicU64::new(self.sent.load(Ordering::SeqCst)),
+            received: AtomicU64::new(self.received.load(Ordering::SeqCst)),
+            is_gone: AtomicBool::new(self.is_gone.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+/// What went to one node.
+#[derive(Debug, Default)]
+struct SentTo {
+    messages: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl JobLinks {
     /// The links of job `job` over `endpoint`, whose nodes are `peers`.
     pub(crate) fn new(endpoint: Endpoint, job: u32, peers: Box<[NodeId]>) -> Self {
-        Self { endpoint, job, peers, sent: AtomicU64::new(0) }
+        let sent_to = peers.iter().map(|_| SentTo::default()).collect();
+        let traffic = peers.iter().map(|_| Traffic::default()).collect();
+        Self { endpoint, job, peers, traffic, sent_to }
     }
 
     /// The same links for the job's next life, which goes on counting.
     pub(crate) fn again(&self) -> Self {
-        let sent = AtomicU64::new(self.sent());
-        Self { endpoint: self.endpoint.clone(), job: self.job, peers: self.peers.clone(), sent }
+        let traffic = self.traffic.iter().map(Traffic::again).collect();
+        let (endpoint, peers) = (self.endpoint.clone(), self.peers.clone());
+        Self { endpoint, job: self.job, peers, traffic, sent_to: self.sent_to.clone() }
+    }
+
+    /// Messages and bytes that went to each node of the job so far.
+    pub(crate) fn sent_to(&self) -> Vec<(u64, u64)> {
+        let sum = |sent: &SentTo| {
+            (sent.messages.load(Ordering::Relaxed), sent.bytes.load(Ordering::Relaxed))
+        };
+        self.sent_to.iter().map(sum).collect()
+    }
+
+    fn count(&self, node: u32, bytes: usize) {
+        let sent = &self.sent_to[node as usize];
+        sent.messages.fetch_add(1, Ordering::Relaxed);
+        sent.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Sends a piece of a rank that moves. It is no message of the program's, and is not counted as one.
@@ -57,9 +103,30 @@ impl JobLinks {
         self.peers.len()
     }
 
-    /// Messages sent to other nodes so far.
+    /// Messages sent so far to other nodes that are still there.
     pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::SeqCst)
+        self.present().map(|node| node.sent.load(Ordering::SeqCst)).sum()
+    }
+
+    /// Messages of such nodes that were handled.
+    pub(crate) fn received(&self) -> u64 {
+        self.present().map(|node| node.received.load(Ordering::SeqCst)).sum()
+    }
+
+    /// A message of this node was handled.
+    pub(crate) fn count_received(&self, node: u32) {
+        self.traffic[node as usize].received.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A node of the cluster has left the job: its messages count no more.
+    pub(crate) fn forget(&self, peer: NodeId) {
+        if let Some(node) = self.number(peer) {
+            self.traffic[node as usize].is_gone.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Traffic> {
+        self.traffic.iter().filter(|node| !node.is_gone.load(Ordering::SeqCst))
     }
 
     /// Bytes on their way to a node of the job.
@@ -81,7 +148,8 @@ impl JobLinks {
         about: Envelope,
         data: &[u8],
     ) {
-        let envelope = self.addressed(service, about);
+        let envelope = self.addressed(node, service, about);
+        self.count(node, data.len());
         self.endpoint.send(self.peers[node as usize], lane, &envelope, data);
     }
 
@@ -94,7 +162,8 @@ impl JobLinks {
         about: Envelope,
         data: Bytes,
     ) {
-        let envelope = self.addressed(service, about);
+        let envelope = self.addressed(node, service, about);
+        self.count(node, data.len());
         self.endpoint.send_bytes(self.peers[node as usize], lane, &envelope, data);
     }
 
@@ -125,9 +194,9 @@ impl JobLinks {
         self.send(node, Lane::Message, Service::Part, about, &[]);
     }
 
-    fn addressed(&self, service: Service, about: Envelope) -> Envelope {
+    fn addressed(&self, node: u32, service: Service, about: Envelope) -> Envelope {
         // Counted before it leaves, so that it is never received before it counts.
-        self.sent.fetch_add(1, Ordering::SeqCst);
+        self.traffic[node as usize].sent.fetch_add(1, Ordering::SeqCst);
         Envelope { job: self.job, service: service as u16, ..about }
     }
 }

@@ -21,10 +21,11 @@ use super::reach::separated;
 use super::relocate::Places;
 use super::spread::{Exited, SpreadJob};
 use super::stop::Stop;
+use super::survey::Question;
 use crate::cluster::message::{
     App, Block, Dir, Keep, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
 };
-use crate::job::{JobReport, Outcome, Quiet, RankEvent, RankState};
+use crate::job::{JobReport, JobStatus, Outcome, Quiet, RankEvent, RankState};
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -32,8 +33,14 @@ pub(crate) struct Core {
     nodes: BTreeMap<NodeId, Node>,
     pub(super) jobs: BTreeMap<u32, SpreadJob>,
     queries: BTreeMap<u32, Query>,
+    /// Questions how jobs are doing.
+    pub(super) surveys: BTreeMap<u32, Question>,
+    /// Nodes that go away at that time.
+    pub(super) leaving: BTreeMap<NodeId, Instant>,
     /// The jobs that are being stopped.
     pub(super) stops: BTreeMap<u32, Stop>,
+    /// Nodes that are let go when these jobs, which are stopped, go on.
+    pub(super) departing: Vec<(u32, NodeId)>,
     /// Name of the last order in an earlier stop.
     pub(super) last_order: u32,
     last_job: u32,
@@ -86,6 +93,8 @@ pub(crate) enum Command {
     Exited { job: u32, event: RankEvent },
     /// The answer to a question.
     States { query: u32, states: Vec<RankState> },
+    /// How a job is doing.
+    Surveyed { query: u32, status: Box<JobStatus> },
     /// The job has ended.
     Ended { job: u32, report: JobReport },
     /// Whoever stops the job is told.
@@ -109,6 +118,8 @@ pub(crate) struct Submission {
     pub(crate) keep: Keep,
     /// The nodes of the ranks, from rank 0 on: node and number of ranks.
     pub(crate) blocks: Vec<(NodeId, u32)>,
+    /// So many further nodes take part, if there are any.
+    pub(crate) spares: usize,
 }
 
 impl Core {
@@ -122,20 +133,24 @@ impl Core {
         match message {
             // Chunks and input are the driver's.
             ToCoordinator::Hello(_)
+            | ToCoordinator::Notice { .. }
             | ToCoordinator::Renew { .. }
             | ToCoordinator::Want { .. }
             | ToCoordinator::StdinWanted { .. } => {}
             ToCoordinator::Ready { job } => self.ready(from, job, now),
-            ToCoordinator::Unready { job, reason } => self.unready(from, job, &reason),
+            ToCoordinator::Unready { job, reason } => self.unready(from, job, &reason, now),
             ToCoordinator::RankExited { job, rank, exit } => {
                 self.exited(from, job, RankEvent { rank, exit: exit.into() }, now);
             }
-            ToCoordinator::PartEnded { job, totals } => {
+            ToCoordinator::PartEnded { job, totals, legacy } => {
                 if let Some(job) = self.jobs.get_mut(&job) {
-                    job.part_ended(from, totals);
+                    job.part_ended(from, totals, legacy);
                 }
             }
             ToCoordinator::States { query, states, .. } => self.states(from, query, states, now),
+            ToCoordinator::Survey { query, survey, .. } => {
+                self.surveyed(from, query, Some(*survey), now)
+            }
             ToCoordinator::PeerLost { node, reason } => {
                 let host = self.host(from);
                 let reason = format!("{host} ({from}) cannot reach it: {reason}");
@@ -186,6 +201,7 @@ impl Core {
         for query in over {
             self.answer(query, now);
         }
+        self.keep_surveys(now);
         self.finish_jobs(now);
     }
 
@@ -203,6 +219,7 @@ impl Core {
             });
             blocks.push(Block { node: index as u32, ranks });
         }
+        nodes.extend(self.spares(&nodes, submission.spares));
         let mut peers = Vec::new();
         for node in &nodes {
             let Some(member) = self.nodes.get(node).filter(|member| !member.draining) else {
@@ -236,7 +253,7 @@ impl Core {
         let placement =
             places.flat_map(|b| std::iter::repeat_n(b.node, b.ranks as usize)).collect();
         let hosts = nodes.iter().map(|node| (*node, self.host(*node))).collect();
-        self.jobs.insert(job, SpreadJob::new(placement, hosts, (timeout, is_tolerant)));
+        self.jobs.insert(job, SpreadJob::new(placement, hosts, (timeout, is_tolerant), stdin));
         let prepare = Box::new(prepare);
         for node in nodes {
             self.send(node, ToNode::Prepare(prepare.clone()));
@@ -259,9 +276,12 @@ impl Core {
     ///
     /// # Errors
     /// There is no such node.
-    pub(crate) fn drain(&mut self, node: NodeId) -> Result<(), String> {
+    pub(crate) fn drain(&mut self, node: NodeId, now: Instant) -> Result<(), String> {
         let member = self.nodes.get_mut(&node);
         member.ok_or_else(|| format!("there is no {node} in this cluster"))?.draining = true;
+        for number in self.jobs.keys().copied().collect::<Vec<_>>() {
+            self.let_go(number, node, now);
+        }
         self.send(node, ToNode::Drain);
         Ok(())
     }
@@ -275,7 +295,9 @@ impl Core {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let jobs = self.jobs.values().filter_map(SpreadJob::next_timeout);
         let stops = self.stops.values().filter_map(Stop::next_timeout);
-        jobs.chain(stops).chain(self.queries.values().map(|query| query.give_up_at)).min()
+        let surveys = self.surveys.values().map(Question::give_up_at);
+        let queries = self.queries.values().map(|query| query.give_up_at);
+        jobs.chain(stops).chain(surveys).chain(queries).min()
     }
 
     /// The members.
@@ -285,22 +307,25 @@ impl Core {
 
     /// For each job the nodes that it still runs on.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = (u32, Vec<NodeId>)> {
-        self.jobs.iter().map(|(number, job)| (*number, job.active_nodes()))
+        let nodes = |job: &SpreadJob| {
+            let nodes = job.active_nodes().into_iter();
+            nodes.filter(|node| !job.is_spare(*node)).collect()
+        };
+        self.jobs.iter().map(move |(number, job)| (*number, nodes(job)))
     }
 
     fn ready(&mut self, from: NodeId, number: u32, now: Instant) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
-        if !job.is_ending() && job.ready(from) {
-            job.start(now);
-            for node in job.active_nodes() {
-                self.send(node, ToNode::Start { job: number });
-            }
-            self.commands.push_back(Command::Started { job: number });
+        if job.ready(from) {
+            self.start_if_ready(number, now);
         }
     }
 
-    fn unready(&mut self, from: NodeId, number: u32, reason: &str) {
-        if self.jobs.get(&number).is_some_and(|job| job.has_part(from) && !job.has_started()) {
+    fn unready(&mut self, from: NodeId, number: u32, reason: &str, now: Instant) {
+        if self.let_go(number, from, now) {
+            tracing::info!("job {number} does without {from}: {reason}");
+        } else if self.jobs.get(&number).is_some_and(|job| job.has_part(from) && !job.has_started())
+        {
             let reason = format!("{}: {reason}", self.host(from));
             self.reject(number, reason);
         }
@@ -340,16 +365,17 @@ impl Core {
 
     /// Where the ranks of a job are.
     pub(crate) fn places(&self, number: u32) -> Places {
-        let places = self.jobs.get(&number).map(SpreadJob::places).unwrap_or_default();
-        let nodes = places.nodes.into_iter().map(|(node, _)| (node, self.host(node).to_string()));
-        Places { nodes: nodes.collect(), ..places }
+        let mut places = self.jobs.get(&number).map(SpreadJob::places).unwrap_or_default();
+        let stays = |node| self.nodes.get(node).is_some_and(|member| !member.draining);
+        for (open, (node, _)) in places.open.iter_mut().zip(&places.nodes) {
+            *open &= stays(node);
+        }
+        places
     }
 
-    /// The ranks of a job, which is stopped, are there now.
-    pub(crate) fn placed(&mut self, number: u32, places: Vec<u32>) {
-        if let Some(job) = self.jobs.get_mut(&number) {
-            job.place_anew(places);
-        }
+    /// The ranks of a job, which is stopped, are there now. Gives those that have moved, with their hosts.
+    pub(crate) fn placed(&mut self, number: u32, places: Vec<u32>) -> Vec<(u32, Arc<str>)> {
+        self.jobs.get_mut(&number).map(|job| job.place_anew(places)).unwrap_or_default()
     }
 
     /// All ranks have ended: a node that some have left has none that it could tell the end of.
@@ -374,13 +400,21 @@ impl Core {
     pub(super) fn lose(&mut self, node: NodeId, reason: &str, now: Instant) {
         let host = self.host(node);
         self.nodes.remove(&node);
+        self.leaving.remove(&node);
         let numbers: Vec<u32> = self.jobs.keys().copied().collect();
         for number in numbers {
-            let Some(job) = self.jobs.get_mut(&number).filter(|job| job.has_part(node)) else {
+            if !self.jobs.get(&number).is_some_and(|job| job.has_part(node)) {
                 continue;
-            };
+            }
+            if self.let_go(number, node, now) {
+                continue;
+            }
+            let Some(job) = self.jobs.get_mut(&number) else { continue };
             if !job.has_started() {
                 self.reject(number, format!("{host} ({node}) is lost: {reason}"));
+            } else if job.left(node) {
+                self.tell_departed(number, node);
+                self.fail_stop(number, "a node has left the job meanwhile");
             } else if job.is_tolerant() {
                 self.survive(number, (node, &host), reason);
             } else if let Some(ranks) = job.lost(node) {
@@ -391,6 +425,10 @@ impl Core {
         let asked: Vec<u32> = self.queries.keys().copied().collect();
         for query in asked {
             self.answered(query, node, Vec::new(), now);
+        }
+        let asked: Vec<u32> = self.surveys.keys().copied().collect();
+        for query in asked {
+            self.surveyed(node, query, None, now);
         }
     }
 
@@ -404,6 +442,10 @@ impl Core {
             if !active.contains(&from) || !active.contains(&lost) {
                 continue;
             }
+            if self.let_go(number, lost, now) || self.let_go(number, from, now) {
+                continue;
+            }
+            let Some(job) = self.jobs.get(&number) else { continue };
             if !job.has_started() {
                 self.reject(number, format!("{host} ({lost}) is lost: {reason}"));
                 continue;
@@ -411,6 +453,30 @@ impl Core {
             let ranks = job.running_on(lost);
             let (host, reason) = (host.clone(), reason.to_owned());
             self.end(number, Outcome::NodeLost { node: lost.0, host, ranks, reason }, now);
+        }
+    }
+
+    /// A node has left a job that goes on without it.
+    pub(super) fn tell_departed(&mut self, number: u32, left: NodeId) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        let is_still = job.stands_still(left, Some(Quiet::default()));
+        let present = job.parts().iter().filter(|part| part.is_present()).map(|part| part.node);
+        let present: Vec<_> = present.filter(|node| self.nodes.contains_key(node)).collect();
+        for node in present {
+            self.send(node, ToNode::Departed { job: number, node: left.0 });
+        }
+        if is_still {
+            self.confirm_quiet(number);
+        }
+    }
+
+    /// Asks all parts of a job, which seem to stand still, whether they still do.
+    fn confirm_quiet(&mut self, number: u32) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        self.last_round = self.last_round.wrapping_add(1).max(1);
+        let round = self.last_round;
+        for node in job.begin_round(round) {
+            self.send(node, ToNode::Confirm { job: number, round });
         }
     }
 
@@ -422,14 +488,10 @@ impl Core {
         quiet: Option<Quiet>,
         now: Instant,
     ) {
-        let name = self.last_round.wrapping_add(1).max(1);
         let Some(job) = self.jobs.get_mut(&number).filter(|job| job.has_started()) else { return };
         if round == 0 {
             if job.stands_still(from, quiet) {
-                self.last_round = name;
-                for node in job.begin_round(name) {
-                    self.send(node, ToNode::Confirm { job: number, round: name });
-                }
+                self.confirm_quiet(number);
             }
         } else if job.confirm(
             from,
@@ -448,9 +510,14 @@ impl Core {
         }
     }
 
-    fn ask(&mut self, number: u32, purpose: Purpose, now: Instant) -> u32 {
+    /// A name for a question.
+    pub(super) fn name_of_query(&mut self) -> u32 {
         self.last_query = self.last_query.wrapping_add(1);
-        let query = self.last_query;
+        self.last_query
+    }
+
+    fn ask(&mut self, number: u32, purpose: Purpose, now: Instant) -> u32 {
+        let query = self.name_of_query();
         let job = self.jobs.get(&number).filter(|job| job.has_started());
         let waiting = job.map(SpreadJob::active_nodes).unwrap_or_default();
         for node in &waiting {
@@ -535,7 +602,7 @@ impl Core {
 }
 
 /// How long nodes may take to say what their ranks do.
-const QUERY_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const QUERY_PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 #[path = "core_tests.rs"]

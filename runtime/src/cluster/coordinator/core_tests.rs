@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::cluster::message::{Exit, Keep, Motion, Standstill, Status, Totals, Verdict};
-use crate::cluster::stop::{Stands, StopAnswer, StopOrder};
+use crate::cluster::stop::{Legacy, Stands, StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
+use crate::job::{RankSurvey, Survey};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -73,7 +74,7 @@ impl Conversation {
 
     fn over(&mut self, from: NodeId, job: u32) -> &mut Self {
         let totals = Totals { messages: 3, bytes: 30, left_running: 0 };
-        self.tell(from, ToCoordinator::PartEnded { job, totals })
+        self.tell(from, ToCoordinator::PartEnded { job, totals, legacy: Legacy::default() })
     }
 
     fn wait(&mut self, time: Duration) -> &mut Self {
@@ -131,6 +132,7 @@ fn submission(blocks: &[(NodeId, u32)]) -> Submission {
         is_tolerant: false,
         keep: Keep::default(),
         blocks: blocks.to_vec(),
+        spares: 0,
     }
 }
 
@@ -400,13 +402,52 @@ fn what_does_not_fit_is_ignored() {
 #[test]
 fn a_draining_node_takes_no_job() {
     let mut c = Conversation::new();
-    assert!(c.core.drain(NodeId(9)).is_err());
-    c.core.drain(B).expect("it is there");
+    assert!(c.core.drain(NodeId(9), c.now).is_err());
+    c.core.drain(B, c.now).expect("it is there");
     c.sent(B, ToNode::Drain);
     assert!(c.core.submit(submission(&[(A, 1), (B, 1)])).is_err());
     c.tell(B, ToCoordinator::Leaving);
     assert!(matches!(c.next(), Command::Forget { node: B, why: None }));
     assert_eq!(c.core.nodes().len(), 1);
+}
+
+#[test]
+fn a_node_without_ranks_may_leave_and_cannot_hinder_the_others() {
+    let mut c = Conversation::new();
+    let submission = Submission { spares: 1, ..submission(&[(A, 2)]) };
+    let job = c.core.submit(submission).expect("the node is there");
+    assert!(matches!(c.next(), Command::Send { to: A, message: ToNode::Prepare(_) }));
+    assert!(matches!(c.next(), Command::Send { to: B, message: ToNode::Prepare(_) }));
+    assert!(c.core.jobs().all(|(_, nodes)| nodes == [A]), "it has none of the job");
+    c.tell(A, ToCoordinator::Ready { job }).silence();
+    c.tell(B, ToCoordinator::Unready { job, reason: "no room".into() });
+    c.sent(B, ToNode::Release { job }).sent(A, ToNode::Departed { job, node: 2 });
+    c.sent(A, ToNode::Start { job });
+    assert!(matches!(c.next(), Command::Started { .. }));
+    c.silence();
+    c.core.handle_lost(B, "it is gone", c.now);
+    assert!(matches!(c.next(), Command::Forget { node: B, why: None }));
+    c.silence();
+}
+
+#[test]
+fn a_node_whose_ranks_have_ended_may_leave() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.ends(B, job, 2, DONE).ends(B, job, 3, DONE).over(B, job).silence();
+    c.tell(B, ToCoordinator::Leaving).sent(A, ToNode::Departed { job, node: 2 });
+    assert!(matches!(c.next(), Command::Forget { node: B, why: None }));
+    c.silence();
+    c.core.stop(job, None, c.now).expect("it can be stopped without that node");
+    let Command::Send { to: A, message: ToNode::Stop { order: StopOrder::Look { .. }, .. } } =
+        c.next()
+    else {
+        panic!("the other node is asked");
+    };
+    c.silence();
+    let why = c.core.legacies(job).expect_err("nothing is known of its ranks");
+    assert!(why.contains("rank 2"), "{why}");
+    c.ends(A, job, 0, DONE).ends(A, job, 1, DONE);
 }
 
 #[test]
@@ -477,9 +518,9 @@ fn a_job_is_stopped_on_all_its_nodes_by_one_at_a_time() {
     let mut c = Conversation::new();
     let job = c.run();
     let look = StopOrder::Look { targets: None };
-    c.core.stop(job).expect("it runs");
+    c.core.stop(job, None, c.now).expect("it runs");
     let name = ordered(&mut c, job, &look);
-    assert!(c.core.stop(job).is_err_and(|(_, is_busy)| is_busy));
+    assert!(c.core.stop(job, None, c.now).is_err_and(|(_, is_busy)| is_busy));
     let answer = StopAnswer::Failed { why: "no".to_owned() };
     c.tell(A, ToCoordinator::Stop { job, name, answer: answer.clone() }).silence();
     c.tell(B, ToCoordinator::Stop { job, name, answer: answer.clone() });
@@ -489,16 +530,16 @@ fn a_job_is_stopped_on_all_its_nodes_by_one_at_a_time() {
     c.tell(A, ToCoordinator::Stop { job, name, answer }).silence();
     c.core.go_on(job);
     c.silence();
-    c.core.stop(job).expect("it runs on");
+    c.core.stop(job, None, c.now).expect("it runs on");
     assert_ne!(ordered(&mut c, job, &look), name, "no name comes twice");
-    assert!(c.core.stop(job + 1).is_err_and(|(_, is_busy)| !is_busy));
+    assert!(c.core.stop(job + 1, None, c.now).is_err_and(|(_, is_busy)| !is_busy));
 }
 
 #[test]
 fn a_job_does_not_stand_still_while_the_end_of_a_rank_is_on_its_way() {
     let mut c = Conversation::new();
     let job = c.run();
-    c.core.stop(job).expect("it runs");
+    c.core.stop(job, None, c.now).expect("it runs");
     let stands = |waiting: u32| {
         let standstill = Standstill { sent: 3, received: 3, changes: 7, waiting };
         let together = Vec::new();
@@ -528,7 +569,7 @@ fn a_job_does_not_stand_still_while_the_end_of_a_rank_is_on_its_way() {
 fn whoever_stops_a_job_learns_that_a_node_is_lost() {
     let mut c = Conversation::new();
     let job = c.run();
-    c.core.stop(job).expect("it runs");
+    c.core.stop(job, None, c.now).expect("it runs");
     ordered(&mut c, job, &StopOrder::Look { targets: None });
     c.core.handle_lost(B, "silence", c.now);
     let mut told = None;
@@ -540,4 +581,49 @@ fn whoever_stops_a_job_learns_that_a_node_is_lost() {
         }
     }
     assert!(matches!(told, Some(StopNews::Failed(_))));
+}
+
+/// What the coordinator says of a job, when all have answered that do.
+fn surveyed(talk: &mut Conversation, number: u32) -> JobStatus {
+    let Command::Surveyed { query, status } = talk.next() else { panic!("it is told") };
+    assert_eq!(query, number);
+    talk.silence();
+    *status
+}
+
+#[test]
+fn nodes_tell_how_a_job_is_doing() {
+    let mut talk = Conversation::new();
+    let job = talk.run();
+    let query = talk.core.survey(job, true, talk.now);
+    let asked = ToNode::Survey { job, query, partners: true };
+    talk.sent(A, asked.clone()).sent(B, asked).silence();
+    let rank = RankSurvey { rank: 1, is_here: true, busy_us: 7, ..RankSurvey::default() };
+    let survey = Box::new(Survey { ranks: vec![rank], processor_us: 9, ..Survey::default() });
+    talk.tell(A, ToCoordinator::Survey { job, query, survey: survey.clone() }).silence();
+    talk.wait(QUERY_PATIENCE);
+    let status = surveyed(&mut talk, query);
+    assert_eq!(status.nodes.iter().map(|node| node.answers).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((status.nodes[0].processor_us, status.nodes[1].workers), (9, 2));
+    assert_eq!(status.ranks.iter().map(|rank| rank.busy_us).collect::<Vec<_>>(), [0, 7, 0, 0]);
+    talk.tell(B, ToCoordinator::Survey { job, query, survey }).silence();
+    let nothing = talk.core.survey(job + 1, false, talk.now);
+    assert_eq!(surveyed(&mut talk, nothing), JobStatus::default(), "there is no such job");
+}
+
+#[test]
+fn a_node_that_gives_notice_takes_no_ranks() {
+    let mut talk = Conversation::new();
+    let job = talk.run();
+    assert!(talk.core.notice(B, Duration::from_secs(30), talk.now), "ranks run there");
+    talk.sent(B, ToNode::Drain).silence();
+    talk.wait(Duration::from_secs(10));
+    let query = talk.core.survey(job, false, talk.now);
+    while talk.core.poll().is_some() {}
+    talk.wait(QUERY_PATIENCE);
+    let status = surveyed(&mut talk, query);
+    assert_eq!(status.nodes.iter().map(|node| node.is_open).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((status.nodes[0].leaves_in_ms, status.nodes[1].leaves_in_ms), (None, Some(19_500)));
+    assert!(!talk.core.notice(NodeId(9), Duration::ZERO, talk.now), "nobody knows it");
+    talk.silence();
 }

@@ -2,7 +2,7 @@
 //! carried out.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use faasm_transport::{Admission, Event, NodeId};
@@ -11,12 +11,12 @@ use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
 use super::halting::StopNews;
 use super::relocate::Places;
-use super::{ClusterStatus, NodeStatus};
+use super::{ClusterStatus, Inner, NodeStatus, eviction};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::inbox::Input as Arrived;
 use crate::cluster::message::{CHUNK_BYTES_MAX, NodeInfo, ToCoordinator, ToNode};
-use crate::cluster::stop::Task;
-use crate::job::{JobReport, Outcome, RankEvent, RankState};
+use crate::cluster::stop::{Departed, Legacy, MoveTask, Task};
+use crate::job::{JobReport, JobStatus, Outcome, RankEvent, RankState};
 use crate::module::Program;
 
 /// What the thread is told.
@@ -29,6 +29,8 @@ pub(super) enum Input {
     End { job: u32, outcome: Outcome },
     /// Say what a job's ranks do.
     States { job: u32, reply: flume::Sender<Vec<RankState>> },
+    /// Say how a job is doing, and have it counted who sends how much to whom if that is wanted.
+    Survey { job: u32, partners: bool, reply: flume::Sender<JobStatus> },
     /// Say what there is.
     Status { reply: flume::Sender<ClusterStatus> },
     /// Say so once there are this many nodes.
@@ -39,6 +41,8 @@ pub(super) enum Input {
     /// somebody else stops it.
     Halt {
         job: u32,
+        /// A move of which as much as can be is done before.
+        ahead: Option<MoveTask>,
         news: flume::Sender<StopNews>,
         reply: flume::Sender<Result<(), (String, bool)>>,
     },
@@ -48,6 +52,10 @@ pub(super) enum Input {
     Places { job: u32, reply: flume::Sender<Places> },
     /// The ranks of a stopped job are there now.
     Placed { job: u32, places: Vec<u32> },
+    /// A node leaves a stopped job, with this behind it.
+    Depart { job: u32, node: NodeId, departed: Departed },
+    /// Say what is left of nodes that have left a job.
+    Legacies { job: u32, reply: flume::Sender<Result<Vec<Legacy>, String>> },
     /// Let a stopped job go on.
     GoOn { job: u32 },
     /// A node is known to be gone.
@@ -56,6 +64,8 @@ pub(super) enum Input {
     Drain { node: NodeId, reply: flume::Sender<Result<(), String>> },
     /// Let a node go at once.
     Leave { node: NodeId },
+    /// Who asks all this.
+    Begun(Weak<Inner>),
     /// End all jobs and let all nodes go.
     Stop,
 }
@@ -84,12 +94,15 @@ pub(super) struct Driver {
     fronts: HashMap<u32, Front>,
     starting: HashMap<u32, flume::Sender<Result<u32, String>>>,
     asked: HashMap<u32, flume::Sender<Vec<RankState>>>,
+    surveys: HashMap<u32, flume::Sender<JobStatus>>,
     awaiting: Vec<(usize, flume::Sender<()>)>,
     /// Who stops which job.
     stoppers: HashMap<u32, flume::Sender<StopNews>>,
     late: Vec<LateReport>,
     /// Where machines joined from.
     admitted: HashMap<NodeId, std::net::IpAddr>,
+    /// Who asks all this.
+    cluster: Weak<Inner>,
     /// Who certifies nodes; nobody inside one process.
     admission: Option<Admission>,
     stopping: bool,
@@ -103,10 +116,12 @@ impl Driver {
             fronts: HashMap::new(),
             starting: HashMap::new(),
             asked: HashMap::new(),
+            surveys: HashMap::new(),
             awaiting: Vec::new(),
             stoppers: HashMap::new(),
             late: Vec::new(),
             admitted: HashMap::new(),
+            cluster: Weak::new(),
             admission,
             stopping: false,
         }
@@ -161,6 +176,10 @@ impl Driver {
                 let query = self.core.query(job, now);
                 self.asked.insert(query, reply);
             }
+            Input::Survey { job, partners, reply } => {
+                let query = self.core.survey(job, partners, now);
+                self.surveys.insert(query, reply);
+            }
             Input::Status { reply } => {
                 // Nobody may wait for it any more.
                 let _ = reply.send(self.status());
@@ -169,8 +188,8 @@ impl Driver {
                 self.awaiting.push((nodes, reply));
                 self.announce_nodes();
             }
-            Input::Halt { job, news, reply } => {
-                let begun = self.core.stop(job);
+            Input::Halt { job, ahead, news, reply } => {
+                let begun = self.core.stop(job, ahead, now);
                 if begun.is_ok() {
                     self.stoppers.insert(job, news);
                 }
@@ -179,9 +198,20 @@ impl Driver {
             }
             Input::Act { job, tasks } => self.core.act(job, tasks),
             Input::Places { job, reply } => {
-                let _ = reply.send(self.core.places(job));
+                let front = self.fronts.get(&job);
+                let readers_stay = front.is_some_and(|front| !front.keeps_input());
+                let _ = reply.send(Places { readers_stay, ..self.core.places(job) });
             }
-            Input::Placed { job, places } => self.core.placed(job, places),
+            Input::Placed { job, places } => {
+                let moved = self.core.placed(job, places);
+                if let Some(front) = self.fronts.get(&job) {
+                    moved.into_iter().for_each(|(rank, host)| front.moved(rank, host));
+                }
+            }
+            Input::Depart { job, node, departed } => self.core.depart(job, node, departed),
+            Input::Legacies { job, reply } => {
+                let _ = reply.send(self.core.legacies(job));
+            }
             Input::GoOn { job } => {
                 self.core.go_on(job);
                 self.stoppers.remove(&job);
@@ -192,9 +222,10 @@ impl Driver {
                 self.core.handle_lost(node, &reason, now);
             }
             Input::Drain { node, reply } => {
-                let _ = reply.send(self.core.drain(node));
+                let _ = reply.send(self.core.drain(node, now));
             }
             Input::Leave { node } => self.outbox.send(node, &ToNode::Leave),
+            Input::Begun(cluster) => self.cluster = cluster,
             Input::Stop => self.stop(),
         }
     }
@@ -247,6 +278,11 @@ impl Driver {
                 let addresses = self.reachable(from, &info);
                 self.core.handle_hello(from, info, addresses);
                 self.announce_nodes();
+            }
+            ToCoordinator::Notice { grace_ms } => {
+                if self.core.notice(from, Duration::from_millis(grace_ms), now) {
+                    eviction::begin(self.cluster.clone(), from);
+                }
             }
             ToCoordinator::Renew { public_key } => self.renew(from, &public_key, now),
             ToCoordinator::Want { module, offset } => self.send_chunk(from, module, offset),
@@ -353,6 +389,12 @@ impl Driver {
                 Command::States { query, states } => {
                     if let Some(reply) = self.asked.remove(&query) {
                         let _ = reply.send(states);
+                    }
+                }
+                Command::Surveyed { query, status } => {
+                    if let Some(reply) = self.surveys.remove(&query) {
+                        // Nobody may wait for it any more.
+                        let _ = reply.send(*status);
                     }
                 }
                 Command::Ended { job, report } => {

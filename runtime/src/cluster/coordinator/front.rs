@@ -11,7 +11,7 @@ use faasm_transport::NodeId;
 use parking_lot::Mutex;
 
 use crate::cluster::codec::Outbox;
-use crate::cluster::input::read_on_demand;
+use crate::cluster::input::{STDIN_KEPT_BYTES_MAX, read_on_demand};
 use crate::cluster::message::ToNode;
 use crate::cluster::output::WINDOW_BYTES;
 use crate::host::wasi::{OutputSink, StdinReader, StdinSource, StdinStream, Stream};
@@ -32,6 +32,10 @@ pub(super) struct Front {
     progress: Arc<Progress>,
     readers: HashMap<NodeId, Reader>,
     reporter: Arc<Reporter>,
+    job: u32,
+    outbox: Arc<Outbox>,
+    /// The input, if it is kept for ranks that move.
+    kept: Option<StdinStream>,
 }
 
 /// What a job's printer is to do.
@@ -39,6 +43,7 @@ pub(super) struct Front {
 enum Print {
     Bytes { node: NodeId, rank: u32, stream: Stream, bytes: Bytes },
     Close { rank: u32 },
+    Moved { rank: u32, host: Arc<str> },
     Report(Arc<JobReport>),
 }
 
@@ -68,6 +73,8 @@ pub(crate) struct Streams {
     pub(crate) input: Option<StdinStream>,
     /// The nodes that have ranks which read it.
     pub(crate) readers: Vec<NodeId>,
+    /// Whether such ranks may go to other nodes.
+    pub(crate) moves: bool,
 }
 
 impl Front {
@@ -100,11 +107,16 @@ impl Front {
         // All readers are there before the first one reads, so that none misses the beginning.
         let reader = |node| {
             let source = streams.input.clone().map_or(StdinSource::Closed, StdinSource::Stream);
-            let reader = StdinReader::new(source);
-            (node, Reader { job, node, outbox: outbox.clone(), state: ReaderState::Idle(reader) })
+            (node, Reader::new(job, node, outbox, StdinReader::new(source)))
         };
+        let has_readers = !streams.readers.is_empty();
         let readers = streams.readers.into_iter().map(reader).collect();
-        Ok(Self { programs, events, printer, progress, readers, reporter })
+        let kept = streams.input.filter(|_| streams.moves && has_readers);
+        if let Some(input) = &kept {
+            input.keep_up_to(STDIN_KEPT_BYTES_MAX);
+        }
+        let outbox = outbox.clone();
+        Ok(Self { programs, events, printer, progress, readers, reporter, job, outbox, kept })
     }
 
     /// Output has arrived. False when it is more than the node may have sent.
@@ -124,11 +136,26 @@ impl Front {
         self.print(Print::Close { rank });
     }
 
+    /// A rank runs on another host from now on.
+    pub(super) fn moved(&self, rank: u32, host: Arc<str>) {
+        self.print(Print::Moved { rank, host });
+    }
+
     /// A node wants input.
     pub(super) fn demand(&mut self, node: NodeId) {
+        if let Some(input) = self.kept.as_ref().filter(|_| !self.readers.contains_key(&node)) {
+            // A rank that reads has come there; it passes over what it has read before.
+            let reader = StdinReader::new(StdinSource::Stream(input.clone()));
+            self.readers.insert(node, Reader::new(self.job, node, &self.outbox, reader));
+        }
         if let Some(reader) = self.readers.get_mut(&node) {
             reader.demand();
         }
+    }
+
+    /// Whether ranks that read the input can go to nodes where nobody has read it yet.
+    pub(super) fn keeps_input(&self) -> bool {
+        self.kept.as_ref().is_none_or(StdinStream::is_whole)
     }
 
     /// The job has ended: its report follows the last output. A job that was ended does not wait
@@ -204,6 +231,11 @@ impl Printer {
                     }
                     self.progress.printed.fetch_add(1, Ordering::Relaxed);
                 }
+                Print::Moved { rank, host } => {
+                    if let Some(output) = &self.output {
+                        output.moved(rank, &host);
+                    }
+                }
                 Print::Report(report) => self.reporter.report(&report),
             }
         }
@@ -245,6 +277,10 @@ enum ReaderState {
 }
 
 impl Reader {
+    fn new(job: u32, node: NodeId, outbox: &Arc<Outbox>, reader: StdinReader) -> Self {
+        Self { job, node, outbox: outbox.clone(), state: ReaderState::Idle(reader) }
+    }
+
     fn demand(&mut self) {
         if let ReaderState::Reading(demands) = &self.state {
             // The thread is gone at the end of the input, which the node has been told of.

@@ -5,17 +5,17 @@ use std::time::Instant;
 use faasm_transport::NodeId;
 
 use super::core::{Command, Core};
-use super::spread::SpreadJob;
-use super::stop::{Stop, StopEvent};
+use super::spread::{Part, SpreadJob};
+use super::stop::{Course, Stop, StopEvent};
 use crate::cluster::message::{Standstill, ToNode};
-use crate::cluster::stop::{Done, StopAnswer, Task};
+use crate::cluster::stop::{Departed, Done, Legacy, MoveTask, StopAnswer, Task};
 use crate::job::ENDING;
 
 /// What whoever stops a job is told.
 #[derive(Debug, PartialEq)]
 pub(crate) enum StopNews {
-    /// All ranks on these nodes have left.
-    Stopped(Vec<NodeId>),
+    /// All ranks on these nodes have left; how that went.
+    Stopped(Vec<NodeId>, Course),
     /// The tasks are done.
     Done(Vec<(NodeId, Done)>),
     /// The job is not stopped, or a task has failed.
@@ -23,21 +23,30 @@ pub(crate) enum StopNews {
 }
 
 impl Core {
-    /// Begins to stop a job. [`Core::go_on`] ends it, whatever comes of it.
+    /// Begins to stop a job, after what can be done before of a move. [`Core::go_on`] ends it, whatever comes of it.
     ///
     /// # Errors
     /// It cannot be stopped now; whether that is because somebody else stops it.
-    pub(crate) fn stop(&mut self, number: u32) -> Result<(), (String, bool)> {
+    pub(crate) fn stop(
+        &mut self,
+        number: u32,
+        ahead: Option<MoveTask>,
+        now: Instant,
+    ) -> Result<(), (String, bool)> {
         if self.stops.contains_key(&number) {
             return Err(("it is stopped already".to_owned(), true));
         }
-        let job = self.jobs.get(&number).filter(|job| job.has_started() && !job.is_ending());
+        let job = self.jobs.get(&number).filter(|job| !job.is_ending());
         let Some(job) = job else { return Err((ENDING.to_owned(), false)) };
+        if !job.has_started() {
+            return Err(("its ranks do not run yet".to_owned(), false));
+        }
         if !self.is_whole(job) {
             return Err(("a node of the job is lost".to_owned(), false));
         }
-        let parts = (0..job.parts().len()).collect();
-        self.stops.insert(number, Stop::new(parts, self.last_order));
+        let present = (0..).zip(job.parts()).filter(|(_, part)| part.is_present());
+        let parts = present.map(|(index, _)| index).collect();
+        self.stops.insert(number, Stop::new(parts, self.last_order, ahead, now));
         self.pump(number);
         Ok(())
     }
@@ -60,6 +69,35 @@ impl Core {
             self.last_order = stop.go_on();
             self.pump(number);
             self.stops.remove(&number);
+        }
+        let departing: Vec<_> = self.departing.extract_if(.., |(job, _)| *job == number).collect();
+        for (_, node) in departing {
+            self.send(node, ToNode::Release { job: number });
+            self.tell_departed(number, node);
+        }
+    }
+
+    /// A node leaves a job, which is stopped: none of its ranks lives any more. It is let go when the job goes on.
+    pub(crate) fn depart(&mut self, number: u32, node: NodeId, departed: Departed) {
+        if let Some(job) = self.jobs.get_mut(&number) {
+            job.depart(node, departed.totals, departed.legacy);
+            self.departing.push((number, node));
+        }
+    }
+
+    /// What is left of nodes that have left a job.
+    ///
+    /// # Errors
+    /// Not all of it is known.
+    pub(crate) fn legacies(&self, number: u32) -> Result<Vec<Legacy>, String> {
+        self.jobs.get(&number).map_or_else(|| Err(ENDING.to_owned()), SpreadJob::legacies)
+    }
+
+    /// Whatever is being done with a job cannot be done.
+    pub(super) fn fail_stop(&mut self, number: u32, why: &str) {
+        if let Some(stop) = self.stops.get_mut(&number) {
+            stop.fail(why);
+            self.pump(number);
         }
     }
 
@@ -101,7 +139,8 @@ impl Core {
 
     /// Whether all nodes of a job are there, also those whose ranks have ended.
     fn is_whole(&self, job: &SpreadJob) -> bool {
-        job.is_whole() && job.parts().iter().all(|part| self.nodes().contains_key(&part.node))
+        let is_there = |part: &Part| !part.is_present() || self.nodes().contains_key(&part.node);
+        job.is_whole() && job.parts().iter().all(is_there)
     }
 
     /// Carries out what a stop has decided.
@@ -118,9 +157,11 @@ impl Core {
                         self.send(to, ToNode::Stop { job: number, name, order });
                     }
                 }
-                StopEvent::Stopped => {
-                    let parts = job.map(|job| job.parts().iter().map(|part| part.node).collect());
-                    self.tell_stop(number, StopNews::Stopped(parts.unwrap_or_default()));
+                StopEvent::Stopped(course) => {
+                    let parts = job.map(SpreadJob::parts).unwrap_or_default().iter();
+                    let nodes = parts.filter(|part| part.is_present()).map(|part| part.node);
+                    let nodes = nodes.collect();
+                    self.tell_stop(number, StopNews::Stopped(nodes, course));
                 }
                 StopEvent::Done(done) => {
                     let done =

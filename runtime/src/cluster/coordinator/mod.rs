@@ -3,22 +3,29 @@
 //!
 //! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side,
 //! `reach` tells whether nodes can reach each other, `stop` and `halting` stop a job on all its nodes, `stopped` is for
-//! whoever does something with it meanwhile.
+//! whoever does something with it meanwhile, `relocate` places its ranks anew then, and `drain` empties a node so.
 
 mod core;
+mod drain;
 mod driver;
+mod eviction;
 mod fault;
 mod front;
 mod halting;
 mod reach;
 mod relocate;
+mod spare;
 mod spread;
+mod steering;
 mod stop;
 mod stopped;
+mod survey;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,15 +33,18 @@ use faasm_transport::{Admission, Endpoint, Handler, NodeId};
 use parking_lot::Mutex;
 
 pub(crate) use self::core::Submission;
+pub use self::drain::DrainedJob;
 use super::codec::Outbox;
 use super::error::ClusterError;
 use super::inbox::{NoServices, Sorter};
-use super::message::{App, Dir, JOB_RANKS_MAX, Keep, Origin, Stdin};
+use super::message::{App, Dir, JOB_RANKS_MAX, Keep, Movable, Origin, Stdin};
+use super::policy::PolicyOptions;
 use crate::checkpoint::{CheckpointError, CheckpointOptions, Cut, SavedApp, Writer};
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, StdinStream};
 use crate::job::{
-    Control, JobHandle, MoveOrder, MoveReport, Outcome, RankState, RemoteJob, StdinPolicy,
+    Control, JobHandle, JobStatus, MoveOrder, MoveReport, Outcome, PastMoves, RankState, RemoteJob,
+    StdinPolicy,
 };
 use crate::launch::{check_imports, writer};
 use crate::module::Program;
@@ -56,6 +66,10 @@ struct Inner {
     inbox: flume::Sender<Input>,
     address: Option<SocketAddr>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Moves of ranks that were begun.
+    moves: AtomicU32,
+    /// For each job what was moved so far.
+    past: Mutex<HashMap<u32, PastMoves>>,
 }
 
 /// A member of a cluster.
@@ -150,6 +164,12 @@ pub struct ClusterJob {
     pub checkpoints: Option<CheckpointOptions>,
     /// Whether the stacks of its ranks can be taken, which checkpoints need.
     pub migratable: bool,
+    /// The same for those of its programs that allow it; the others run as they are.
+    pub migratable_if_possible: bool,
+    /// When and to what end its ranks are moved without having been asked for; it must be migratable then.
+    pub policy: PolicyOptions,
+    /// So many further nodes take part without ranks, if there are any, so that ranks can move there.
+    pub spares: usize,
     /// The checkpoint it goes on from, with the same programs and numbers of ranks.
     pub origin: Option<ClusterOrigin>,
     /// For each rank its node.
@@ -178,8 +198,11 @@ impl Cluster {
             .name("faasm-coordinate".to_owned())
             .spawn(move || driver.run(&received))
             .map_err(|cause| Error::Start { what: "coordinator's thread", cause })?;
-        let inner = Inner { inbox, address, thread: Mutex::new(Some(thread)) };
-        Ok(Self { inner: Arc::new(inner), admission })
+        let (thread, moves) = (Mutex::new(Some(thread)), AtomicU32::new(0));
+        let inner = Arc::new(Inner { inbox, address, thread, moves, past: Mutex::default() });
+        let cluster = Self { inner, admission };
+        cluster.tell(Input::Begun(Arc::downgrade(&cluster.inner)));
+        Ok(cluster)
     }
 
     /// Who may join.
@@ -226,6 +249,7 @@ impl Cluster {
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
         let (reply, replied) = flume::bounded(1);
+        let policy = job.policy;
         let (submission, programs, streams) = describe(job)?;
         let request = Request { submission, programs, streams, events, report: reporter, reply };
         self.tell(Input::Submit(Box::new(request)));
@@ -233,19 +257,13 @@ impl Cluster {
             .recv()
             .unwrap_or_else(|_| Err("the cluster has ended".to_owned()))
             .map_err(|reason| ClusterError::Rejected { reason })?;
-        let control = Control::Elsewhere(Arc::new(Remote { cluster: self.clone(), job, writer }));
+        let remote = Arc::new(Remote { cluster: self.clone(), job, writer });
+        self.inner.past.lock().insert(job, PastMoves::default());
+        if let Err(error) = steering::begin(&remote, policy) {
+            tracing::warn!(%error, "no thread can be had to place ranks anew; check `ulimit -u`");
+        }
+        let control = Control::Elsewhere(remote);
         Ok(JobHandle { control, events: received, report, cutter: None })
-    }
-
-    /// Takes no further jobs to a node, and lets it go once it has none.
-    ///
-    /// # Errors
-    /// There is no such node.
-    pub fn drain(&self, node: NodeId) -> Result<(), ClusterError> {
-        let (reply, replied) = flume::bounded(1);
-        self.tell(Input::Drain { node, reply });
-        let answer = replied.recv().unwrap_or_else(|_| Err("the cluster has ended".to_owned()));
-        answer.map_err(|reason| ClusterError::Rejected { reason })
     }
 
     /// Lets a node go at once: jobs that run there end.
@@ -263,11 +281,30 @@ impl Cluster {
         self.tell(Input::Admitted { node, address });
     }
 
+    /// How a job is doing.
+    fn job_status(&self, job: u32, partners: bool) -> Result<JobStatus, String> {
+        let (reply, replied) = flume::bounded(1);
+        self.tell(Input::Survey { job, partners, reply });
+        replied.recv().map_err(|_| "the cluster has ended".to_owned())
+    }
+
+    /// Ranks of a job were moved for this reason.
+    fn remember(&self, job: u32, report: &MoveReport, why: &str) {
+        if let Some(past) = self.inner.past.lock().get_mut(&job) {
+            past.add(report, why);
+        }
+    }
+
     /// Where the ranks of a job are.
     fn places(&self, job: u32) -> relocate::Places {
         let (reply, replied) = flume::bounded(1);
         self.tell(Input::Places { job, reply });
         replied.recv().unwrap_or_default()
+    }
+
+    /// A number that no other move of ranks has, until four billion have been begun.
+    fn next_move(&self) -> u32 {
+        self.inner.moves.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Lets all nodes go, and waits for that, but not for long.
@@ -312,6 +349,23 @@ struct Remote {
     writer: Option<Mutex<Writer>>,
 }
 
+impl Remote {
+    /// Carries out an order that somebody gave for this reason.
+    fn carry_out(&self, order: &MoveOrder, why: &str) -> Result<MoveReport, String> {
+        // One move at a time, and none while a checkpoint is made.
+        let _writer = self.writer.as_ref().map(Mutex::lock);
+        let report = relocate::relocate(&self.cluster, self.job, order)?;
+        self.cluster.remember(self.job, &report, why);
+        Ok(report)
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.cluster.inner.past.lock().remove(&self.job);
+    }
+}
+
 impl RemoteJob for Remote {
     fn end(&self, outcome: Outcome) {
         self.cluster.tell(Input::End { job: self.job, outcome });
@@ -324,9 +378,13 @@ impl RemoteJob for Remote {
     }
 
     fn migrate(&self, order: MoveOrder) -> Result<MoveReport, String> {
-        // One move at a time, and none while a checkpoint is made.
-        let _writer = self.writer.as_ref().map(Mutex::lock);
-        relocate::relocate(&self.cluster, self.job, &order)
+        self.carry_out(&order, "asked for")
+    }
+
+    fn status(&self, partners: bool) -> Result<JobStatus, String> {
+        let status = self.cluster.job_status(self.job, partners)?;
+        let moves = self.cluster.inner.past.lock().get(&self.job).cloned().unwrap_or_default();
+        Ok(JobStatus { moves, ..status })
     }
 
     fn checkpoint(&self) -> Result<Cut, CheckpointError> {
@@ -373,6 +431,14 @@ pub(crate) fn check(job: &ClusterJob) -> Result<(), ClusterError> {
         check_imports(app.program.name(), app.program.facts())?;
     }
     Ok(())
+}
+
+const fn movable(is_wanted: bool, if_possible: bool) -> Movable {
+    match (is_wanted, if_possible) {
+        (true, _) => Movable::Yes,
+        (false, true) => Movable::IfPossible,
+        (false, false) => Movable::No,
+    }
 }
 
 /// A job as its nodes are told, its programs, and its streams.
@@ -426,10 +492,12 @@ pub(crate) fn describe(
         terminal: job.input.as_ref().is_some_and(StdinStream::is_terminal),
         timeout: job.timeout,
         is_tolerant: job.tolerates_failures,
-        keep: Keep { is_migratable: job.migratable, origin },
+        keep: Keep { movable: movable(job.migratable, job.migratable_if_possible), origin },
         blocks,
+        spares: job.spares,
     };
     let programs = job.apps.into_iter().map(|app| app.program).collect();
-    let streams = Streams { output: job.output, input: job.input, readers };
+    let moves = job.migratable || job.migratable_if_possible;
+    let streams = Streams { output: job.output, input: job.input, readers, moves };
     Ok((submission, programs, streams))
 }

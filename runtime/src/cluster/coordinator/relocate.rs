@@ -1,4 +1,5 @@
-//! Placing ranks of a running job on other nodes: stop, have them come and go, go over to that on all nodes, go on.
+//! Placing ranks of a running job on other nodes: have their memory go there, stop, have them come and go, go over to that on
+//! all nodes, go on.
 //!
 //! Until all nodes have everything ready the job can go on as it was, and does if a node cannot.
 
@@ -8,9 +9,9 @@ use faasm_transport::NodeId;
 
 use super::Cluster;
 use super::driver::Input;
-use crate::cluster::message::Block;
+use crate::cluster::message::{Block, Stdin};
 use crate::cluster::stop::{Done, MoveTask, Task};
-use crate::job::{MoveOrder, MoveReport, Outcome};
+use crate::job::{ENDING, MoveOrder, MoveReport, Outcome};
 
 /// How long it is tried to move ranks that cannot be moved at the instant at which they were stopped.
 const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
@@ -28,6 +29,10 @@ pub(super) struct Places {
     pub(super) nodes: Vec<(NodeId, String)>,
     /// For each node whether its part of the job goes on: not where all ranks have ended.
     pub(super) open: Vec<bool>,
+    /// Which ranks read the standard input.
+    pub(super) readers: Stdin,
+    /// Whether those cannot move, for what they have read is gone.
+    pub(super) readers_stay: bool,
 }
 
 /// Carries an order out.
@@ -39,11 +44,30 @@ pub(super) fn relocate(
     job: u32,
     order: &MoveOrder,
 ) -> Result<MoveReport, String> {
+    carry_out(cluster, job, order, None)
+}
+
+/// Moves all ranks of a job from a node, which leaves the job then.
+///
+/// # Errors
+/// As [`relocate`].
+pub(super) fn evacuate(cluster: &Cluster, job: u32, node: NodeId) -> Result<MoveReport, String> {
+    let places = cluster.places(job);
+    let index = places.nodes.iter().position(|(known, _)| *known == node).ok_or(ENDING)?;
+    let order = MoveOrder { ranks: Vec::new(), from: Some(index.to_string()), to: None };
+    carry_out(cluster, job, &order, Some(node))
+}
+
+/// Carries an order out; `leaving` leaves the job then.
+fn carry_out(
+    cluster: &Cluster,
+    job: u32,
+    order: &MoveOrder,
+    leaving: Option<NodeId>,
+) -> Result<MoveReport, String> {
     let begun = Instant::now();
-    let mut number = 0;
     loop {
-        number += 1;
-        match attempt(cluster, (job, number), order) {
+        match attempt(cluster, job, order, leaving) {
             Err(Failure::Again(why)) if begun.elapsed() > ATTEMPTS_TIME_MAX => return Err(why),
             Err(Failure::Again(why)) => tracing::debug!("a move is tried again: {why}"),
             Err(Failure::Final(why)) => return Err(why),
@@ -62,30 +86,42 @@ enum Failure {
 
 fn attempt(
     cluster: &Cluster,
-    (job, attempt): (u32, u32),
+    job: u32,
     order: &MoveOrder,
+    leaving: Option<NodeId>,
 ) -> Result<MoveReport, Failure> {
     let places = cluster.places(job);
-    if decide(&places, order).map_err(Failure::Final)? == places.ranks {
+    let wanted = decide(&places, order).map_err(Failure::Final)?;
+    if wanted == places.ranks && leaving.is_none() {
         return Ok(MoveReport::default());
     }
+    let ahead = MoveTask { number: cluster.next_move(), blocks: blocks(&wanted) };
+    let stopped = cluster.stop_after(job, Some(&ahead)).map_err(Failure::Final)?;
     let begun = Instant::now();
-    let stopped = cluster.stop(job).map_err(Failure::Final)?;
-    let stopping = begun.elapsed();
+    let course = stopped.course().clone();
+    if let Some(Err(why)) = &course.ahead {
+        tracing::info!("ranks that move are copied when all have stopped: {why}");
+    }
     // Ranks may have ended meanwhile.
+    let planned = wanted;
     let places = cluster.places(job);
     let wanted = decide(&places, order).map_err(Failure::Final)?;
-    let everybody = |task: &Task| -> Vec<(NodeId, Task)> {
-        places.nodes.iter().map(|(node, _)| (*node, task.clone())).collect()
+    let is_begun = wanted == planned && course.ahead == Some(Ok(()));
+    let task = match is_begun {
+        true => ahead,
+        false => MoveTask { number: cluster.next_move(), blocks: blocks(&wanted) },
     };
-    let task = Task::Move(MoveTask { number: attempt, blocks: blocks(&wanted) });
-    match stopped.act(everybody(&task)) {
-        Ok(done) => done.iter().for_each(|(node, done)| tell(*node, done)),
+    let everybody = |task: &Task| -> Vec<(NodeId, Task)> {
+        stopped.nodes().iter().map(|node| (*node, task.clone())).collect()
+    };
+    let bytes: u64 = match stopped.act(everybody(&Task::Move(task))) {
+        Ok(done) => done.iter().map(|(node, done)| tell(*node, done)).sum(),
         Err(why) => {
             let stayed = stopped.act(everybody(&Task::Stay));
             return Err(stayed.map_or_else(Failure::Final, |_| Failure::Again(why)));
         }
-    }
+    };
+    let ready = begun.elapsed();
     if let Err(why) = stopped.act(everybody(&Task::Renew)) {
         // Some may have gone over already: the nodes do not agree any more where ranks are.
         cluster.tell(Input::End { job, outcome: Outcome::Killed { code: 1 } });
@@ -97,15 +133,22 @@ fn attempt(
     });
     let moved = moved.collect();
     cluster.tell(Input::Placed { job, places: wanted });
+    if let Some(node) = leaving {
+        stopped.release(node).map_err(Failure::Final)?;
+    }
     drop(stopped);
-    Ok(MoveReport { moved, stopped: begun.elapsed().saturating_sub(stopping), stopping })
+    let renewed = begun.elapsed();
+    tracing::debug!(?course, ?ready, ?renewed, bytes, "ranks have been moved");
+    let copying = is_begun.then_some(course.preparing);
+    let (stopped, stopping) = (course.leaving + renewed, course.waiting);
+    Ok(MoveReport { moved, stopped, stopping, copying, bytes })
 }
 
-fn tell(node: NodeId, done: &Done) {
-    if let Done::Moved(moved) = done {
-        let (sent_us, ready_us) = (moved.sent_us, moved.ready_us);
-        tracing::debug!(%node, sent_us, ready_us, "ranks have come and gone");
-    }
+/// Bytes of memory that left a node.
+fn tell(node: NodeId, done: &Done) -> u64 {
+    let Done::Moved(moved) = done else { return 0 };
+    tracing::debug!(%node, ?moved, "ranks have come and gone");
+    moved.bytes
 }
 
 /// Where all ranks are to be.
@@ -130,10 +173,23 @@ pub(super) fn decide(places: &Places, order: &MoveOrder) -> Result<Vec<u32>, Str
     };
     let all = 0..places.ranks.len() as u32;
     let movers: Vec<u32> = all.filter(|rank| is_meant(*rank) && lives(*rank)).collect();
+    let reads = |rank: u32| match places.readers {
+        Stdin::None => false,
+        Stdin::Rank(reader) => rank == reader,
+        Stdin::All => true,
+    };
+    if let Some(rank) = movers.iter().find(|rank| places.readers_stay && reads(**rank)) {
+        return Err(format!(
+            "rank {rank} reads the standard input, of which more has come than is kept for ranks that move; \
+             it stays where it is"
+        ));
+    }
     let is_open = |node: u32| places.open.get(node as usize).copied().unwrap_or(false);
     if let Some(to) = to {
         if !is_open(to) {
-            return Err(format!("all ranks on node {to} have ended, and it takes no others"));
+            return Err(format!(
+                "node {to} takes no ranks: all that were there have ended, or it is being drained"
+            ));
         }
         movers.iter().for_each(|rank| wanted[*rank as usize] = to);
         return Ok(wanted);
@@ -195,6 +251,7 @@ mod tests {
             ended: vec![false, false, false, true, false],
             nodes: nodes.map(|(node, host)| (NodeId(node), host.to_owned())).into(),
             open: vec![true; 3],
+            ..Places::default()
         }
     }
 
@@ -235,7 +292,12 @@ mod tests {
         assert!(decide(&over, &order(&[0], None, Some("2"))).is_err(), "nobody is left there");
         assert_eq!(decide(&over, &order(&[], Some("1"), None)), Ok(vec![0, 0, 0, 1, 2]));
         let nodes = vec![(NodeId(1), "a".into())];
-        let alone = Places { ranks: vec![0], ended: vec![false], nodes, open: vec![true] };
+        let (ranks, ended, open) = (vec![0], vec![false], vec![true]);
+        let alone = Places { ranks, ended, nodes, open, ..Places::default() };
+        let pinned = Places { readers: Stdin::Rank(1), readers_stay: true, ..places() };
+        let why = decide(&pinned, &order(&[1], None, Some("1"))).expect_err("it reads");
+        assert!(why.contains("standard input"), "{why}");
+        assert!(decide(&pinned, &order(&[0], None, Some("1"))).is_ok(), "it does not read");
         assert!(decide(&alone, &order(&[], Some("0"), None)).is_err());
     }
 

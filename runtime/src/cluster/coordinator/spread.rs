@@ -8,7 +8,8 @@ use faasm_mpi_engine::fault::{Council, Decided, Refused};
 use faasm_transport::NodeId;
 
 use super::relocate::Places;
-use crate::cluster::message::{Motion, Totals};
+use crate::cluster::message::{Motion, Stdin, Totals};
+use crate::cluster::stop::Legacy;
 use crate::faaslet::RankExit;
 use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck, outcome_of_all};
 
@@ -34,6 +35,8 @@ pub(super) struct SpreadJob {
     lost: Vec<u32>,
     /// Whether the job goes on when a rank fails.
     is_tolerant: bool,
+    /// Which ranks read the standard input.
+    readers: Stdin,
     /// Decides what ranks on several nodes agree on.
     council: Council,
     outcome: Option<Outcome>,
@@ -63,6 +66,10 @@ pub(super) struct Part {
     pub(super) node: NodeId,
     pub(super) host: Arc<str>,
     state: PartState,
+    /// What is left of it, once all of its ranks have ended.
+    legacy: Legacy,
+    /// No rank has ever been there.
+    is_spare: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +78,8 @@ enum PartState {
     Ready,
     Running,
     Ended(Totals),
+    /// The same, and the node has left the job.
+    Departed(Totals),
     Lost,
 }
 
@@ -79,19 +88,29 @@ impl SpreadJob {
         placement: Vec<u32>,
         nodes: Vec<(NodeId, Arc<str>)>,
         (timeout, is_tolerant): (Option<Duration>, bool),
+        readers: Stdin,
     ) -> Self {
         let quiet = vec![None; nodes.len()];
-        let part = |(node, host)| Part { node, host, state: PartState::Preparing };
+        let part = |(index, (node, host)): (u32, _)| Part {
+            node,
+            host,
+            state: PartState::Preparing,
+            legacy: Legacy::default(),
+            is_spare: !placement.contains(&index),
+        };
+        let parts: Vec<Part> = (0..).zip(nodes).map(part).collect();
+        let spares = parts.iter().enumerate().filter(|(_, part)| part.is_spare);
         Self {
             exits: vec![None; placement.len()],
             placement,
-            parts: nodes.into_iter().map(part).collect(),
-            emptied: BTreeSet::new(),
+            emptied: spares.map(|(index, _)| index).collect(),
+            parts,
             started: None,
             timeout,
             first_failed: None,
             lost: Vec::new(),
             is_tolerant,
+            readers,
             council: Council::default(),
             outcome: None,
             give_up_at: None,
@@ -101,21 +120,32 @@ impl SpreadJob {
         }
     }
 
-    /// The part of `node` can start; true when it was the last one.
+    /// The part of `node` can start; false when it could already.
     pub(super) fn ready(&mut self, node: NodeId) -> bool {
         if let Some(part) = self.part_mut(node)
             && matches!(part.state, PartState::Preparing)
         {
             part.state = PartState::Ready;
-            return self.parts.iter().all(|part| matches!(part.state, PartState::Ready));
+            return true;
         }
         false
+    }
+
+    /// Whether all parts can start and none has.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_ready = |part: &Part| !part.is_present() || matches!(part.state, PartState::Ready);
+        !self.has_started() && self.parts.iter().all(is_ready)
+    }
+
+    /// Whether no rank has ever been on this node, which is there for those that may come.
+    pub(super) fn is_spare(&self, node: NodeId) -> bool {
+        self.parts.iter().any(|part| part.node == node && part.is_spare && part.is_present())
     }
 
     /// All parts start.
     pub(super) fn start(&mut self, now: Instant) {
         self.started = Some(now);
-        for part in &mut self.parts {
+        for part in self.parts.iter_mut().filter(|part| part.is_present()) {
             part.state = PartState::Running;
         }
     }
@@ -165,23 +195,58 @@ impl SpreadJob {
             return Some(*place as usize);
         }
         let beyond = rank as usize - self.placement.len();
-        let nodes = self.placement.iter().max().map_or(1, |last| *last as usize + 1);
+        let nodes = self.parts.len();
         (beyond / nodes < SPAWNED_MAX).then_some(beyond % nodes)
     }
 
     /// All ranks of a part have ended.
-    pub(super) fn part_ended(&mut self, node: NodeId, totals: Totals) {
+    pub(super) fn part_ended(&mut self, node: NodeId, totals: Totals, legacy: Legacy) {
         if let Some(part) = self.part_mut(node)
-            && !matches!(part.state, PartState::Lost)
+            && part.is_present()
         {
-            part.state = PartState::Ended(totals);
+            (part.state, part.legacy) = (PartState::Ended(totals), legacy);
         }
+    }
+
+    /// No rank of this node lives, and it leaves the job.
+    pub(super) fn depart(&mut self, node: NodeId, totals: Totals, legacy: Legacy) {
+        self.part_ended(node, totals, legacy);
+        self.left(node);
+    }
+
+    /// A node is a member no more. Returns whether it leaves nothing behind, for its ranks have all ended.
+    pub(super) fn left(&mut self, node: NodeId) -> bool {
+        let Some(index) = self.index_of(node) else { return false };
+        let PartState::Ended(totals) = self.parts[index].state else { return false };
+        self.parts[index].state = PartState::Departed(totals);
+        // It stands still for ever, and a round that it was asked in begins anew.
+        self.quiet[index] = Some(Quiet::default());
+        self.round = None;
+        true
+    }
+
+    /// What is left of nodes that have left the job: what their ranks shared, and the ranks.
+    ///
+    /// # Errors
+    /// Not all of it is known, in words.
+    pub(super) fn legacies(&self) -> Result<Vec<Legacy>, String> {
+        let departed = |part: &Part| !part.is_present() && !part.is_spare;
+        let departed = (0..).zip(&self.parts).filter(|(_, part)| departed(part));
+        let legacy = |(index, part): (u32, &Part)| {
+            let here = (0..).zip(&self.placement).filter(|(_, place)| **place == index);
+            let is_known = |rank| part.legacy.ended.iter().any(|stone| stone.rank == rank);
+            match here.map(|(rank, _)| rank).find(|rank: &u32| !is_known(*rank)) {
+                Some(rank) => Err(format!("rank {rank} has failed, and its node has left")),
+                None => Ok(part.legacy.clone()),
+            }
+        };
+        departed.map(legacy).collect()
     }
 
     /// A node is lost. Returns the ranks that were still running there, if its part had not ended.
     pub(super) fn lost(&mut self, node: NodeId) -> Option<Vec<u32>> {
         let part = self.part_mut(node)?;
-        if matches!(part.state, PartState::Ended(_) | PartState::Lost) {
+        if !part.is_active() {
             return None;
         }
         part.state = PartState::Lost;
@@ -269,18 +334,27 @@ impl SpreadJob {
             ended: self.exits.iter().map(Option::is_some).take(self.placement.len()).collect(),
             nodes: self.parts.iter().map(|part| (part.node, part.host.to_string())).collect(),
             open: self.parts.iter().map(Part::is_active).collect(),
+            readers: self.readers,
+            ..Places::default()
         }
     }
 
-    /// Its ranks, which are stopped, are there now.
-    pub(super) fn place_anew(&mut self, places: Vec<u32>) {
+    /// Its ranks, which are stopped, are there now. Gives those that have moved, with their hosts.
+    pub(super) fn place_anew(&mut self, places: Vec<u32>) -> Vec<(u32, Arc<str>)> {
         let nodes = self.parts.len() as u32;
         if places.len() != self.placement.len() || places.iter().any(|place| *place >= nodes) {
-            return;
+            return Vec::new();
         }
         let left = self.placement.iter().zip(&places).filter(|(old, new)| old != new);
         self.emptied.extend(left.map(|(old, _)| *old as usize));
+        let moved =
+            (0..).zip(self.placement.iter().zip(&places)).filter(|(_, (old, new))| old != new);
+        let moved = moved.map(|(rank, (_, new))| (rank, self.host(*new))).collect();
+        for place in &places {
+            self.parts[*place as usize].is_spare = false;
+        }
         self.placement = places;
+        moved
     }
 
     /// Whether all ranks have ended.
@@ -303,7 +377,7 @@ impl SpreadJob {
     /// The result.
     pub(super) fn report(&mut self, now: Instant) -> JobReport {
         let totals = self.parts.iter().map(|part| match part.state {
-            PartState::Ended(totals) => totals,
+            PartState::Ended(totals) | PartState::Departed(totals) => totals,
             _ => Totals::default(),
         });
         let (mut messages, mut bytes, mut left_running) = (0, 0, 0);
@@ -331,7 +405,7 @@ impl SpreadJob {
             bytes,
             left_running,
             hosts: self.placement.iter().map(|place| self.host(*place)).collect(),
-            nodes: self.parts.len() as u32,
+            nodes: self.parts.iter().filter(|part| !part.is_spare).count() as u32,
         }
     }
 
@@ -347,10 +421,12 @@ impl SpreadJob {
     /// Begins the second round of questions; gives the nodes to ask.
     pub(super) fn begin_round(&mut self, name: u32) -> Vec<NodeId> {
         let first = self.quiet.clone();
-        let second = vec![None; first.len()];
-        let waiting = (0..first.len()).collect();
+        let away = |part: &Part| (!part.is_present()).then(Quiet::default);
+        let second = self.parts.iter().map(away).collect();
+        let present = (0..).zip(&self.parts).filter(|(_, part)| part.is_present());
+        let (waiting, nodes) = present.map(|(index, part)| (index, part.node)).unzip();
         self.round = Some(Round { name, first, second, waiting });
-        self.parts.iter().map(|part| part.node).collect()
+        nodes
     }
 
     /// A part has answered in the second round. Returns whether the job can never go on.
@@ -380,6 +456,11 @@ impl SpreadJob {
     /// Whether the job's time is over, and nothing was done about it.
     pub(super) fn has_timed_out(&self, now: Instant) -> bool {
         self.outcome.is_none() && !self.is_doomed && self.next_timeout().is_some_and(|at| at <= now)
+    }
+
+    /// How long it has run.
+    pub(super) fn elapsed(&self, now: Instant) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| now.saturating_duration_since(started))
     }
 
     pub(super) const fn has_started(&self) -> bool {
@@ -435,7 +516,12 @@ impl SpreadJob {
 
 impl Part {
     const fn is_active(&self) -> bool {
-        !matches!(self.state, PartState::Ended(_) | PartState::Lost)
+        self.is_present() && !matches!(self.state, PartState::Ended(_))
+    }
+
+    /// Whether its node still takes part, though maybe all of its ranks have ended.
+    pub(super) const fn is_present(&self) -> bool {
+        !matches!(self.state, PartState::Departed(_) | PartState::Lost)
     }
 }
 

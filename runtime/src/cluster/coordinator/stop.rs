@@ -1,5 +1,8 @@
 //! Stopping one job on all its nodes at one instant, as a pure state machine: answers in, orders out.
 //!
+//! If ranks are to move, the nodes first have as much of that done as they can while all ranks run; where one cannot, all
+//! of it is left to the time at which they stand still.
+//!
 //! The gates are closed, and the nodes are asked again and again how things are. When all stand still in two rounds
 //! with nothing in between, and nothing is on its way, it is compared what they have begun together. Who is behind
 //! goes on until it is not; where that does not help, for it waits for one that is not behind, all go on for a moment
@@ -8,12 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::cluster::stop::{Done, Sequence, Stands, StopAnswer, StopOrder, Target, Task};
+use crate::cluster::stop::{Done, MoveTask, Sequence, Stands, StopAnswer, StopOrder, Target, Task};
 use crate::job::{Quiet, is_stuck};
 
 /// How soon the nodes are asked again, at first and at most.
 const LOOK_INTERVAL: Duration = Duration::from_micros(200);
 const LOOK_INTERVAL_MAX: Duration = Duration::from_millis(10);
+/// They are asked so often in the time that it has taken so far.
+const LOOKS_A_TIME: u32 = 8;
 /// How long the job goes on before it is tried again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long it is tried to stop a job whose ranks cannot leave, from the first refusal on.
@@ -27,11 +32,24 @@ pub(super) enum StopEvent {
     /// Send this order, under this name, to the parts with these indices.
     Order { parts: Vec<usize>, name: u32, order: StopOrder },
     /// All ranks have left.
-    Stopped,
+    Stopped(Course),
     /// All tasks are done: for each part what came of it.
     Done(Vec<(usize, Done)>),
     /// The job was not stopped, or a task failed; the rest of the stop is up to whoever asked for it.
     Failed(String),
+}
+
+/// How a stop has gone.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Course {
+    /// What was to be done before was done; else why not, if anything was to be.
+    pub(crate) ahead: Option<Result<(), String>>,
+    /// How long that took, while the ranks ran.
+    pub(crate) preparing: Duration,
+    /// How long it took then until all ranks waited.
+    pub(crate) waiting: Duration,
+    /// How long they took to leave.
+    pub(crate) leaving: Duration,
 }
 
 /// See the module's documentation.
@@ -45,7 +63,9 @@ pub(super) struct Stop {
     waiting: BTreeSet<usize>,
     /// When the first attempt failed.
     refused_at: Option<Instant>,
-    interval: Duration,
+    /// When this phase began, or those together in which the nodes are asked.
+    since: Instant,
+    course: Course,
     /// Answers of the last round, and of the one before it.
     stands: BTreeMap<usize, Stands>,
     before: Vec<Option<Quiet>>,
@@ -59,6 +79,8 @@ pub(super) struct Stop {
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 enum Phase {
+    /// What can be done before is being done.
+    Ahead,
     /// The nodes are being asked, or will be at that time.
     Looking,
     Resting(Instant),
@@ -72,15 +94,17 @@ enum Phase {
 }
 
 impl Stop {
-    /// Begins to stop the job's parts with these indices; the names of the orders count on from `name`.
-    pub(super) fn new(parts: Vec<usize>, name: u32) -> Self {
+    /// Begins to stop the job's parts with these indices, after what can be done before of this move; the names of the
+    /// orders count on from `name`.
+    pub(super) fn new(parts: Vec<usize>, name: u32, ahead: Option<MoveTask>, now: Instant) -> Self {
         let mut new = Self {
             parts,
-            phase: Phase::Looking,
+            phase: Phase::Ahead,
             name,
             waiting: BTreeSet::new(),
             refused_at: None,
-            interval: LOOK_INTERVAL,
+            since: now,
+            course: Course::default(),
             stands: BTreeMap::new(),
             before: Vec::new(),
             targets: Vec::new(),
@@ -89,7 +113,10 @@ impl Stop {
             done: Vec::new(),
             events: std::collections::VecDeque::new(),
         };
-        new.look(None);
+        match ahead {
+            Some(task) => new.order(StopOrder::Ahead(task)),
+            None => new.look(None),
+        }
         new
     }
 
@@ -112,7 +139,7 @@ impl Stop {
             Phase::Pausing(at) if at <= now => {
                 self.before.clear();
                 self.targets.clear();
-                self.interval = LOOK_INTERVAL;
+                self.since = now;
                 self.look(None);
             }
             _ => {}
@@ -145,6 +172,7 @@ impl Stop {
             return;
         }
         match self.phase {
+            Phase::Ahead => self.prepared(now),
             Phase::Looking => self.looked(now),
             Phase::Leaving => self.left(now),
             Phase::Acting => self.acted(),
@@ -200,6 +228,21 @@ impl Stop {
         self.order(StopOrder::Look { targets });
     }
 
+    /// All have done what they can while the ranks run, or cannot. That is no reason not to go on.
+    fn prepared(&mut self, now: Instant) {
+        self.done.clear();
+        let refusal = self.refusals.drain(..).next().map(|(_, why)| why);
+        let failure = self.failure.take().or(refusal);
+        self.course.ahead = Some(failure.map_or(Ok(()), Err));
+        self.course.preparing = self.end_phase(now);
+        self.look(None);
+    }
+
+    /// How long the phase that ends now has lasted.
+    fn end_phase(&mut self, now: Instant) -> Duration {
+        now.duration_since(std::mem::replace(&mut self.since, now))
+    }
+
     /// All have said how things are.
     fn looked(&mut self, now: Instant) {
         if let Some(why) = self.failure.take() {
@@ -214,21 +257,26 @@ impl Stop {
         let after: Vec<_> = self.stands.values().map(quiet).collect();
         let before = std::mem::replace(&mut self.before, after);
         if !is_stuck(&before, &self.before) {
-            self.phase = Phase::Resting(now + self.interval);
-            let is_near = self.before.iter().all(Option::is_some);
-            self.interval = if is_near { LOOK_INTERVAL } else { self.interval * 2 };
-            self.interval = self.interval.min(LOOK_INTERVAL_MAX);
+            let is_quiet = |all: &[Option<Quiet>]| all.iter().all(Option::is_some);
+            if is_quiet(&self.before) && (before.is_empty() || !is_quiet(&before)) {
+                // What counts is that nothing happens between two rounds, not how long that is.
+                return self.look(None);
+            }
+            // Whoever computes for long is not asked all the time.
+            let interval = now.duration_since(self.since) / LOOKS_A_TIME;
+            self.phase = Phase::Resting(now + interval.clamp(LOOK_INTERVAL, LOOK_INTERVAL_MAX));
             return;
         }
         let (targets, is_level) = compare(&self.stands);
         if is_level {
+            let time = self.end_phase(now);
+            self.course.waiting += time;
             self.phase = Phase::Leaving;
             self.refusals.clear();
             self.order(StopOrder::Leave);
         } else if targets != self.targets {
             self.targets.clone_from(&targets);
             self.before.clear();
-            self.interval = LOOK_INTERVAL;
             self.look(Some(targets));
         } else {
             let why = "ranks wait for each other between collective operations of several nodes";
@@ -241,9 +289,11 @@ impl Stop {
         if let Some(why) = self.failure.take() {
             return self.fail(&why);
         }
+        let time = self.end_phase(now);
         if self.refusals.is_empty() {
             self.phase = Phase::Stopped;
-            self.events.push_back(StopEvent::Stopped);
+            self.course.leaving = time;
+            self.events.push_back(StopEvent::Stopped(self.course.clone()));
             return;
         }
         self.refusals.sort_unstable();
@@ -293,7 +343,11 @@ fn compare(stands: &BTreeMap<usize, Stands>) -> (Vec<Target>, bool) {
     }
     let is_level = furthest.iter().all(|((context, sequence), furthest)| {
         let mut nodes = takers.get(context).into_iter().flatten();
-        nodes.all(|node| counts.get(&(*context, *sequence, *node)) == Some(furthest))
+        // Those that have left the job begin nothing any more.
+        nodes.all(|node| {
+            let count = counts.get(&(*context, *sequence, *node));
+            count == Some(furthest) || !stands.contains_key(&(*node as usize))
+        })
     });
     let target = |((context, sequence), count)| Target { context, sequence, count };
     (furthest.into_iter().map(target).collect(), is_level)

@@ -8,8 +8,9 @@ use faasm_transport::NodeId;
 use super::Cluster;
 use super::driver::Input;
 use super::halting::StopNews;
+use super::stop::Course;
 use crate::checkpoint::{CheckpointError, Cut, Unfinished, Writer, WrittenRank};
-use crate::cluster::stop::{Done, Task, WriteTask, Written};
+use crate::cluster::stop::{Done, Legacy, MoveTask, Task, WriteTask, Written};
 use crate::job::ENDING;
 
 /// How long whoever wants to stop a job waits for another one who does.
@@ -21,6 +22,7 @@ pub(crate) struct StoppedJob {
     cluster: Cluster,
     job: u32,
     nodes: Vec<NodeId>,
+    course: Course,
     news: flume::Receiver<StopNews>,
 }
 
@@ -31,11 +33,24 @@ impl Cluster {
     /// # Errors
     /// Why it cannot be stopped; it goes on all the same.
     pub(crate) fn stop(&self, job: u32) -> Result<StoppedJob, String> {
+        self.stop_after(job, None)
+    }
+
+    /// As [`Cluster::stop`], after what can be done of a move while the ranks still run.
+    ///
+    /// # Errors
+    /// Why it cannot be stopped; it goes on all the same.
+    pub(super) fn stop_after(
+        &self,
+        job: u32,
+        ahead: Option<&MoveTask>,
+    ) -> Result<StoppedJob, String> {
         let begun = Instant::now();
         let received = loop {
             let (news, received) = flume::unbounded();
             let (reply, replied) = flume::bounded(1);
-            self.tell(Input::Halt { job, news, reply });
+            let ahead = ahead.cloned();
+            self.tell(Input::Halt { job, ahead, news, reply });
             match replied.recv().unwrap_or_else(|_| Err((ended(), false))) {
                 Ok(()) => break received,
                 Err((_, true)) if begun.elapsed() < TURN_TIME_MAX => {
@@ -44,11 +59,11 @@ impl Cluster {
                 Err((why, _)) => return Err(why),
             }
         };
-        let (cluster, nodes) = (self.clone(), Vec::new());
-        let mut stopped = StoppedJob { cluster, job, nodes, news: received };
+        let (cluster, nodes, course) = (self.clone(), Vec::new(), Course::default());
+        let mut stopped = StoppedJob { cluster, job, nodes, course, news: received };
         match stopped.next() {
-            StopNews::Stopped(nodes) => {
-                stopped.nodes = nodes;
+            StopNews::Stopped(nodes, course) => {
+                (stopped.nodes, stopped.course) = (nodes, course);
                 Ok(stopped)
             }
             StopNews::Failed(why) => Err(why),
@@ -63,6 +78,11 @@ impl StoppedJob {
         &self.nodes
     }
 
+    /// How stopping it went.
+    pub(super) const fn course(&self) -> &Course {
+        &self.course
+    }
+
     /// Has nodes do something, each its own, and waits until all of them have.
     ///
     /// # Errors
@@ -73,8 +93,28 @@ impl StoppedJob {
         match self.next() {
             StopNews::Done(done) => Ok(done),
             StopNews::Failed(why) => Err(why),
-            StopNews::Stopped(_) => Err("the coordinator said what nobody asked".to_owned()),
+            StopNews::Stopped(..) => Err("the coordinator said what nobody asked".to_owned()),
         }
+    }
+
+    /// What is left of nodes that have left the job.
+    fn legacies(&self) -> Result<Vec<Legacy>, String> {
+        let (reply, replied) = flume::bounded(1);
+        self.cluster.tell(Input::Legacies { job: self.job, reply });
+        replied.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Lets a node go, none of whose ranks lives, once the job goes on.
+    ///
+    /// # Errors
+    /// It does not say what is left of the job there.
+    pub(super) fn release(&self, node: NodeId) -> Result<(), String> {
+        let done = self.act(vec![(node, Task::Depart)])?.pop();
+        let Some((_, Done::Departed(departed))) = done else {
+            return Err(format!("{node} did something else"));
+        };
+        self.cluster.tell(Input::Depart { job: self.job, node, departed });
+        Ok(())
     }
 
     fn next(&self) -> StopNews {
@@ -135,6 +175,11 @@ fn write(stopped: &StoppedJob, unfinished: &Unfinished) -> Result<Parts, Checkpo
         worlds.push(world);
         elapsed_ns = elapsed.max(elapsed_ns);
         ranks.extend(more);
+    }
+    let left = stopped.legacies().map_err(hindered)?;
+    for Legacy { world, ended } in left {
+        worlds.push(world);
+        ranks.extend(ended.into_iter().map(|stone| WrittenRank::ended(stone.into())));
     }
     let world = World::merge(&worlds).map_err(|error| hindered(error.to_string()))?;
     Ok(((world, elapsed_ns), ranks))

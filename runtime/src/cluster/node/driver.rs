@@ -17,7 +17,7 @@ use super::stop::obey;
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::data::DataError;
 use crate::cluster::inbox::Input as Arrived;
-use crate::cluster::message::{Prepare, Standstill, State, ToCoordinator, ToNode, Totals};
+use crate::cluster::message::{Prepare, Standstill, State, ToCoordinator, ToNode};
 use crate::cluster::planes::Planes;
 use crate::cluster::stop::{StopAnswer, StopOrder};
 use crate::job::{Halt, JobHandle, JobShared, Quiet};
@@ -36,6 +36,8 @@ pub(super) enum Input {
     Renewed { job: u32, shared: Arc<JobShared> },
     /// All ranks of a part have ended, and the coordinator has been told.
     Over { job: u32 },
+    /// Leave the cluster soon: the coordinator is to take the ranks elsewhere meanwhile.
+    LeaveWithin(Duration),
     /// Leave the cluster.
     Leave,
 }
@@ -194,6 +196,10 @@ impl Driver {
                 }
                 self.leave_if_drained();
             }
+            Input::LeaveWithin(grace) => {
+                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                self.tell(&ToCoordinator::Notice { grace_ms });
+            }
             Input::Leave => self.leave(),
         }
     }
@@ -244,12 +250,14 @@ impl Driver {
                     ranks_here.mourn(&ranks);
                 }
             }
+            ToNode::Departed { job, node } => self.departed(job, NodeId(node)),
             ToNode::Decided { job, verdict } => {
                 if let Some(ranks_here) = self.ranks_of(job) {
                     ranks_here.tell_decision(&verdict.into());
                 }
             }
             ToNode::Query { job, query } => self.answer(job, query),
+            ToNode::Survey { job, query, partners } => self.survey(job, query, partners),
             ToNode::Confirm { job, round } => self.confirm(job, round),
             ToNode::Stop { job, name, order } => self.stop(job, name, order),
             ToNode::Certificate { certificate, valid_ms } => {
@@ -265,6 +273,15 @@ impl Driver {
 
     fn ranks_of(&self, job: u32) -> Option<&JobHandle> {
         self.parts.get(&job)?.ranks.as_ref()
+    }
+
+    /// A node has no part in a job any more, and none of its ranks that were there lives.
+    fn departed(&mut self, job: u32, node: NodeId) {
+        let Some(part) = self.parts.get_mut(&job) else { return };
+        part.peers.retain(|peer| *peer != node);
+        if let Some(ranks) = &part.ranks {
+            ranks.forget_node(node);
+        }
     }
 
     fn prepare(&mut self, job: Box<Prepare>) {
@@ -290,7 +307,7 @@ impl Driver {
             peers,
             state: PartState::Preparing,
             ranks: None,
-            is_migratable: job.keep.is_migratable,
+            is_migratable: false,
             halt: None,
             mover: None,
             quiet: None,
@@ -355,20 +372,22 @@ impl Driver {
         }
         let state = std::mem::replace(&mut part.state, PartState::Over);
         let PartState::Ready(ready) = state else { return };
-        let ReadyPart { job: prepared, streams } = *ready;
+        let ReadyPart { job: prepared, streams, is_migratable } = *ready;
         let handle = prepared.handle().clone();
         let inbox = self.inbox.clone();
         let over = move || {
             // The node is gone.
             let _ = inbox.send(Input::Over { job });
         };
-        if let Err(cause) = follow(job, handle.clone(), self.links.outbox.clone(), over) {
+        part.is_migratable = is_migratable;
+        // It counts what they begin from the first instant on.
+        part.halt = if part.is_migratable { handle.halt() } else { None };
+        let (followed, outbox) = ((handle.clone(), part.halt.clone()), self.links.outbox.clone());
+        if let Err(cause) = follow(job, followed, outbox, over) {
             handle.kill(0);
             tracing::error!(%cause, "no thread can be had for job {job}; check `ulimit -u`");
             return self.part_ended(job);
         }
-        // It counts what they begin from the first instant on.
-        part.halt = if part.is_migratable { handle.halt() } else { None };
         part.mover = part.is_migratable.then(|| {
             let inbox = self.inbox.clone();
             let renewed = move |shared| {
@@ -400,8 +419,8 @@ impl Driver {
     }
 
     fn part_ended(&self, job: u32) {
-        let totals = Totals::default();
-        self.tell(&ToCoordinator::PartEnded { job, totals });
+        let (totals, legacy) = Default::default();
+        self.tell(&ToCoordinator::PartEnded { job, totals, legacy });
     }
 
     fn answer(&self, job: u32, query: u32) {
@@ -411,6 +430,12 @@ impl Driver {
         };
         let states = handle.local_states().into_iter().map(State::from).collect();
         self.tell(&ToCoordinator::States { job, query, states });
+    }
+
+    fn survey(&self, job: u32, query: u32, partners: bool) {
+        let survey = self.ranks_of(job).and_then(|ranks| ranks.survey(partners));
+        let survey = Box::new(survey.unwrap_or_default());
+        self.tell(&ToCoordinator::Survey { job, query, survey });
     }
 
     /// Tells the coordinator of jobs whose ranks here have all come to wait. That a rank goes on again
@@ -441,7 +466,9 @@ impl Driver {
         match part.and_then(|part| part.halt.as_ref()) {
             Some(halt) => obey((halt, mover), &self.links.outbox, (job, name), order),
             None => {
-                let why = "its ranks on this node cannot be stopped".to_owned();
+                let why = "its ranks cannot be stopped: it was begun without --migratable, or its \
+                           program does not allow that";
+                let why = why.to_owned();
                 let answer = StopAnswer::Failed { why };
                 self.tell(&ToCoordinator::Stop { job, name, answer });
             }

@@ -10,8 +10,9 @@ use faasm_vm::ContentHash;
 use parking_lot::Mutex;
 
 use crate::cluster::codec::Outbox;
-use crate::cluster::message::{App, CHUNK_BYTES_MAX, MODULE_BYTES_MAX, ToCoordinator};
-use crate::module::Module;
+use crate::cluster::message::{App, CHUNK_BYTES_MAX, MODULE_BYTES_MAX, Movable, ToCoordinator};
+use crate::error::Error;
+use crate::module::{Module, Variant};
 use crate::runtime::Runtime;
 
 /// Chunks that are asked for before the first has come.
@@ -37,8 +38,9 @@ struct Shelf {
 /// A program, once it is compiled; locked by the one who sees to that.
 type Slot = Arc<Mutex<Option<Module>>>;
 
-/// A program by its hash, and whether it is in the variant whose stack can be taken.
-type Key = ([u8; 32], bool);
+/// A program by its hash, whether it is in the variant whose stack can be taken, and whether in the one whose atomic
+/// operations are another node's.
+type Key = ([u8; 32], Movable, bool);
 
 type Chunk = (u64, Bytes);
 
@@ -49,8 +51,12 @@ impl Programs {
 
     /// The program, compiled. May take as long as fetching and compiling it; of several callers
     /// one does that, and the others wait.
-    pub(super) fn get(&self, app: &App, is_migratable: bool) -> Result<Module, String> {
-        let slot = self.shelf.lock().slot((app.module, is_migratable));
+    pub(super) fn get(
+        &self,
+        app: &App,
+        (movable, forwards): (Movable, bool),
+    ) -> Result<Module, String> {
+        let slot = self.shelf.lock().slot((app.module, movable, forwards));
         let mut slot = slot.lock();
         if let Some(module) = &*slot {
             return Ok(module.named(&app.name));
@@ -58,7 +64,21 @@ impl Programs {
         let bytes = self.bytes(app)?;
         // Nodes of one machine share the cache of compiled code: one of them compiles.
         let lock = self.runtime.programs().lock(&app.module);
-        let module = self.runtime.load_variant(&app.name, &bytes, is_migratable);
+        let load = |is_migratable| {
+            let variant = match (forwards, is_migratable) {
+                (true, _) => Variant::Forwarding,
+                (false, true) => Variant::Migratable,
+                (false, false) => Variant::Plain,
+            };
+            self.runtime.load_variant(&app.name, &bytes, variant)
+        };
+        let module = match load(movable != Movable::No) {
+            Err(Error::Module(why)) if movable == Movable::IfPossible => {
+                tracing::info!("{why}; it is tried without");
+                load(false)
+            }
+            loaded => loaded,
+        };
         let module = module.map_err(|error| error.to_string())?;
         drop(lock);
         *slot = Some(module.clone());

@@ -11,11 +11,14 @@ use super::fetch::Programs;
 use crate::checkpoint::Checkpoint;
 use crate::cluster::codec::Outbox;
 use crate::cluster::data::DataPlane;
-use crate::cluster::message::{Motion, Origin, Prepare, Stdin, ToCoordinator, Totals};
+use crate::cluster::input::STDIN_KEPT_BYTES_MAX;
+use crate::cluster::message::{Motion, Movable, Origin, Prepare, Stdin, ToCoordinator, Totals};
 use crate::cluster::output::RemoteOutput;
+use crate::cluster::stop::{Legacy, Stone};
 use crate::host::wasi::{Preopen, StdinStream};
-use crate::job::{AppSpec, JobHandle, JobReport, JobSpec, RankEvent};
+use crate::job::{AppSpec, Halt, JobHandle, JobReport, JobSpec, RankEvent};
 use crate::message::JobLinks;
+use crate::omp_nodes::nodes_asked_for;
 use crate::runtime::{PreparedJob, Runtime};
 
 /// A part whose ranks are ready to run.
@@ -23,6 +26,8 @@ use crate::runtime::{PreparedJob, Runtime};
 pub(super) struct ReadyPart {
     pub(super) job: PreparedJob,
     pub(super) streams: PartStreams,
+    /// Whether the stacks of its ranks can be taken.
+    pub(super) is_migratable: bool,
 }
 
 /// The ways of a part's output and input.
@@ -46,25 +51,34 @@ pub(super) fn prepare(
     let this = outbox.endpoint().node();
     let placement = placement(prepare, this)?;
     let output = Arc::new(RemoteOutput::new(outbox.clone(), prepare.job));
+    let (movable, forwards) = variant(prepare, &placement);
+    let moves = movable != Movable::No;
     let reads = match prepare.stdin {
         Stdin::None => false,
         Stdin::All => true,
+        Stdin::Rank(_) if moves => true,
         Stdin::Rank(rank) => placement.nodes.get(rank as usize) == Some(&placement.this_node),
     };
     let input = reads.then(|| {
         let (outbox, job) = (outbox.clone(), prepare.job);
-        StdinStream::fed(prepare.terminal, move || {
+        let input = StdinStream::fed(prepare.terminal, move || {
             outbox.send(NodeId::COORDINATOR, &ToCoordinator::StdinWanted { job });
-        })
+        });
+        if moves {
+            // For a rank that leaves and comes back.
+            input.keep_up_to(STDIN_KEPT_BYTES_MAX);
+        }
+        input
     });
     let mut apps = Vec::new();
     for app in &prepare.apps {
-        let mut spec = AppSpec::new(programs.get(app, prepare.keep.is_migratable)?, app.ranks);
+        let mut spec = AppSpec::new(programs.get(app, (movable, forwards))?, app.ranks);
         spec.args.clone_from(&app.args);
         spec.env.clone_from(&app.env);
         spec.wdir = Some(PathBuf::from(&app.wdir));
         apps.push(spec);
     }
+    let is_migratable = apps.iter().all(|app: &AppSpec| app.module.is_migratable());
     let mut preopens = Vec::new();
     for dir in &prepare.dirs {
         let preopen = Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only);
@@ -95,7 +109,16 @@ pub(super) fn prepare(
     // From the moment that the coordinator hears of it messages may come.
     links.planes.open(prepare.job, DataPlane::new(job.shared().clone()));
     job.come_back()?;
-    Ok(ReadyPart { job, streams: PartStreams { output, input } })
+    Ok(ReadyPart { job, streams: PartStreams { output, input }, is_migratable })
+}
+
+/// Whether the part's ranks may move, and whether one of them has a copy of another node's memory.
+fn variant(prepare: &Prepare, placement: &Placement) -> (Movable, bool) {
+    if nodes_asked_for(&prepare.env).is_none() {
+        return (prepare.keep.movable, false);
+    }
+    let is_member = |(rank, node): (usize, &u32)| rank > 0 && *node == placement.this_node;
+    (Movable::No, placement.nodes.iter().enumerate().any(is_member))
 }
 
 /// The checkpoint that the job goes on from, if it does.
@@ -116,7 +139,7 @@ fn origin(prepare: &Prepare) -> Result<Option<Arc<Checkpoint>>, String> {
 /// No thread can be had.
 pub(super) fn follow(
     job: u32,
-    handle: JobHandle,
+    (handle, halt): (JobHandle, Option<Arc<Halt>>),
     outbox: Arc<Outbox>,
     over: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
@@ -127,10 +150,19 @@ pub(super) fn follow(
         };
         let report = handle.follow(tell);
         let totals = report.map(|report| totals(&report)).unwrap_or_default();
-        outbox.send(NodeId::COORDINATOR, &ToCoordinator::PartEnded { job, totals });
+        let legacy = halt.map(|halt| legacy(&halt)).unwrap_or_default();
+        outbox.send(NodeId::COORDINATOR, &ToCoordinator::PartEnded { job, totals, legacy });
         over();
     };
     std::thread::Builder::new().name(format!("faasm-part-{job}")).spawn(follow).map(drop)
+}
+
+/// What is left of a part whose ranks have all ended. A rank that failed is missing, which hinders checkpoints.
+pub(super) fn legacy(halt: &Halt) -> Legacy {
+    let job = halt.job();
+    let ended = job.tombstones().unwrap_or_default().into_iter().map(Stone::from).collect();
+    // What cannot be kept hinders them as well.
+    Legacy { world: job.world().save().unwrap_or_default(), ended }
 }
 
 /// What a finished part did.

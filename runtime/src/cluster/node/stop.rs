@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use faasm_transport::NodeId;
 
+use super::ahead::Ahead;
 use super::moving::Mover;
+use super::part::legacy;
 use crate::checkpoint::CheckpointError;
 use crate::cluster::codec::Outbox;
-use crate::cluster::message::{Standstill, ToCoordinator};
+use crate::cluster::message::{Standstill, ToCoordinator, Totals};
 use crate::cluster::stop::{
-    Done, Stands, StopAnswer, StopOrder, Target, Task, Together, WriteTask, Written,
+    Departed, Done, MoveTask, Stands, StopAnswer, StopOrder, Target, Task, Together, WriteTask,
+    Written,
 };
 use crate::job::{Halt, NodeCut, NotLeft};
 
@@ -28,16 +31,31 @@ pub(super) fn obey(
             }
             return halt.go_on(is_level);
         }
-        StopOrder::Leave | StopOrder::Act(_) => {
+        StopOrder::Leave | StopOrder::Act(_) | StopOrder::Ahead(_) => {
             // The next order may come before a thread has begun.
-            let round = if order == StopOrder::Leave { halt.ask_to_leave() } else { 0 };
+            let round = match &order {
+                StopOrder::Leave => halt.ask_to_leave(),
+                StopOrder::Ahead(_) => halt.job().moves_ended(),
+                _ => 0,
+            };
             let (halt, way, mover) = (halt.clone(), outbox.clone(), mover.cloned());
             let work = move || {
+                let mut ahead = None;
                 let answer = match order {
                     StopOrder::Act(task) => act(&halt, mover.as_deref(), task),
+                    StopOrder::Ahead(task) => {
+                        let begun = begin(&halt, mover.as_deref(), &task, round);
+                        begun.map_or_else(failed, |begun| {
+                            ahead = Some(begun);
+                            StopAnswer::Done(Done::Nothing)
+                        })
+                    }
                     _ => leave(&halt, round),
                 };
                 way.send(NodeId::COORDINATOR, &ToCoordinator::Stop { job, name, answer });
+                if let Some(ahead) = ahead {
+                    ahead.go_on();
+                }
             };
             let thread = std::thread::Builder::new().name(format!("faasm-stop-{job}"));
             match thread.spawn(work) {
@@ -51,6 +69,17 @@ pub(super) fn obey(
 
 const fn failed(why: String) -> StopAnswer {
     StopAnswer::Failed { why }
+}
+
+/// Does what can be done of a move while the ranks run.
+fn begin(
+    halt: &Halt,
+    mover: Option<&Mover>,
+    task: &MoveTask,
+    ended: u64,
+) -> Result<Arc<Ahead>, String> {
+    let mover = mover.ok_or("its ranks on this node cannot be moved")?;
+    mover.begin(halt, task, ended)
 }
 
 fn look(halt: &Halt, targets: Option<Vec<Target>>) -> StopAnswer {
@@ -79,12 +108,18 @@ fn act(halt: &Halt, mover: Option<&Mover>, task: Task) -> StopAnswer {
         Task::Write(task) => write(halt, task).map(Done::Written),
         Task::Move(task) => mover.and_then(|mover| mover.prepare(halt, &task)).map(Done::Moved),
         Task::Renew => mover.and_then(|mover| mover.renew(halt)).map(|()| Done::Nothing),
+        Task::Depart => Ok(Done::Departed(depart(halt))),
         Task::Stay => mover.map(|mover| mover.stay(halt)).map(|()| Done::Nothing),
     };
     match done {
         Ok(done) => StopAnswer::Done(done),
         Err(why) => failed(why),
     }
+}
+
+fn depart(halt: &Halt) -> Departed {
+    let (messages, bytes) = halt.job().traffic();
+    Departed { totals: Totals { messages, bytes, left_running: 0 }, legacy: legacy(halt) }
 }
 
 fn write(halt: &Halt, task: WriteTask) -> Result<Written, String> {

@@ -32,4 +32,7 @@ pub trait OutputSink: Send + Sync {
 
     /// `rank` writes no more; an unfinished line is to be given out.
     fn close(&self, rank: u32);
+
+    /// `rank` runs on another host from now on.
+    fn moved(&self, _rank: u32, _host: &str) {}
 }

@@ -75,11 +75,24 @@ impl StdinStream {
         self.join();
     }
 
+    /// Keeps what is read from now on for readers that come later, until it is more than `bytes` in all.
+    pub(crate) fn keep_up_to(&self, bytes: u64) {
+        let mut state = self.shared.state.lock();
+        if state.kept_max.is_none() && state.end <= bytes {
+            state.kept_max = Some(bytes);
+            state.join();
+        }
+    }
+
+    /// Whether a reader that comes now begins with the first byte.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.shared.state.lock().first() == 0
+    }
+
     /// Registers a reader; gives the position it starts at, which is 0 unless bytes were dropped.
     pub(crate) fn join(&self) -> u64 {
         let mut state = self.shared.state.lock();
-        state.readers += 1;
-        state.chunks.iter_mut().for_each(|chunk| chunk.pending += 1);
+        state.join();
         state.first()
     }
 
@@ -179,6 +192,8 @@ struct State {
     finished: Option<Result<(), Errno>>,
     wanted: bool,
     readers: usize,
+    /// Beyond so many bytes nothing is kept any more for readers that come later, if anything is.
+    kept_max: Option<u64>,
     source: Source,
 }
 
@@ -202,12 +217,22 @@ impl State {
         self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 
+    fn join(&mut self) {
+        self.readers += 1;
+        self.chunks.iter_mut().for_each(|chunk| chunk.pending += 1);
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let start = self.end;
         self.end += bytes.len() as u64;
         self.wanted = false;
         if self.readers > 0 {
             self.chunks.push_back(Chunk { start, bytes: bytes.to_vec(), pending: self.readers });
+        }
+        if self.kept_max.is_some_and(|most| self.end > most) {
+            self.kept_max = None;
+            self.readers -= 1;
+            self.advance(0, u64::MAX);
         }
     }
 

@@ -130,3 +130,21 @@ fn a_stream_that_is_fed_asks_once_for_each_piece() {
     stream.feed(b"");
     assert_eq!(reader.ready(), Ok(StdinReady::End));
 }
+
+#[test]
+fn a_kept_stream_begins_anew_for_those_who_come_later_until_it_is_too_long() {
+    let stream = StdinStream::fed(false, || ());
+    stream.keep_up_to(6);
+    let mut first = reader(&stream);
+    let mut out = [0; 8];
+    stream.feed(b"abc");
+    assert_eq!((first.take(&mut out), stream.is_whole()), (3, true));
+    stream.feed(b"def");
+    let mut second = reader(&stream);
+    assert_eq!((second.take(&mut out), &out[..6]), (6, &b"abcdef"[..]));
+    assert_eq!(first.take(&mut out), 3);
+    stream.feed(b"g");
+    assert!(!stream.is_whole(), "it is kept no longer");
+    assert_eq!((first.take(&mut out), second.take(&mut out)), (1, 1));
+    assert!(stream.shared.state.lock().chunks.is_empty());
+}
