@@ -4,6 +4,7 @@
 use std::{
     fs,
     path::PathBuf,
+    process::Command,
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -271,14 +272,14 @@ fn free_port() -> u16 {
 }
 
 /// A coordinator that runs on its own, with its directory.
-struct Coordinator {
+pub(crate) struct Coordinator {
     dir: tempfile::TempDir,
     running: Option<Running>,
     at: String,
 }
 
 impl Coordinator {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let at = format!("127.0.0.1:{}", free_port());
         let mut coordinator = Self { dir, running: None, at };
@@ -299,17 +300,22 @@ impl Coordinator {
     }
 
     fn command_reading(&self, arguments: &[&str], input: &str) -> Running {
-        let mut command = faasm_run();
-        let state = self.dir.path().join("state");
-        Running::start(command.env("FAASM_STATE_DIR", state).args(arguments), input)
+        Running::start(self.faasm_run().args(arguments), input)
     }
 
-    fn order(&self, arguments: &[&str]) -> Ran {
+    /// `faasm-run` for this coordinator's directory.
+    pub(crate) fn faasm_run(&self) -> Command {
+        let mut command = faasm_run();
+        command.env("FAASM_STATE_DIR", self.dir.path().join("state"));
+        command
+    }
+
+    pub(crate) fn order(&self, arguments: &[&str]) -> Ran {
         self.command(arguments).wait()
     }
 
     /// Lets a node join that is called so.
-    fn join(&self, name: &str) -> Running {
+    pub(crate) fn join(&self, name: &str) -> Running {
         let before = self.nodes();
         let token = self.order(&["cluster", "token"]).expect_status(0).stdout;
         let arguments = ["node", "--join", &self.at, "--name", name, "--workers", "1"];
@@ -324,7 +330,7 @@ impl Coordinator {
         status["nodes"].as_array().expect("a list").len()
     }
 
-    fn await_nodes(&self, nodes: usize) {
+    pub(crate) fn await_nodes(&self, nodes: usize) {
         let end = Instant::now() + LIMIT;
         while self.nodes() != nodes {
             assert!(Instant::now() < end, "{} nodes instead of {nodes}", self.nodes());

@@ -17,12 +17,16 @@ use faasm_workloads::manifest::{Guest, Manifest};
 
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests_dir};
 
-/// Guests that other tests run: `checkpoint.rs`, `checkpoint_faults.rs`, `cli.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
+/// Guests that other tests run: `checkpoint.rs`, `checkpoint_faults.rs`, `checkpoint_threads.rs`, `cli.rs`, `cluster_jobs.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
 /// `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 12] = [
+const CLAIMED_ELSEWHERE: [&str; 14] = [
     "faasm/launcher.c",
     "faasm/early.c",
+    "faasm/rounds.c",
+    "faasm/locked.c",
     "faasm/steps.c",
+    "faasm/thread_steps.c",
+    "faasm/team_steps.c",
     "faasm/flood.c",
     "faasm/traffic.c",
     "faasm/where.c",
