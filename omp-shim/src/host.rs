@@ -3,7 +3,7 @@
 use faasm_omp_engine::Construct;
 use faasm_omp_engine::team::elastic_size;
 use faasm_vm::{GuestAddr, GuestMemory};
-use wasmtime::Result;
+use wasmtime::{Caller, Result};
 
 use crate::port::{OmpPort, OmpView};
 
@@ -42,14 +42,13 @@ pub(crate) fn team_size<T: OmpView>(state: &mut T, wanted: i32, busy: i32) -> Re
 
 /// Waits for a word of memory; 0 when woken, 1 when the word is not `expected`.
 pub(crate) async fn wait<T: OmpView>(
-    state: &mut T,
+    caller: Caller<'_, T>,
     number: i32,
     addr: GuestAddr,
     expected: i32,
 ) -> Result<i32> {
     let construct = construct("wait", number)?;
-    let (port, memory) = state.omp()?;
-    let woken = port.wait(memory, construct, addr, expected.cast_unsigned()).await?;
+    let woken = T::wait(caller, construct, addr, expected.cast_unsigned()).await?;
     Ok(i32::from(!woken))
 }
 

@@ -55,10 +55,8 @@ pub fn add_to_linker<T: OmpView>(linker: &mut Linker<T>) -> wasmtime::Result<()>
     linker.func_wrap_async(
         MODULE,
         "wait",
-        |mut caller: Caller<'_, T>, (construct, word, expected): (i32, i32, i32)| {
-            Box::new(async move {
-                host::wait(caller.data_mut(), construct, GuestAddr::from(word), expected).await
-            })
+        |caller: Caller<'_, T>, (construct, word, expected): (i32, i32, i32)| {
+            Box::new(host::wait(caller, construct, GuestAddr::from(word), expected))
         },
     )?;
     linker.func_wrap(

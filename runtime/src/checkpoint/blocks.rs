@@ -33,16 +33,15 @@ pub(super) struct BlockRef {
     hash: Hash,
 }
 
-/// Appends the blocks of `memory` that are not in `previous` to `out`, as parts of cut `cut`; gives the references to
-/// all that are not zero.
+/// Appends the blocks of the first `len` bytes of `memory` that are not in `previous` to `out`, as parts of cut `cut`; gives
+/// the references to all that are not zero.
 pub(super) fn write(
-    memory: &GuestMemory,
+    (memory, len): (&GuestMemory, u64),
     cut: u32,
     previous: &HashMap<u32, BlockRef>,
     out: &mut impl Write,
     written: &mut u64,
 ) -> io::Result<Vec<BlockRef>> {
-    let len = memory.len();
     let mut block = vec![0; BLOCK_BYTES as usize];
     let mut compressor = Compressor::new()?;
     let mut references = Vec::new();
@@ -148,7 +147,8 @@ mod tests {
         memory.write(GuestAddr::new(5), b"first").expect("inside");
         memory.write(GuestAddr::new(3 * BLOCK_BYTES + 90), b"last").expect("inside");
         let (mut file, mut written) = (Vec::new(), 0);
-        let first = write(&memory, 1, &HashMap::new(), &mut file, &mut written).expect("written");
+        let all = (&memory, memory.len());
+        let first = write(all, 1, &HashMap::new(), &mut file, &mut written).expect("written");
         assert_eq!(first.iter().map(|block| block.number).collect::<Vec<_>>(), [0, 3]);
         assert_eq!(written, file.len() as u64);
         for block in &first {
@@ -171,7 +171,7 @@ mod tests {
         }
         memory.write(GuestAddr::new(7), b"x").expect("inside");
         let previous = first.iter().map(|block| (block.number, *block)).collect();
-        let second = write(&memory, 2, &previous, &mut Vec::new(), &mut 0).expect("written");
+        let second = write(all, 2, &previous, &mut Vec::new(), &mut 0).expect("written");
         assert_eq!(second.iter().map(|block| block.cut).collect::<Vec<_>>(), [2, 1]);
     }
 }

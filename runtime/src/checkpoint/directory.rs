@@ -96,15 +96,16 @@ impl Checkpoint {
         let RankIndex { image, blocks } = self.index(rank)?;
         let path = self.rank_path(self.manifest.cut, rank);
         let damaged = |why: &str| CheckpointError::damaged(&path, why);
-        if memory.len() != image.memory_bytes {
+        let size = image.memory_bytes;
+        if size > memory.len() {
             return Err(damaged("the memory has another size"));
         }
         // What is not written is zero; a new memory has the program's data in it.
-        memory.fill(GuestAddr::new(0), 0, memory.len()).map_err(|_| damaged("its memory"))?;
+        memory.fill(GuestAddr::new(0), 0, size).map_err(|_| damaged("its memory"))?;
         let mut files = HashMap::new();
         for block in &blocks {
             let start = u64::from(block.number) * BLOCK_BYTES;
-            let len = memory.len().saturating_sub(start).min(BLOCK_BYTES) as usize;
+            let len = size.saturating_sub(start).min(BLOCK_BYTES) as usize;
             let content = self.block(&mut files, rank, block, len)?;
             memory.write(GuestAddr::new(start), &content).map_err(|_| damaged("a block"))?;
         }

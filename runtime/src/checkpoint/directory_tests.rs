@@ -31,6 +31,7 @@ fn deposits(memories: &[GuestMemory]) -> Vec<Deposit> {
             mpi: vec![rank as u8; 9],
             files: FileTableState::default(),
             offers: Vec::new(),
+            threads: None,
         };
         Deposit { rank, image, memory: memory.clone() }
     };

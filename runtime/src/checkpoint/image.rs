@@ -30,6 +30,36 @@ pub(crate) struct RankImage {
     pub(crate) files: FileTableState,
     /// Messages that it has announced, and whose data nobody has asked for.
     pub(crate) offers: Vec<SavedOffer>,
+    /// Its threads, if its program may have several.
+    pub(crate) threads: Option<ThreadsImage>,
+}
+
+/// The threads of a rank together.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ThreadsImage {
+    /// Pages of memory that the program has asked for.
+    pub(crate) pages: u32,
+    /// The number that was last given to a thread.
+    pub(crate) last_id: u32,
+    /// End and start of the ranges that stacks may not reach.
+    pub(crate) guards: Vec<(u32, u32)>,
+    /// How long the main thread still waits at most, if it was in such a wait.
+    pub(crate) left_ns: Option<u64>,
+    /// All but the main thread.
+    pub(crate) others: Vec<ThreadImage>,
+}
+
+/// One thread besides the main one.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ThreadImage {
+    /// Its number.
+    pub(crate) id: u32,
+    /// The mutable globals of its instance, by index.
+    pub(crate) globals: Vec<(u32, Bits)>,
+    /// The frames of its stack, innermost first.
+    pub(crate) frames: Vec<Bits>,
+    /// How long it still waits at most, if it was in such a wait.
+    pub(crate) left_ns: Option<u64>,
 }
 
 /// A message that a rank has announced to one of another node.

@@ -95,6 +95,15 @@ impl Rounds {
         }
     }
 
+    /// Waits until the round with this number is over.
+    pub(crate) fn over(&self, round: u64) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.subscribe();
+        async move {
+            // Without rounds there is nothing to wait for.
+            let _ = ended.wait_for(|ended| *ended != round).await;
+        }
+    }
+
     /// A rank cannot leave now.
     pub(crate) fn refuse(&self, rank: u32, why: String) {
         self.state.lock().refuse((rank, why));

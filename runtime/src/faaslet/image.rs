@@ -1,10 +1,11 @@
 //! A rank as a value: taken when its call stack is, and put into a new instance.
 
+use faasm_mpi_shim::MpiCtx;
 use faasm_vm::rewrite::{global_export, global_index};
 use wasmtime::{Instance, Store, V128, Val};
 
-use super::FaasletState;
-use crate::checkpoint::{Bits, Deposit, RankImage};
+use super::{FaasletState, RankPort};
+use crate::checkpoint::{Bits, Deposit, RankImage, SavedOffer, ThreadImage};
 
 /// Bytes of a page of WebAssembly.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -12,22 +13,37 @@ const PAGE_BYTES: u64 = 64 << 10;
 /// Why a rank cannot be taken, or not be put back, in words.
 type Reason = String;
 
-/// The state of a rank whose stack has been taken.
+/// The state of a rank whose stack has been taken, with its other threads.
 pub(super) fn take(
     store: &mut Store<FaasletState>,
     instance: &Instance,
     rank: u32,
+    others: Vec<ThreadImage>,
 ) -> Result<Deposit, Reason> {
     let globals = globals(store, instance)?;
     let state = store.data_mut();
     let frames = state.stack.as_ref().and_then(|stack| stack.taken());
     let frames = frames.ok_or("its stack has not been taken")?.to_vec();
-    let mpi = state.mpi.save().map_err(|error| error.to_string())?;
     let (files, memory) = (state.wasi.save_files(), state.memory.clone());
-    let offers = state.mpi.port.offers().ok_or("a message that it has announced is being read")?;
-    let memory_bytes = memory.len();
-    let image = RankImage { memory_bytes, globals, frames, mpi, files, offers };
+    let mut memory_bytes = memory.len();
+    let mut threads = None;
+    let (mpi, offers) = match &state.thread {
+        None => taken_mpi(&mut state.mpi)?,
+        Some(thread) => {
+            // All that its program may ask for is there from the start, and untouched.
+            memory_bytes = thread.group.memory_bytes();
+            threads = Some(thread.group.save(others, thread.left_ns));
+            thread.group.seat.with(taken_mpi)?
+        }
+    };
+    let image = RankImage { memory_bytes, globals, frames, mpi, files, offers, threads };
     Ok(Deposit { rank, image, memory })
+}
+
+fn taken_mpi(mpi: &mut MpiCtx<RankPort>) -> Result<(Vec<u8>, Vec<SavedOffer>), Reason> {
+    let saved = mpi.save().map_err(|error| error.to_string())?;
+    let offers = mpi.port.offers().ok_or("a message that it has announced is being read")?;
+    Ok((saved, offers))
 }
 
 /// Makes the memory as large as it was, and puts the globals back. The content of the memory is still the program's
@@ -37,11 +53,24 @@ pub(super) fn put(
     instance: &Instance,
     image: &RankImage,
 ) -> Result<(), Reason> {
-    let memory = super::run::memory_of(store, instance).ok_or("it has no memory")?;
-    let (pages, now) = (image.memory_bytes / PAGE_BYTES, memory.size(&*store));
-    let more = pages.checked_sub(now).ok_or("its memory is smaller than the program's")?;
-    memory.grow(&mut *store, more).map_err(|error| error.to_string())?;
-    for (index, value) in &image.globals {
+    match (&mut store.data_mut().thread, &image.threads) {
+        (Some(thread), Some(threads)) => {
+            thread.group.put(threads, image.memory_bytes)?;
+            thread.left_ns = threads.left_ns;
+        }
+        (None, None) => grow(store, instance, image.memory_bytes)?,
+        _ => return Err("it is of a program with threads, or this one is".to_owned()),
+    }
+    put_globals(store, instance, &image.globals)
+}
+
+/// Sets the globals that the program can change.
+pub(super) fn put_globals(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    globals: &[(u32, Bits)],
+) -> Result<(), Reason> {
+    for (index, value) in globals {
         let global = instance.get_global(&mut *store, &global_export(*index));
         let global = global.ok_or_else(|| format!("the program has no global {index}"))?;
         let value = match (value, global.get(&mut *store)) {
@@ -57,8 +86,21 @@ pub(super) fn put(
     Ok(())
 }
 
+/// Makes the memory so large.
+pub(super) fn grow(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    bytes: u64,
+) -> Result<(), Reason> {
+    let memory = super::run::memory_of(store, instance).ok_or("it has no memory")?;
+    let (pages, now) = (bytes / PAGE_BYTES, memory.size(&*store));
+    let more = pages.checked_sub(now).ok_or("its memory is smaller than the program's")?;
+    memory.grow(&mut *store, more).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 /// The values of the globals that the program can change.
-fn globals(
+pub(super) fn globals(
     store: &mut Store<FaasletState>,
     instance: &Instance,
 ) -> Result<Vec<(u32, Bits)>, Reason> {

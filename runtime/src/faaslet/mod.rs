@@ -13,7 +13,6 @@ mod thread;
 
 pub use exit::RankExit;
 pub(crate) use port::RankPort;
-pub(crate) use renew::Coming;
 pub(crate) use run::{Restored, Start, run};
 pub(crate) use stack::add_to_linker as add_stack_to_linker;
 pub(crate) use state::FaasletState;

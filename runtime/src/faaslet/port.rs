@@ -67,6 +67,11 @@ impl RankPort {
         }
     }
 
+    /// The job, and the rank's number in it.
+    pub(crate) const fn place(&self) -> (&Arc<JobShared>, u32) {
+        (&self.job, self.rank)
+    }
+
     /// The port of the same rank in the next life of its job, in which nothing has happened yet.
     pub(crate) fn again(&self, job: Arc<JobShared>) -> Self {
         Self::new(job, self.rank, self.spins)
@@ -87,6 +92,11 @@ impl RankPort {
 
     fn wake_if_waiting(&self, rank: u32) {
         self.job.rank(rank).wake_if_waiting();
+    }
+
+    /// Whether a message waits to be taken.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.reader.is_ready(self.job.rank(self.rank).mailbox())
     }
 
     /// Messages taken so far.
@@ -186,6 +196,15 @@ impl MpiPort for RankPort {
 
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer> {
         self.job.spawn(self.rank, request)
+    }
+
+    #[inline]
+    fn count_sent(&mut self, dest: u32, bytes: u64, total: (u64, u64)) {
+        let sent = self.job.rank(self.rank).sent();
+        sent.set(total);
+        if self.job.counts_partners() {
+            sent.add(dest, bytes);
+        }
     }
 
     #[inline]

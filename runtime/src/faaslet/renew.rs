@@ -11,17 +11,10 @@ use super::image;
 use super::stack::{self, StackState};
 use super::state::FaasletState;
 use crate::checkpoint::Deposit;
-use crate::job::{Arrival, Decision, JobShared, OutsideWaits, Renewal};
+use crate::job::{Arrival, Decision, JobShared, Next, OutsideWaits, Renewal};
 
 /// Bytes that are looked at at a time.
 const BLOCK_BYTES: u64 = 64 << 10;
-
-/// A rank's way to this node.
-#[derive(Clone, Debug)]
-pub(crate) struct Coming {
-    pub(crate) arrival: Arc<Arrival>,
-    pub(crate) renewal: Arc<Renewal>,
-}
 
 /// The rank has left in the round with this number: hands over what it is, and waits until it may go on. Returns whether
 /// it does so on this node; `job` is the job's life in which it does.
@@ -71,15 +64,23 @@ pub(super) async fn leave(
     }
 }
 
-/// The rank comes to this node: makes it what it was elsewhere. Returns whether it goes on here.
+/// A rank may come to this node, to this instance: makes it what it was elsewhere. Returns whether it goes on here; `job` is
+/// then the job's life in which it does.
 pub(super) async fn arrive(
     store: &mut Store<FaasletState>,
     instance: &Instance,
-    Coming { arrival, renewal }: Coming,
-    rank: u32,
+    arrival: &Arrival,
+    job: &mut Arc<JobShared>,
 ) -> wasmtime::Result<bool> {
-    let round = renewal.job.rounds().next_end();
-    let came = put(store, instance, &arrival, &renewal, rank).await;
+    let rank = arrival.rank();
+    let expected = expect(store, instance, arrival, job).await;
+    let Some(renewal) = expected.map_err(wasmtime::Error::msg)? else { return Ok(false) };
+    // The instance may have been made before this life was.
+    let before = std::mem::replace(job, renewal.job.clone());
+    renewal.carry_over(&before, rank, store.data().memory.clone());
+    drop(before);
+    let round = job.rounds().next_end();
+    let came = put(store, instance, arrival, &renewal).await;
     if let Err(why) = &came {
         renewal.tell(rank, Err(why.clone()));
         return Ok(false);
@@ -93,16 +94,35 @@ pub(super) async fn arrive(
     Ok(true)
 }
 
+/// Has a memory ready for the rank until it comes; gives the job's life in which it does, if it does.
+async fn expect(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    arrival: &Arrival,
+    job: &JobShared,
+) -> Result<Option<Arc<Renewal>>, String> {
+    let memory = store.data().memory.clone();
+    // The program's own data is there; what does not come is zero.
+    let threads = store.data().thread.as_ref();
+    clear(&memory, threads.map_or(memory.len(), |thread| thread.group.memory_bytes()))?;
+    loop {
+        arrival.give_memory(&memory)?;
+        job.welcome(arrival, memory.len());
+        match arrival.next(memory.len()).await {
+            Next::Grow(bytes) => image::grow(store, instance, bytes)?,
+            Next::Come(renewal) => return Ok(Some(renewal)),
+            Next::GiveUp => return Ok(None),
+        }
+    }
+}
+
 async fn put(
     store: &mut Store<FaasletState>,
     instance: &Instance,
     arrival: &Arrival,
     renewal: &Renewal,
-    rank: u32,
 ) -> Result<(), String> {
-    let memory = store.data().memory.clone();
-    // The program's own data is there; what does not come is zero.
-    clear(&memory)?;
+    let (memory, rank) = (store.data().memory.clone(), arrival.rank());
     let image = arrival.image().await?;
     image::put(store, instance, &image)?;
     arrival.give_memory(&memory)?;
@@ -110,12 +130,16 @@ async fn put(
     wasi.restore_files(&image.files).map_err(|error| error.to_string())?;
     let mpi = restore(store, renewal, &image.mpi)?;
     renewal.job.adopt_offers(rank, &image.offers)?;
+    go_over(store, mpi, renewal, rank);
     let state = store.data_mut();
-    state.mpi = mpi;
-    state.mpi.set_memory(memory);
     let every = state.stack.as_ref().and_then(StackState::every);
     state.stack = Some(StackState::arriving(every, image.frames));
-    arrival.complete().await
+    let group = state.thread.as_ref().map(|thread| thread.group.clone());
+    arrival.complete().await?;
+    match (group, image.threads) {
+        (Some(group), Some(threads)) => group.begin_again(threads.others).await,
+        _ => Ok(()),
+    }
 }
 
 /// The rank's MPI state in the job's next life.
@@ -136,15 +160,24 @@ fn go_over(
     rank: u32,
 ) {
     let state = store.data_mut();
-    state.mpi = new;
-    state.mpi.set_memory(state.memory.clone());
+    let mut new = new;
+    new.set_memory(state.memory.clone());
+    match &state.thread {
+        None => state.mpi = new,
+        Some(thread) => {
+            thread.group.go_over(&renewal.job, new);
+            if let Some(stand_in) = thread.group.stand_in() {
+                state.mpi = stand_in;
+            }
+        }
+    }
     state.wasi.hooks = Arc::new(OutsideWaits { job: renewal.job.clone(), rank });
 }
 
-/// Makes all of a new memory zero, without touching what is.
-fn clear(memory: &GuestMemory) -> Result<(), String> {
-    for at in (0..memory.len()).step_by(BLOCK_BYTES as usize) {
-        let len = BLOCK_BYTES.min(memory.len() - at);
+/// Makes so much of a new memory zero, without touching what is.
+fn clear(memory: &GuestMemory, bytes: u64) -> Result<(), String> {
+    for at in (0..bytes).step_by(BLOCK_BYTES as usize) {
+        let len = BLOCK_BYTES.min(bytes - at);
         let at = GuestAddr::new(at);
         let block = memory.read_vec(at, len).map_err(|fault| fault.to_string())?;
         if block.iter().any(|byte| *byte != 0) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 use faasm_mpi_shim::MpiCtx;
-use faasm_mpi_shim::gate::{Cut, Door};
+use faasm_mpi_shim::gate::Door;
 use faasm_vm::{GuestMemory, Pool};
 use wasmtime::{Instance, InstancePre, Store};
 
@@ -13,13 +13,13 @@ use super::exit::RankExit;
 use super::image;
 use super::port::RankPort;
 use super::proto;
-use super::renew::{self, Coming};
+use super::renew;
 use super::stack::{self, StackState};
 use super::state::FaasletState;
-use super::thread::{Parts, Thread, ThreadFacts, Threads};
+use super::thread::{Parts, Stacks, Thread, ThreadFacts, Threads};
 use crate::checkpoint::{Checkpoint, Muster, RankImage};
 use crate::host::wasi::{OutputSink, SharedWasi, WasiCtx};
-use crate::job::{JobShared, RankExited, Supervisor};
+use crate::job::{Arrival, JobShared, RankExited, Supervisor};
 use crate::module::Beginning;
 
 /// Everything a rank needs to start.
@@ -43,8 +43,8 @@ pub(crate) struct Start {
     pub(crate) rebuild_every: Option<NonZeroU32>,
     /// What it was, in a job that goes on.
     pub(crate) restored: Option<Restored>,
-    /// Where it comes from, if it comes from another node.
-    pub(crate) coming: Option<Coming>,
+    /// It comes from another node, if it comes.
+    pub(crate) coming: Option<Arc<Arrival>>,
 }
 
 /// A rank of a job that goes on, as far as it can be put back without an instance.
@@ -68,8 +68,6 @@ pub(crate) async fn run(start: Start) {
         exit: Some(RankExit::Killed),
     };
     start.job.rank(start.rank).start();
-    let has_threads = start.threads.is_some();
-    let _threads = has_threads.then(|| EndOfThreads { job: start.job.clone(), rank: start.rank });
     if start.coming.is_some() {
         // Until it is here, its end is another node's concern.
         farewell.exit = None;
@@ -77,7 +75,11 @@ pub(crate) async fn run(start: Start) {
     // It counts as running until the supervisor knows of its end.
     // Its worker is one task of tokio, which would otherwise have the channels that ranks wait at come to rest after so
     // many uses, until the worker gives way.
+    let (job, rank) = (start.job.clone(), start.rank);
     farewell.exit = tokio::task::unconstrained(execute(start, &mut farewell.exit)).await;
+    if let (Some(threads), Some(exit)) = (job.rank(rank).threads(), &farewell.exit) {
+        threads.leave_span(exit);
+    }
 }
 
 /// What the call of a program's entry function has come to.
@@ -126,7 +128,8 @@ async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExi
             let wasi = SharedWasi::new(wasi);
             let own = wasi.of_thread(hooks);
             let program = program.clone();
-            let parts = Parts { rank, facts, program, wasi, supervisor, spins, mpi };
+            let stacks = start.migratable.then_some(Stacks { every });
+            let parts = Parts { rank, facts, program, wasi, supervisor, spins, stacks, mpi };
             let group = Threads::new(parts, &job);
             job.rank(rank).set_threads(group.clone());
             let main = group.main().clone();
@@ -134,10 +137,11 @@ async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExi
             (stand_in, own, Some(Thread::new(group, main)))
         }
     };
+    let _threads = thread.as_ref().map(|thread| EndOfThreads(thread.group.clone()));
     let state = FaasletState { mpi, wasi, memory: no_memory, thread, stack, door };
     let mut store = Store::new(program.module().engine(), state);
     let program = (&program, beginning.as_ref());
-    let begun = begin(&mut store, program, &pool, (&job, rank), (was, coming)).await;
+    let begun = begin(&mut store, program, &pool, (&mut job, rank), (was, coming)).await;
     let result = match begun {
         Ok(Some(instance)) => {
             *dropped = Some(RankExit::Killed);
@@ -168,10 +172,11 @@ async fn begin(
     store: &mut Store<FaasletState>,
     (program, beginning): (&InstancePre<FaasletState>, Option<&Beginning>),
     pool: &Pool,
-    (job, rank): (&JobShared, u32),
-    (was, coming): (Option<Was>, Option<Coming>),
+    (job, rank): (&mut Arc<JobShared>, u32),
+    (was, coming): (Option<Was>, Option<Arc<Arrival>>),
 ) -> wasmtime::Result<Option<Instance>> {
-    let settle = |store: &mut _, instance: &_| settle(store, instance, pool, job, rank);
+    let first: &JobShared = job;
+    let settle = |store: &mut _, instance: &_| settle(store, instance, pool, first, rank);
     // What goes on has been initialised.
     let beginning = beginning.filter(|_| was.is_none() && coming.is_none());
     let instance = proto::begin(store, program, beginning, settle).await?;
@@ -179,14 +184,16 @@ async fn begin(
         let failed = |why: String| wasmtime::Error::msg(format!("it cannot be put back: {why}"));
         image::put(store, &instance, &image).map_err(failed)?;
         checkpoint.fill(rank, &store.data().memory).map_err(|error| failed(error.to_string()))?;
+        begin_threads(threads_of(store), image).await.map_err(failed)?;
         stack::rewinds(store, &instance)?;
         muster.come().await;
     }
     if let Some(coming) = coming
-        && !renew::arrive(store, &instance, coming, rank).await?
+        && !renew::arrive(store, &instance, &coming, job).await?
     {
         return Ok(None);
     }
+    release_threads(store);
     Ok(Some(instance))
 }
 
@@ -202,11 +209,10 @@ async fn call_start(
     loop {
         // The round may end as soon as the gate was looked at.
         let round = job.rounds().round();
-        if leaves_for_checkpoint(store) {
-            let taken = image::take(store, instance, rank);
-            if !renew::leave(store, job, (rank, round), taken).await {
-                return Ok(Ended::Elsewhere);
-            }
+        if stack::has_left_for_checkpoint(store)
+            && !leave(store, instance, job, (rank, round)).await
+        {
+            return Ok(Ended::Elsewhere);
         }
         if !stack::goes_on(store, instance)? {
             return Ok(Ended::Returned);
@@ -215,11 +221,49 @@ async fn call_start(
     }
 }
 
-/// Whether the rank's stack was taken because the whole job is to be written.
-fn leaves_for_checkpoint(store: &Store<FaasletState>) -> bool {
-    let FaasletState { stack, door, .. } = store.data();
-    let is_taken = stack.as_ref().is_some_and(|stack| stack.taken().is_some());
-    is_taken && door.as_ref().is_some_and(|door| door.cut() == Cut::Leave)
+/// The rank has left in the round with this number: hands over what it is, and waits until it may go on. Returns whether
+/// it does so on this node.
+async fn leave(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    job: &mut Arc<JobShared>,
+    (rank, round): (u32, u64),
+) -> bool {
+    let others = match threads_of(store) {
+        Some(group) => group.gather(job.rounds(), round).await,
+        None => Some(Ok(Vec::new())),
+    };
+    let stays = match others {
+        Some(others) => {
+            let taken = others.and_then(|others| image::take(store, instance, rank, others));
+            renew::leave(store, job, (rank, round), taken).await
+        }
+        // Another thread could not leave.
+        None => true,
+    };
+    if stays {
+        release_threads(store);
+    }
+    stays
+}
+
+/// Begins the rank's other threads, which run when they are released.
+async fn begin_threads(group: Option<Arc<Threads>>, image: RankImage) -> Result<(), String> {
+    match (group, image.threads) {
+        (Some(group), Some(threads)) => group.begin_again(threads.others).await,
+        _ => Ok(()),
+    }
+}
+
+fn release_threads(store: &Store<FaasletState>) {
+    if let Some(group) = threads_of(store) {
+        group.camp.release();
+    }
+}
+
+/// The rank's threads, if it may have several.
+fn threads_of(store: &Store<FaasletState>) -> Option<Arc<Threads>> {
+    store.data().thread.as_ref().map(|thread| thread.group.clone())
 }
 
 /// The program's memory.
@@ -275,16 +319,11 @@ impl Drop for Farewell {
 }
 
 /// Ends the rank's other threads with its main thread.
-struct EndOfThreads {
-    job: Arc<JobShared>,
-    rank: u32,
-}
+struct EndOfThreads(Arc<Threads>);
 
 impl Drop for EndOfThreads {
     fn drop(&mut self) {
-        if let Some(threads) = self.job.rank(self.rank).threads() {
-            threads.end();
-        }
+        self.0.end();
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::num::NonZeroU32;
 
+use faasm_mpi_shim::gate::Cut;
 use faasm_vm::unwind::{
     HELD_EXPORT, STACK_MODULE, STATE_EXPORT, STATE_REWINDING, STATE_RUNNING, STATE_UNWINDING,
 };
@@ -137,6 +138,13 @@ pub(super) fn goes_on(
     stack.phase = Phase::Arriving;
     rewinds(store, instance)?;
     Ok(true)
+}
+
+/// Whether the stack was taken because the whole job is to be written.
+pub(super) fn has_left_for_checkpoint(store: &Store<FaasletState>) -> bool {
+    let FaasletState { stack, door, .. } = store.data();
+    let is_taken = stack.as_ref().is_some_and(|stack| stack.taken().is_some());
+    is_taken && door.as_ref().is_some_and(|door| door.cut() == Cut::Leave)
 }
 
 /// Has the entry function take its frames back when it is called.

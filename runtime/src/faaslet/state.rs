@@ -63,6 +63,12 @@ impl MpiView for FaasletState {
         }
     }
 
+    fn abandon(&mut self) {
+        if let Some(thread) = &mut self.thread {
+            thread.abandon(&mut self.mpi);
+        }
+    }
+
     fn prepare_to_sleep(&mut self) -> bool {
         self.thread.as_mut().is_some_and(|thread| thread.prepare_to_sleep(&self.mpi))
     }

@@ -69,7 +69,7 @@ struct Stopped<'a>(&'a JobShared);
 impl<'a> Stopped<'a> {
     /// Closes the gate and waits until the job stands still.
     fn new(job: &'a JobShared) -> Result<Self, CheckpointError> {
-        job.gate().set(Order::Closed);
+        job.close_gate();
         let stopped = Self(job);
         loop {
             if job.is_ending() {
@@ -89,15 +89,10 @@ impl<'a> Stopped<'a> {
     fn gather(&self) -> Result<Gathered, CheckpointError> {
         let ranks = self.0.local_ranks().count() - self.0.tombstones()?.len();
         self.0.gate().set(Order::Leave);
-        self.wake_all();
+        self.0.tell_of_gate();
         self.0.rounds().gather(ranks, LEAVE_TIME_MAX).ok_or_else(|| {
             CheckpointError::Hindered("not all ranks have handed their stacks over".to_owned())
         })
-    }
-
-    fn wake_all(&self) {
-        let ranks = self.0.local_ranks().map(|rank| self.0.rank(rank));
-        ranks.for_each(|rank| rank.wake_if_waiting());
     }
 }
 
@@ -107,7 +102,7 @@ impl Drop for Stopped<'_> {
         self.0.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
         self.0.gate().set(Order::Open);
         self.0.rounds().end();
-        self.wake_all();
+        self.0.tell_of_gate();
         self.0.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -70,6 +70,9 @@ impl Renewal {
         if let Some(task) = old.rank(rank).task() {
             new.set_task(task.clone());
         }
+        if let Some(threads) = old.rank(rank).threads() {
+            new.set_threads(threads.clone());
+        }
         new.start();
     }
 
@@ -117,6 +120,18 @@ impl Renewal {
 }
 
 impl JobShared {
+    /// A life of the job, with its ranks on these nodes, that never begins: instances are made in it that ranks of other
+    /// nodes go on in.
+    ///
+    /// # Errors
+    /// They cannot be placed so, or not now; in words.
+    pub(crate) fn draft(self: &Arc<Self>, nodes: Box<[u32]>) -> Result<Arc<Self>, String> {
+        let draft = self.again(nodes).map_err(|error| error.to_string())?;
+        // What its ranks use is found out here.
+        self.sampler().follow(self);
+        Ok(draft)
+    }
+
     /// Asks all ranks that have left to get ready for the job's next life.
     pub(crate) fn announce_renewal(&self, renewal: Arc<Renewal>) {
         self.renewals.send_replace(Some(renewal));

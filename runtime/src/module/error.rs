@@ -101,15 +101,6 @@ pub enum ModuleError {
         /// Why not.
         cause: UnwindError,
     },
-    /// It has threads.
-    #[error(
-        "{name} cannot be made migratable: it is compiled for threads, and only the stacks of programs \
-         without are taken; compile it without -fopenmp and -pthread, or run it without --migratable"
-    )]
-    ThreadsNotMigratable {
-        /// The program.
-        name: String,
-    },
     /// There is nothing to start in it.
     #[error(
         "{name} is {what}, not a program: it exports no function _start; {remedy}",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faasm_vm::rewrite::{self, DATA_VERSION, ModuleFacts, RewriteError};
+use faasm_vm::rewrite::{self, ATOMICS_VERSION, DATA_VERSION, ModuleFacts, RewriteError, THREAD_MODULE};
 use faasm_vm::unwind::{self, UNWIND_VERSION};
 use faasm_vm::{ArtifactCache, CacheTrouble, ContentHash, VmEngine};
 
@@ -20,12 +20,13 @@ pub(crate) struct ModuleLoader {
     cache: ArtifactCache,
     progress: Progress,
     migratable: bool,
+    forwards: bool,
 }
 
 impl ModuleLoader {
     /// A loader that is silent while it compiles.
     pub(crate) fn new(engine: VmEngine, cache: ArtifactCache) -> Self {
-        Self { engine, cache, progress: Progress::default(), migratable: false }
+        Self { engine, cache, progress: Progress::default(), migratable: false, forwards: false }
     }
 
     /// The same loader, with compilation announced as `progress` says.
@@ -38,6 +39,12 @@ impl ModuleLoader {
     #[must_use]
     pub(crate) fn with_migratable(self, migratable: bool) -> Self {
         Self { migratable, ..self }
+    }
+
+    /// The same loader; with `forwards` it makes the variant of each program whose atomic operations are another node's.
+    #[must_use]
+    pub(crate) fn with_forwarding(self, forwards: bool) -> Self {
+        Self { forwards, ..self }
     }
 
     /// Loads the program in the file `path`.
@@ -56,15 +63,18 @@ impl ModuleLoader {
     /// When the bytes are no program that can be run.
     pub(crate) fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Module, ModuleError> {
         let facts = inspect(name, bytes)?;
-        if self.migratable && facts.memory.shared {
-            return Err(ModuleError::ThreadsNotMigratable { name: name.to_owned() });
-        }
         let content = ContentHash::of(bytes);
         let beginning = Beginning::of(name, bytes, &facts)?;
         let mut kept_as = content;
         if self.migratable {
             kept_as = kept_as.variant("migratable", UNWIND_VERSION);
             kept_as = kept_as.variant("switch points", faasm_mpi_shim::switch::VERSION);
+            if facts.memory.shared {
+                kept_as = kept_as.variant("waits of threads", THREAD_WAITS_VERSION);
+            }
+        }
+        if self.forwards {
+            kept_as = kept_as.variant("forwarded atomics", ATOMICS_VERSION);
         }
         let has_data = !matches!(beginning, Some(Beginning::Once(_)));
         if !has_data {
@@ -101,6 +111,10 @@ impl ModuleLoader {
             tracing::info!(program = name, report = ?made.report, "made migratable");
             rewritten.bytes = made.bytes;
         }
+        if self.forwards {
+            rewritten.bytes = rewrite::forward_atomics(&rewritten.bytes)
+                .map_err(|cause| ModuleError::Refused { name: name.to_owned(), cause })?;
+        }
         if !has_data {
             let variant = rewrite::without_data(&rewritten.bytes)
                 .map_err(|cause| ModuleError::Refused { name: name.to_owned(), cause })?;
@@ -119,8 +133,20 @@ impl ModuleLoader {
 
 /// Where a program's stack may be taken.
 fn is_switch_point(module: &str, name: &str) -> bool {
-    module == crate::host::MPI && faasm_mpi_shim::switch::is_switch_point(name)
+    match module {
+        crate::host::MPI => faasm_mpi_shim::switch::is_switch_point(name),
+        THREAD_MODULE => THREAD_WAITS.contains(&name),
+        faasm_omp_shim::MODULE => name == "wait",
+        _ => false,
+    }
 }
+
+/// Functions in which a thread waits for others, or looks again and again.
+const THREAD_WAITS: [&str; 7] =
+    ["wait32", "wait64", "atomic_wait32", "atomic_wait64", "exit", "yield", "poll"];
+
+/// Version of that list; raised whenever it changes.
+const THREAD_WAITS_VERSION: u32 = 1;
 
 pub(super) fn read(path: &Path, name: &str) -> Result<Vec<u8>, ModuleError> {
     let failed = |cause: io::Error| match cause.kind() {

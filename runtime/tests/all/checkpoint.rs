@@ -29,16 +29,20 @@ const TIMED: &str = "long_compute";
 
 /// Guests that end well by themselves, without options that concern failing ranks, and without threads.
 pub(crate) fn guests() -> Vec<Guest> {
-    let switches = ["-pthread", "-fopenmp"];
-    let threads = |guest: &Guest| guest.options.iter().any(|o| switches.contains(&o.as_str()));
     let ends_well = |guest: &Guest| guest.exit == 0 && guest.expect_stderr.is_empty();
     let mut guests = manifest();
     guests.retain(|guest| {
         let is_special = guest.name.starts_with("ulfm") || guest.name == TIMED;
-        ends_well(guest) && !threads(guest) && !is_special
+        ends_well(guest) && !has_threads(guest) && !is_special
     });
     assert!(guests.len() > 60, "only {} guests", guests.len());
     guests
+}
+
+/// Whether a guest may have several threads a rank.
+pub(crate) fn has_threads(guest: &Guest) -> bool {
+    let switches = ["-pthread", "-fopenmp"];
+    guest.options.iter().any(|option| switches.contains(&option.as_str()))
 }
 
 /// The guests that do the same where their ranks lie on other nodes than at the beginning.
@@ -108,23 +112,29 @@ pub(crate) fn go_on_from_all(
 #[test]
 fn guests_do_the_same_with_checkpoints_and_go_on_from_them() {
     let (made, continued) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    check_all(&guests(), |guest| {
-        let fits = guest.np.iter().copied().filter(|np| *np <= RANKS_MAX).max();
-        let np = fits.unwrap_or(guest.np[0]);
-        let program = compiled(guest)?;
-        let dir = tempfile::tempdir().expect("a directory");
-        let kept = dir.path().join("kept");
-        let mut command = faasm_run();
-        command.args(["--checkpoint-every", "1ms", "--checkpoint-dir"]).arg(&kept);
-        command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
-        command.envs(&guest.env).current_dir(dir.path());
-        let ran = Running::start(&mut command, &guest.stdin).wait();
-        check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?}"))?;
-        go_on_from_all(guest, &kept, &[], (&made, &continued))
-            .map_err(|wrong| format!("np {np}, {wrong}"))
-    });
+    check_all(&guests(), |guest| stop_and_go_on(guest, "1ms", (&made, &continued)));
     let (made, continued) = (made.into_inner(), continued.into_inner());
     assert!(made > 20 && continued > 10, "{made} cuts were left, {continued} went on");
+}
+
+/// Runs a guest that is stopped that often, and has it go on from each cut that is left.
+pub(crate) fn stop_and_go_on(
+    guest: &Guest,
+    every: &str,
+    counts: (&AtomicUsize, &AtomicUsize),
+) -> Result<(), String> {
+    let fits = guest.np.iter().copied().filter(|np| *np <= RANKS_MAX).max();
+    let np = fits.unwrap_or(guest.np[0]);
+    let program = compiled(guest)?;
+    let dir = tempfile::tempdir().expect("a directory");
+    let kept = dir.path().join("kept");
+    let mut command = faasm_run();
+    command.args(["--checkpoint-every", every, "--checkpoint-dir"]).arg(&kept);
+    command.args(["-n", &np.to_string()]).arg(&program).args(&guest.args);
+    command.envs(&guest.env).current_dir(dir.path());
+    let ran = Running::start(&mut command, &guest.stdin).wait();
+    check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?}"))?;
+    go_on_from_all(guest, &kept, &[], counts).map_err(|wrong| format!("np {np}, {wrong}"))
 }
 
 /// The program that computes in steps, compiled.

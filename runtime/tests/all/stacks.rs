@@ -1,26 +1,32 @@
-//! Call stacks as values: guests do the same when theirs are taken down and built up again, and what cannot be
-//! taken is refused.
+//! Call stacks as values: guests do the same when theirs are taken down and built up again.
 
 use faasm_workloads::manifest::Guest;
 
 use crate::{
+    checkpoint::has_threads,
     guests::{check_all, check_run, compiled, manifest},
-    support::{Running, build_dir, compile, faasm_run, guests_dir},
+    support::{Running, build_dir, compile, faasm_run},
 };
 
 /// More ranks than this only take longer.
 const RANKS_MAX: u32 = 4;
 
-fn has_threads(guest: &Guest) -> bool {
-    let switches = ["-pthread", "-fopenmp"];
-    guest.options.iter().any(|option| switches.contains(&option.as_str()))
-}
-
 #[test]
 fn guests_do_the_same_with_rebuilt_stacks() {
     let guests: Vec<Guest> = manifest().into_iter().filter(|guest| !has_threads(guest)).collect();
     assert!(guests.len() > 60, "only {} guests", guests.len());
-    check_all(&guests, |guest| {
+    do_the_same(&guests);
+}
+
+#[test]
+fn guests_with_threads_do_the_same_with_rebuilt_stacks() {
+    let guests: Vec<Guest> = manifest().into_iter().filter(has_threads).collect();
+    assert!(guests.len() > 15, "only {} guests", guests.len());
+    do_the_same(&guests);
+}
+
+fn do_the_same(guests: &[Guest]) {
+    check_all(guests, |guest| {
         let fits = guest.np.iter().copied().filter(|np| *np <= RANKS_MAX).max();
         let np = fits.unwrap_or(guest.np[0]);
         let program = compiled(guest)?;
@@ -79,22 +85,4 @@ fn exceptions_and_virtual_functions_survive() {
     for every in ["1", "2", "5"] {
         assert_eq!(output(&["--rebuild-stack", every]), expected, "every {every}");
     }
-}
-
-fn refusal(options: &[&str], source: &str, compiler: &[&str]) -> String {
-    let dir = tempfile::tempdir().expect("a directory");
-    let program = dir.path().join("program.wasm");
-    let compiler: Vec<String> = compiler.iter().map(|option| (*option).to_owned()).collect();
-    compile(&guests_dir().join(source), &compiler, &program).expect("it compiles");
-    let mut command = faasm_run();
-    command.args(options).arg(&program);
-    let ran = Running::start(&mut command, "").wait();
-    assert_eq!(ran.status, Some(1), "{ran:#?}");
-    ran.stderr
-}
-
-#[test]
-fn what_cannot_be_taken_is_refused() {
-    let threads = refusal(&["--migratable"], "apps/hello.c", &["-pthread"]);
-    assert!(threads.contains("compiled for threads"), "{threads}");
 }

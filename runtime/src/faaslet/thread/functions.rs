@@ -1,14 +1,13 @@
 //! What guests import as `faasm_thread`, and what the load-time pass makes their code call.
 
-use std::sync::Arc;
-use std::time::Duration;
-
+use faasm_mpi_shim::{MpiView, waypoint};
 use faasm_vm::rewrite::THREAD_MODULE;
 use wasmtime::{Caller, Linker};
 
-use super::park::{ThreadShared, WaitsFor, watch};
+use super::park::WaitsFor;
 use super::run::{Thread, ThreadExit, ThreadFault};
-use super::wait::{Entry, Expected, WordError};
+use super::wait::Expected;
+use super::word;
 use crate::faaslet::FaasletState;
 use crate::host::wasi::{ProcExit, Yield};
 use crate::scheduler::LocalQueue;
@@ -17,11 +16,6 @@ use crate::scheduler::LocalQueue;
 const EAGAIN: i32 = 6;
 /// `EINVAL` of the C library of WASI.
 const EINVAL: i32 = 28;
-
-/// What a wait gives.
-const WOKEN: i32 = 0;
-const NOT_EQUAL: i32 = 1;
-const TIMED_OUT: i32 = 2;
 
 /// Calls of polling loops between two times that the fiber is left although nothing else waits
 /// for the worker: its timers have to be looked at.
@@ -58,17 +52,21 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
     })?;
     linker.func_wrap_async(module, "exit", |mut caller: Caller<'_, FaasletState>, (): ()| {
         Box::new(async move {
-            let thread = thread(&mut caller)?;
-            if thread.shared.id() > 0 {
+            if thread(&mut caller)?.shared.id() > 0 {
                 return wasmtime::Result::<()>::Err(ThreadExit.into());
             }
-            let (group, shared) = (thread.group.clone(), thread.shared.clone());
-            shared.park_until(WaitsFor::Threads, || group.is_alone()).await;
-            Err(ProcExit(0).into())
+            main_exit(caller).await
         })
     })?;
     linker.func_wrap_async(module, "yield", |mut caller: Caller<'_, FaasletState>, (): ()| {
         Box::new(async move {
+            if FaasletState::leaves(&mut caller) {
+                return;
+            }
+            let (mut caller, passes) = pass(caller, "sched_yield").await;
+            if !passes {
+                return;
+            }
             if let Some(thread) = caller.data_mut().thread.as_mut() {
                 // Who calls this has looked often enough already.
                 give_way(&mut thread.polls, POLLS_BETWEEN_YIELDS);
@@ -78,6 +76,13 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
     })?;
     linker.func_wrap_async(module, "poll", |mut caller: Caller<'_, FaasletState>, (): ()| {
         Box::new(async move {
+            if FaasletState::leaves(&mut caller) {
+                return Ok(());
+            }
+            let (mut caller, passes) = pass(caller, "a loop that waits").await;
+            if !passes {
+                return Ok(());
+            }
             let thread = thread(&mut caller)?;
             if give_way(&mut thread.polls, 1) || !LocalQueue::is_worker_idle() {
                 Yield::default().await;
@@ -86,6 +91,43 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
         })
     })?;
     Ok(())
+}
+
+/// Waits where the thread has to, if the job's gate is not open; `false` when it leaves there.
+async fn pass<'a>(
+    caller: Caller<'a, FaasletState>,
+    function: &'static str,
+) -> (Caller<'a, FaasletState>, bool) {
+    if caller.data().door.is_none() {
+        return (caller, true);
+    }
+    Box::pin(waypoint::pass(caller, function)).await
+}
+
+/// The main thread is over: ends the rank when the others are, too.
+async fn main_exit(mut caller: Caller<'_, FaasletState>) -> wasmtime::Result<()> {
+    const FUNCTION: &str = "pthread_exit";
+    if FaasletState::leaves(&mut caller) {
+        return Ok(());
+    }
+    loop {
+        let (passed, passes) = pass(caller, FUNCTION).await;
+        caller = passed;
+        if !passes {
+            return Ok(());
+        }
+        let door = caller.data().door.clone();
+        let Thread { group, shared, .. } = thread(&mut caller)?;
+        let (group, shared) = (group.clone(), shared.clone());
+        let is_told = || door.as_ref().is_some_and(|door| door.interrupts());
+        shared.park_until(WaitsFor::Threads, || group.is_alone() || is_told()).await;
+        if group.is_alone() {
+            return Err(ProcExit(0).into());
+        }
+        if waypoint::leaves(&mut caller, FUNCTION) {
+            return Ok(());
+        }
+    }
 }
 
 /// Counts `weight` polls, and now and then leaves the processor to another thread of the system; whether it is time to
@@ -134,24 +176,16 @@ fn add_waits(linker: &mut Linker<FaasletState>) -> Linked {
         module,
         "wait32",
         |caller, (addr, expected, timeout): (i32, i32, i64)| {
-            Box::new(wait(
-                caller,
-                address(addr, 0),
-                Expected::Word32(expected.cast_unsigned()),
-                timeout,
-            ))
+            let expected = Expected::Word32(expected.cast_unsigned());
+            Box::new(word::wait(caller, address(addr, 0), expected, timeout))
         },
     )?;
     linker.func_wrap_async(
         module,
         "wait64",
         |caller, (addr, expected, timeout): (i32, i64, i64)| {
-            Box::new(wait(
-                caller,
-                address(addr, 0),
-                Expected::Word64(expected.cast_unsigned()),
-                timeout,
-            ))
+            let expected = Expected::Word64(expected.cast_unsigned());
+            Box::new(word::wait(caller, address(addr, 0), expected, timeout))
         },
     )?;
     linker.func_wrap_async(
@@ -159,7 +193,7 @@ fn add_waits(linker: &mut Linker<FaasletState>) -> Linked {
         "atomic_wait32",
         |caller, (addr, expected, timeout, offset): (i32, i32, i64, i32)| {
             let expected = Expected::Word32(expected.cast_unsigned());
-            Box::new(wait(caller, address(addr, offset), expected, timeout))
+            Box::new(word::wait(caller, address(addr, offset), expected, timeout))
         },
     )?;
     linker.func_wrap_async(
@@ -167,7 +201,7 @@ fn add_waits(linker: &mut Linker<FaasletState>) -> Linked {
         "atomic_wait64",
         |caller, (addr, expected, timeout, offset): (i32, i64, i64, i32)| {
             let expected = Expected::Word64(expected.cast_unsigned());
-            Box::new(wait(caller, address(addr, offset), expected, timeout))
+            Box::new(word::wait(caller, address(addr, offset), expected, timeout))
         },
     )?;
     linker.func_wrap(
@@ -187,7 +221,9 @@ fn add_waits(linker: &mut Linker<FaasletState>) -> Linked {
     Ok(())
 }
 
-fn thread<'a>(caller: &'a mut Caller<'_, FaasletState>) -> wasmtime::Result<&'a mut Thread> {
+pub(super) fn thread<'a>(
+    caller: &'a mut Caller<'_, FaasletState>,
+) -> wasmtime::Result<&'a mut Thread> {
     let thread = caller.data_mut().thread.as_mut();
     thread.ok_or_else(|| {
         wasmtime::Error::msg(
@@ -205,34 +241,4 @@ fn address(addr: i32, offset: i32) -> u64 {
 fn notify(mut caller: Caller<'_, FaasletState>, addr: u64, count: i32) -> wasmtime::Result<i32> {
     let group = &thread(&mut caller)?.group;
     Ok(group.waits.notify(addr, count.cast_unsigned()).cast_signed())
-}
-
-async fn wait(
-    mut caller: Caller<'_, FaasletState>,
-    addr: u64,
-    expected: Expected,
-    timeout_ns: i64,
-) -> wasmtime::Result<i32> {
-    let memory = caller.data().memory.clone();
-    let thread = thread(&mut caller)?;
-    let (group, shared) = (thread.group.clone(), thread.shared.clone());
-    let entered = group.waits.enter(&memory, addr, expected, &shared);
-    let word = |error: WordError| ThreadFault::Word { what: error.to_string() };
-    let Some(entry) = entered.map_err(word)? else { return Ok(NOT_EQUAL) };
-    if watch(group.scheduler(), &mut thread.spin, &|| entry.is_woken()) {
-        return Ok(WOKEN);
-    }
-    match u64::try_from(timeout_ns) {
-        Err(_) => {
-            shared.park_until(WaitsFor::Word { addr }, || entry.is_woken()).await;
-            Ok(WOKEN)
-        }
-        Ok(nanoseconds) => Ok(wait_for(entry, &shared, Duration::from_nanos(nanoseconds)).await),
-    }
-}
-
-async fn wait_for(entry: Entry<'_>, shared: &Arc<ThreadShared>, limit: Duration) -> i32 {
-    let woken = shared.sleep_until(|| entry.is_woken());
-    let ended = tokio::time::timeout(limit, woken).await;
-    if ended.is_ok() || entry.leave() { WOKEN } else { TIMED_OUT }
 }

@@ -1,6 +1,7 @@
 //! All threads of a rank: starting them, ending them, and what they share.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -11,15 +12,16 @@ use faasm_vm::rewrite::{ModuleFacts, SHARED_PAGES_MAX};
 use parking_lot::Mutex;
 use wasmtime::InstancePre;
 
+use super::camp::Camp;
 use super::mpi::Seat;
 use super::park::ThreadShared;
-use super::run::{self, NewThread};
+use super::run::{self, Begins, NewThread};
 use super::wait::WaitTable;
 use crate::faaslet::port::RankPort;
 use crate::faaslet::{FaasletState, RankExit};
 use crate::host::wasi::SharedWasi;
 use crate::job::{JobShared, RankExited, Supervisor};
-use crate::scheduler::{Scheduler, Task};
+use crate::scheduler::{Scheduler, Task, Turn};
 
 /// Most threads of a rank that are alive at a time, the main thread included.
 pub(super) const THREADS_MAX: u32 = 4_096;
@@ -57,12 +59,16 @@ pub(crate) struct Threads {
     pub(super) facts: ThreadFacts,
     pub(super) program: InstancePre<FaasletState>,
     /// The job holds the ranks, and a rank its threads.
-    pub(super) job: Weak<JobShared>,
+    job: Mutex<Weak<JobShared>>,
     pub(super) wasi: SharedWasi,
     pub(super) waits: WaitTable,
     pub(super) spins: bool,
     /// The rank's MPI state.
     pub(crate) seat: Seat,
+    /// Where threads wait that have left their stacks.
+    pub(crate) camp: Camp,
+    /// How their stacks are taken, if the program is migratable.
+    pub(super) stacks: Option<Stacks>,
     scheduler: Arc<Scheduler>,
     /// By which the scheduler knows the threads as those of one program.
     pub(super) owner: u64,
@@ -81,6 +87,13 @@ pub(crate) struct Threads {
     ending: AtomicBool,
 }
 
+/// How call stacks are taken.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Stacks {
+    /// By itself at each so many-th switch point.
+    pub(crate) every: Option<NonZeroU32>,
+}
+
 /// The threads besides the main one.
 #[derive(Debug, Default)]
 struct Others {
@@ -96,13 +109,14 @@ pub(crate) struct Parts {
     pub(crate) wasi: SharedWasi,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) spins: bool,
+    pub(crate) stacks: Option<Stacks>,
     pub(crate) mpi: MpiCtx<RankPort>,
 }
 
 impl Threads {
     /// The threads of a rank that has only its main thread yet.
     pub(crate) fn new(parts: Parts, job: &Arc<JobShared>) -> Arc<Self> {
-        let Parts { rank, facts, program, wasi, supervisor, spins, mpi } = parts;
+        let Parts { rank, facts, program, wasi, supervisor, spins, stacks, mpi } = parts;
         let main = ThreadShared::new(0);
         let owner = job.scheduler().new_owner();
         if let Some(task) = job.rank(rank).task() {
@@ -114,11 +128,13 @@ impl Threads {
             rank,
             facts,
             program,
-            job: Arc::downgrade(job),
+            job: Mutex::new(Arc::downgrade(job)),
             wasi,
             waits: WaitTable::default(),
             spins,
             seat: Seat::new(mpi),
+            camp: Camp::default(),
+            stacks,
             scheduler: job.scheduler().clone(),
             owner,
             supervisor,
@@ -135,6 +151,24 @@ impl Threads {
 
     pub(crate) const fn main(&self) -> &Arc<ThreadShared> {
         &self.main
+    }
+
+    /// The job, as long as it is there.
+    pub(super) fn job(&self) -> Option<Arc<JobShared>> {
+        self.job.lock().upgrade()
+    }
+
+    /// The rank goes on in another life of its job, with this MPI state there.
+    pub(crate) fn go_over(&self, job: &Arc<JobShared>, mpi: MpiCtx<RankPort>) {
+        *self.job.lock() = Arc::downgrade(job);
+        self.seat.replace(mpi);
+    }
+
+    /// What a thread has in place of the rank's MPI state while it is in no call.
+    pub(crate) fn stand_in(&self) -> Option<MpiCtx<RankPort>> {
+        let mut mpi = MpiCtx::new(RankPort::new(self.job()?, self.rank, self.spins));
+        mpi.set_memory(self.memory()?.clone());
+        Some(mpi)
     }
 
     pub(crate) const fn scheduler(&self) -> &Arc<Scheduler> {
@@ -161,6 +195,29 @@ impl Threads {
         self.pages.fetch_update(Ordering::AcqRel, Ordering::Acquire, grown).ok()
     }
 
+    /// Sets the number of pages of a rank that is put back; `false` when its program cannot have so many.
+    pub(super) fn set_pages(&self, pages: u32) -> bool {
+        let fits = (self.facts.pages..=self.facts.pages_max).contains(&pages);
+        if fits {
+            self.pages.store(pages, Ordering::Release);
+        }
+        fits
+    }
+
+    /// End and start of the ranges that stacks may not reach.
+    pub(super) fn guarded(&self) -> Vec<(u32, u32)> {
+        self.guards.lock().iter().map(|(end, start)| (*end, *start)).collect()
+    }
+
+    /// Replaces those ranges; `false` when there are too many.
+    pub(super) fn set_guarded(&self, guards: &[(u32, u32)]) -> bool {
+        let fits = guards.len() <= GUARDS_MAX;
+        if fits {
+            *self.guards.lock() = guards.iter().copied().collect();
+        }
+        fits
+    }
+
     /// Names a range that no stack above it may reach; `false` when there are too many.
     pub(crate) fn guard(&self, start: u32, end: u32) -> bool {
         let mut guards = self.guards.lock();
@@ -178,8 +235,7 @@ impl Threads {
 
     /// Starts a thread; its number, or `None` when there are too many.
     pub(super) fn spawn(self: &Arc<Self>, argument: i32, stack_top: i32, tls: i32) -> Option<u32> {
-        let job = self.job.upgrade()?;
-        let limit = self.stack_limit(stack_top.cast_unsigned());
+        let stack_limit = self.stack_limit(stack_top.cast_unsigned()).cast_signed();
         let mut others = self.others.lock();
         if others.alive.len() as u32 + 1 >= THREADS_MAX || self.is_ending() {
             return None;
@@ -188,15 +244,17 @@ impl Threads {
         let shared = ThreadShared::new(id);
         others.alive.insert(id, shared.clone());
         drop(others);
+        let begins = Begins::Anew { argument, stack_top, stack_limit, tls };
+        self.launch(NewThread { group: self.clone(), shared, begins })?;
+        Some(id)
+    }
+
+    /// Runs a thread with a number that no other has; `None` when the job is over.
+    pub(super) fn launch(self: &Arc<Self>, thread: NewThread) -> Option<()> {
+        let job = self.job()?;
+        let shared = thread.shared.clone();
+        self.others.lock().alive.insert(shared.id(), shared.clone());
         let number = self.started.fetch_add(1, Ordering::AcqRel);
-        let thread = NewThread {
-            group: self.clone(),
-            shared: shared.clone(),
-            argument,
-            stack_top,
-            stack_limit: limit.cast_signed(),
-            tls,
-        };
         // A team's threads are spread over the workers, beginning behind the main thread's.
         let workers = u64::from(self.scheduler.regular());
         let home = ((u64::from(self.home) + 1 + number) % workers) as u32;
@@ -204,7 +262,28 @@ impl Threads {
         task.set_owner(self.owner);
         shared.set_task(task);
         shared.start();
-        Some(id)
+        Some(())
+    }
+
+    /// The number that was last given to a thread.
+    pub(super) fn last_id(&self) -> u32 {
+        self.others.lock().last_id
+    }
+
+    pub(super) fn set_last_id(&self, id: u32) {
+        self.others.lock().last_id = id;
+    }
+
+    /// Whether this holds for the numbers of all threads but the main one.
+    pub(super) fn are_all(&self, holds: impl Fn(u32) -> bool) -> bool {
+        self.others.lock().alive.keys().all(|id| holds(*id))
+    }
+
+    /// The job's gate says something else: whoever waits looks at it.
+    pub(crate) fn tell_of_gate(&self) {
+        self.seat.wake_sleepers();
+        self.main.wake();
+        self.others.lock().alive.values().for_each(|thread| thread.wake());
     }
 
     /// A thread is gone.
@@ -215,10 +294,16 @@ impl Threads {
             others.alive.remove(&thread.id());
             others.alive.is_empty()
         };
+        self.camp.has_ended();
         if last {
             // It may have left `main` and wait for this.
             self.main.wake();
         }
+    }
+
+    /// Tells whether each thread but the main one has its turn.
+    pub(crate) fn add_turns(&self, mut add: impl FnMut(Turn)) {
+        self.others.lock().alive.values().filter_map(|thread| thread.turn()).for_each(&mut add);
     }
 
     /// Whether no thread but the main one is alive.
@@ -303,7 +388,7 @@ fn free_id(others: &mut Others) -> u32 {
 }
 
 /// Largest number of a thread: musl keeps flags in the bits above.
-const ID_MAX: u32 = (1 << 29) - 1;
+pub(super) const ID_MAX: u32 = (1 << 29) - 1;
 
 /// Threads that a report of a rank names.
 const THREADS_TOLD_MAX: usize = 16;

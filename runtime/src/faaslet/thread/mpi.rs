@@ -75,6 +75,23 @@ impl Seat {
         look(&mut self.inner.lock().kept)
     }
 
+    /// Puts another state in the place of the rank's, which no thread has.
+    pub(super) fn replace(&self, mpi: MpiCtx<RankPort>) {
+        self.inner.lock().kept = mpi;
+    }
+
+    /// Whether messages have come that no thread has looked at yet; those that wait do so then.
+    pub(crate) fn has_mail(&self) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.taken || inner.sleepers.is_empty() || !inner.kept.port.has_mail() {
+            return false;
+        }
+        let sleepers = std::mem::take(&mut inner.sleepers);
+        drop(inner);
+        sleepers.iter().for_each(|sleeper| sleeper.wake());
+        true
+    }
+
     /// Something has come for the rank.
     pub(crate) fn wake_sleepers(&self) {
         let sleepers = std::mem::take(&mut self.inner.lock().sleepers);
@@ -114,6 +131,7 @@ impl Thread {
         seat.taken = true;
         seat.line.retain(|other| !is_me(other));
         std::mem::swap(&mut seat.kept, mpi);
+        mpi.begin_turn(self.shared.id());
         true
     }
 
@@ -127,6 +145,7 @@ impl Thread {
 
     fn give_back(&self, mpi: &mut MpiCtx<RankPort>) {
         let mut seat = self.group.seat.inner.lock();
+        mpi.end_turn(self.shared.id());
         std::mem::swap(&mut seat.kept, mpi);
         seat.taken = false;
         let news = (seat.kept.port.received(), seat.kept.underway_len());
@@ -138,6 +157,27 @@ impl Thread {
         let next = seat.line.front().cloned();
         drop(seat);
         sleepers.iter().for_each(|sleeper| sleeper.wake());
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// What it did in a call was dropped: it has the state no more, and waits for nothing.
+    pub(crate) fn abandon(&mut self, mpi: &mut MpiCtx<RankPort>) {
+        if std::mem::take(&mut self.in_mpi.depth) > 0 {
+            self.give_back(mpi);
+        }
+        self.in_mpi.depth_asleep = 0;
+        let sleeper = self.in_mpi.sleeper.take();
+        let mut seat = self.group.seat.inner.lock();
+        seat.line.retain(|other| !Arc::ptr_eq(other, &self.shared));
+        let is_mine =
+            |other: &Arc<Sleeper>| sleeper.as_ref().is_some_and(|own| Arc::ptr_eq(own, other));
+        seat.sleepers.retain(|other| !is_mine(other));
+        // It may have been this thread that was told that the state is there.
+        let next = if seat.taken { None } else { seat.line.front().cloned() };
+        drop(seat);
+        self.end_wait();
         if let Some(next) = next {
             next.wake();
         }

@@ -4,35 +4,18 @@ use faasm_omp_engine::Construct;
 use faasm_omp_engine::team::Load;
 use faasm_omp_shim::{OmpPort, OmpView};
 use faasm_vm::{GuestAddr, GuestMemory};
+use wasmtime::Caller;
 
-use super::park::{WaitsFor, watch};
-use super::run::{Thread, ThreadFault};
-use super::wait::{Expected, WordError};
+use super::park::WaitsFor;
+use super::run::Thread;
+use super::wait::Expected;
+use super::word;
 use crate::faaslet::FaasletState;
 
 impl OmpPort for Thread {
     fn load(&self) -> Load {
         let scheduler = self.group.scheduler();
         Load { workers: scheduler.regular(), taken: scheduler.taken_from(self.group.owner) }
-    }
-
-    async fn wait(
-        &mut self,
-        memory: &GuestMemory,
-        construct: Construct,
-        addr: GuestAddr,
-        expected: u32,
-    ) -> wasmtime::Result<bool> {
-        let (group, shared) = (self.group.clone(), self.shared.clone());
-        let expected = Expected::Word32(expected);
-        let entered = group.waits.enter(memory, addr.get(), expected, &shared);
-        let word = |error: WordError| ThreadFault::Word { what: error.to_string() };
-        let Some(entry) = entered.map_err(word)? else { return Ok(false) };
-        if !watch(group.scheduler(), &mut self.spin, &|| entry.is_woken()) {
-            let what = WaitsFor::Construct(construct.name());
-            shared.park_until(what, || entry.is_woken()).await;
-        }
-        Ok(true)
     }
 }
 
@@ -47,5 +30,17 @@ impl OmpView for FaasletState {
                  faasm-cc -fopenmp",
             )),
         }
+    }
+
+    async fn wait(
+        mut caller: Caller<'_, Self>,
+        construct: Construct,
+        addr: GuestAddr,
+        expected: u32,
+    ) -> wasmtime::Result<bool> {
+        caller.data_mut().omp()?;
+        let word = (addr.get(), Expected::Word32(expected));
+        let what = WaitsFor::Construct(construct.name());
+        Ok(word::wait_in(caller, word, None, what).await? == word::WOKEN)
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::host::wasi::{WasiHooks, WasiWait};
-use crate::scheduler::{LocalQueue, Scheduler, Spin, Task};
+use crate::scheduler::{LocalQueue, Scheduler, Spin, Task, Turn};
 
 /// Nobody has called, and the thread does not wait.
 const EMPTY: u8 = 0;
@@ -91,6 +91,11 @@ impl ThreadShared {
 
     pub(crate) fn set_task(&self, task: Arc<Task>) {
         let _ = self.task.set(task);
+    }
+
+    /// Whether it has its turn.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        self.task.get().map(|task| task.turn())
     }
 
     /// Drops the fiber where it stands, or at the end of its poll.

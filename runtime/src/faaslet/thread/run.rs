@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use faasm_mpi_shim::MpiCtx;
+use faasm_mpi_shim::gate::Door;
 use faasm_vm::on_memory;
 use faasm_vm::rewrite::{STACK_LIMIT_EXPORT, global_export};
+use tokio::sync::oneshot;
 use wasmtime::{Instance, Store, Val};
 
 use super::group::Threads;
 use super::mpi::InMpi;
 use super::park::ThreadShared;
+use super::saved;
+use crate::checkpoint::ThreadImage;
 use crate::faaslet::port::RankPort;
-use crate::faaslet::{FaasletState, RankExit};
+use crate::faaslet::stack::{self, StackState};
+use crate::faaslet::{FaasletState, RankExit, image};
 use crate::job::JobShared;
 use crate::scheduler::Spin;
 
@@ -29,12 +34,14 @@ pub(crate) struct Thread {
     /// Calls of polling loops since the fiber was last left.
     pub(super) polls: u32,
     pub(super) in_mpi: InMpi,
+    /// How long it still waits at most, if it was left in such a wait and has not come back to that.
+    pub(crate) left_ns: Option<u64>,
 }
 
 impl Thread {
     pub(crate) fn new(group: Arc<Threads>, shared: Arc<ThreadShared>) -> Self {
         let spin = Spin::new(group.spins);
-        Self { group, shared, spin, polls: 0, in_mpi: InMpi::default() }
+        Self { group, shared, spin, polls: 0, in_mpi: InMpi::default(), left_ns: None }
     }
 }
 
@@ -67,10 +74,19 @@ pub(crate) enum ThreadFault {
 pub(super) struct NewThread {
     pub(super) group: Arc<Threads>,
     pub(super) shared: Arc<ThreadShared>,
-    pub(super) argument: i32,
-    pub(super) stack_top: i32,
-    pub(super) stack_limit: i32,
-    pub(super) tls: i32,
+    pub(super) begins: Begins,
+}
+
+/// Where a thread begins.
+pub(super) enum Begins {
+    /// At its entry function.
+    Anew { argument: i32, stack_top: i32, stack_limit: i32, tls: i32 },
+    /// Where it left its stack, when its rank's threads are released.
+    Again {
+        image: ThreadImage,
+        /// Told when it is there, or why it cannot be.
+        ready: oneshot::Sender<Result<(), String>>,
+    },
 }
 
 /// Runs a thread to its end.
@@ -83,42 +99,125 @@ pub(super) async fn run(thread: NewThread, job: Arc<JobShared>) {
     if error.is::<ThreadExit>() {
         return;
     }
-    let running = group.job.upgrade().is_some_and(|job| job.rank(group.rank).is_initialized());
+    let running = group.job().is_some_and(|job| job.rank(group.rank).is_initialized());
     let exit = RankExit::from_error(&error, running).in_thread(shared.id());
     drop(farewell);
+    group.leave_span(&exit);
     group.fail(exit);
 }
 
 async fn execute(thread: NewThread, job: Arc<JobShared>) -> wasmtime::Result<()> {
-    let NewThread { group, shared, argument, stack_top, stack_limit, tls } = thread;
+    let NewThread { group, shared, begins } = thread;
+    let id = shared.id();
+    let made = instantiate(&group, shared, &job).await;
+    drop(job);
+    let (mut store, instance, argument) = match begins {
+        Begins::Anew { argument, stack_top, stack_limit, tls } => {
+            let (mut store, instance) = made?;
+            if let Some(index) = group.facts.stack_pointer {
+                set_global(&mut store, &instance, &global_export(index), stack_top)?;
+            }
+            if let Ok(init) = instance.get_typed_func::<i32, ()>(&mut store, INIT_TLS) {
+                init.call_async(&mut store, tls).await?;
+            }
+            set_global(&mut store, &instance, STACK_LIMIT_EXPORT, stack_limit)?;
+            (store, instance, argument)
+        }
+        Begins::Again { image, ready } => {
+            let release = group.camp.next_release();
+            let put = made.map_err(|error| error.to_string()).and_then(|(mut store, instance)| {
+                put(&mut store, &instance, &group, image)?;
+                Ok((store, instance))
+            });
+            let (answer, there) = match put {
+                Ok(there) => (Ok(()), Some(there)),
+                Err(why) => (Err(why), None),
+            };
+            // The rank, if it is still there, tells why it cannot come back.
+            let _ = ready.send(answer);
+            let Some((mut store, instance)) = there else { return Ok(()) };
+            release.await;
+            take_stand_in(&mut store, &group);
+            // Its frames do not need what it was given at first.
+            (store, instance, 0)
+        }
+    };
+    let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY).map_err(|cause| {
+        cause.context(format!("a thread needs the program's function {ENTRY}; link with faasm-cc"))
+    })?;
+    loop {
+        entry.call_async(&mut store, (id.cast_signed(), argument)).await?;
+        leave_for_checkpoint(&mut store, &instance, &group).await;
+        if !stack::goes_on(&mut store, &instance)? {
+            return Ok(());
+        }
+    }
+}
+
+async fn instantiate(
+    group: &Arc<Threads>,
+    shared: Arc<ThreadShared>,
+    job: &Arc<JobShared>,
+) -> wasmtime::Result<(Store<FaasletState>, Instance)> {
     let memory = group.memory().cloned();
     let memory = memory.ok_or_else(|| wasmtime::Error::msg("a thread before its rank"))?;
-    let wasi = group.wasi.of_thread(shared.clone());
-    let port = RankPort::new(job, group.rank, group.spins);
-    let id = shared.id();
     let state = FaasletState {
-        mpi: MpiCtx::new(port),
-        wasi,
+        mpi: MpiCtx::new(RankPort::new(job.clone(), group.rank, group.spins)),
+        wasi: group.wasi.of_thread(shared.clone()),
         memory: memory.clone(),
         thread: Some(Thread::new(group.clone(), shared)),
-        stack: None,
-        door: None,
+        stack: group.stacks.map(|stacks| StackState::new(stacks.every)),
+        door: group.stacks.map(|stacks| Arc::new(Door::new(job.gate().clone(), stacks.every))),
     };
     let mut store = Store::new(group.program.module().engine(), state);
     store.data_mut().mpi.set_memory(memory.clone());
     let made = Box::pin(group.program.instantiate_async(&mut store));
     let instance = on_memory(&memory, made).await?;
-    if let Some(index) = group.facts.stack_pointer {
-        set_global(&mut store, &instance, &global_export(index), stack_top)?;
+    Ok((store, instance))
+}
+
+/// Makes a new thread what one was that left its stack.
+fn put(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    group: &Threads,
+    image: ThreadImage,
+) -> Result<(), String> {
+    image::put_globals(store, instance, &image.globals)?;
+    let stacks = group.stacks.ok_or("its program is not migratable")?;
+    let state = store.data_mut();
+    state.stack = Some(StackState::arriving(stacks.every, image.frames));
+    if let Some(thread) = &mut state.thread {
+        thread.left_ns = image.left_ns;
     }
-    if let Ok(init) = instance.get_typed_func::<i32, ()>(&mut store, INIT_TLS) {
-        init.call_async(&mut store, tls).await?;
+    stack::rewinds(store, instance).map_err(|error| error.to_string())
+}
+
+/// If the thread has left its stack because the whole job is to be written, waits until it may go on.
+async fn leave_for_checkpoint(
+    store: &mut Store<FaasletState>,
+    instance: &Instance,
+    group: &Arc<Threads>,
+) {
+    let Some(job) = group.job() else { return };
+    let rounds = job.rounds().clone();
+    drop(job);
+    // The round may end as soon as the gate was looked at.
+    let round = rounds.round();
+    if !stack::has_left_for_checkpoint(store) {
+        return;
     }
-    set_global(&mut store, &instance, STACK_LIMIT_EXPORT, stack_limit)?;
-    let entry = instance.get_typed_func::<(i32, i32), ()>(&mut store, ENTRY).map_err(|cause| {
-        cause.context(format!("a thread needs the program's function {ENTRY}; link with faasm-cc"))
-    })?;
-    entry.call_async(&mut store, (id.cast_signed(), argument)).await
+    let left = saved::take(store, instance);
+    let Some(id) = store.data().thread.as_ref().map(|thread| thread.shared.id()) else { return };
+    group.camp.stay(&rounds, (round, id), left).await;
+    take_stand_in(store, group);
+}
+
+/// The rank may have come to another life of its job.
+fn take_stand_in(store: &mut Store<FaasletState>, group: &Threads) {
+    if let Some(mpi) = group.stand_in() {
+        store.data_mut().mpi = mpi;
+    }
 }
 
 fn set_global(

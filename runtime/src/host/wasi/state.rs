@@ -129,6 +129,9 @@ pub(crate) enum RestoreError {
 impl WasiCtx {
     /// The open descriptors as a value, and the clock.
     pub(crate) fn save_files(&self) -> FileTableState {
+        if let Some(shared) = &self.shared {
+            return shared.now(|ctx| ctx.save_files());
+        }
         FileTableState {
             version: VERSION,
             preopens: self.preopens.iter().map(|preopen| preopen.guest.to_string()).collect(),
@@ -143,6 +146,13 @@ impl WasiCtx {
     /// # Errors
     /// [`RestoreError`] when a descriptor cannot be had again; the present ones are kept then.
     pub(crate) fn restore_files(&mut self, state: &FileTableState) -> Result<(), RestoreError> {
+        if let Some(shared) = &self.shared {
+            self.monotonic_shift_ns = shared.now(|ctx| {
+                ctx.restore_files(state)?;
+                Ok::<_, RestoreError>(ctx.monotonic_shift_ns)
+            })?;
+            return Ok(());
+        }
         state.check()?;
         let preopens = self.match_preopens(state)?;
         let mut files = FileTable::new(self.files.descriptors_max());

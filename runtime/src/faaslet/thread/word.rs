@@ -1,0 +1,127 @@
+//! Waits for a word of memory, which a checkpoint may interrupt.
+//!
+//! Such a wait can be called anew at any time: who is not there when others are woken finds that the word has changed, as
+//! one does that was slower. A wait without a limit goes on while the job's gate is closed; one with a limit comes to the
+//! gate, so that it does not end while others leave, and goes on there with the time that was left.
+
+use std::time::{Duration, Instant};
+
+use faasm_mpi_shim::gate::Cut;
+use faasm_mpi_shim::{MpiView, waypoint};
+use wasmtime::Caller;
+
+use super::functions::thread;
+use super::park::{WaitsFor, watch};
+use super::run::{Thread, ThreadFault};
+use super::saved::nanoseconds;
+use super::wait::{Expected, WordError};
+use crate::faaslet::FaasletState;
+
+/// What a wait gives.
+pub(super) const WOKEN: i32 = 0;
+pub(super) const NOT_EQUAL: i32 = 1;
+const TIMED_OUT: i32 = 2;
+
+/// What came of one attempt.
+enum Attempt {
+    Over(i32),
+    /// It has to come to the gate.
+    Stopped,
+    /// It was told to leave.
+    Told,
+}
+
+/// Waits until the word at `addr` is notified, if it is as `expected`; without a limit if that is negative.
+pub(super) async fn wait(
+    caller: Caller<'_, FaasletState>,
+    addr: u64,
+    expected: Expected,
+    timeout_ns: i64,
+) -> wasmtime::Result<i32> {
+    let limit_ns = u64::try_from(timeout_ns).ok();
+    wait_in(caller, (addr, expected), limit_ns, WaitsFor::Word { addr }).await
+}
+
+/// As [`wait`] for what a report calls `what`.
+pub(super) async fn wait_in(
+    mut caller: Caller<'_, FaasletState>,
+    word: (u64, Expected),
+    limit_ns: Option<u64>,
+    what: WaitsFor,
+) -> wasmtime::Result<i32> {
+    if caller.data().door.is_none() {
+        let mut left_ns = limit_ns;
+        return match attempt(&mut caller, word, &mut left_ns, what).await? {
+            Attempt::Over(outcome) => Ok(outcome),
+            Attempt::Stopped | Attempt::Told => Err(wasmtime::Error::msg("nobody has told it to")),
+        };
+    }
+    Box::pin(wait_migratable(caller, word, limit_ns, what)).await
+}
+
+async fn wait_migratable(
+    mut caller: Caller<'_, FaasletState>,
+    word: (u64, Expected),
+    limit_ns: Option<u64>,
+    what: WaitsFor,
+) -> wasmtime::Result<i32> {
+    let function = match what {
+        WaitsFor::Construct(name) => name,
+        _ => "a wait for another thread",
+    };
+    if FaasletState::leaves(&mut caller) {
+        return Ok(WOKEN);
+    }
+    // It may have been left before, and have waited for a while.
+    let mut left_ns = thread(&mut caller)?.left_ns.take().or(limit_ns);
+    loop {
+        let (passed, passes) = waypoint::pass(caller, function).await;
+        caller = passed;
+        let leaves = !passes
+            || match attempt(&mut caller, word, &mut left_ns, what).await? {
+                Attempt::Over(outcome) => return Ok(outcome),
+                Attempt::Stopped => false,
+                Attempt::Told => waypoint::leaves(&mut caller, function),
+            };
+        if leaves {
+            thread(&mut caller)?.left_ns = left_ns;
+            return Ok(WOKEN);
+        }
+    }
+}
+
+async fn attempt(
+    caller: &mut Caller<'_, FaasletState>,
+    (addr, expected): (u64, Expected),
+    left_ns: &mut Option<u64>,
+    what: WaitsFor,
+) -> wasmtime::Result<Attempt> {
+    let (memory, door) = (caller.data().memory.clone(), caller.data().door.clone());
+    let Thread { group, shared, spin, .. } = thread(caller)?;
+    let (group, shared) = (group.clone(), shared.clone());
+    let entered = group.waits.enter(&memory, addr, expected, &shared);
+    let fault = |error: WordError| ThreadFault::Word { what: error.to_string() };
+    let Some(entry) = entered.map_err(fault)? else { return Ok(Attempt::Over(NOT_EQUAL)) };
+    if watch(group.scheduler(), spin, &|| entry.is_woken()) {
+        return Ok(Attempt::Over(WOKEN));
+    }
+    let Some(limit_ns) = *left_ns else {
+        let is_told = || door.as_ref().is_some_and(|door| door.interrupts());
+        shared.park_until(what, || entry.is_woken() || is_told()).await;
+        return Ok(if entry.leave() { Attempt::Over(WOKEN) } else { Attempt::Told });
+    };
+    // In a function that MPI has called it cannot stop, and its limit counts.
+    let stops =
+        || door.as_ref().is_some_and(|door| door.cut() != Cut::Open && !door.is_in_callback());
+    let begun = Instant::now();
+    let woken = shared.sleep_until(|| entry.is_woken() || stops());
+    let ended = tokio::time::timeout(Duration::from_nanos(limit_ns), woken).await;
+    if entry.leave() {
+        return Ok(Attempt::Over(WOKEN));
+    }
+    if ended.is_err() {
+        return Ok(Attempt::Over(TIMED_OUT));
+    }
+    *left_ns = Some(limit_ns.saturating_sub(nanoseconds(begun.elapsed())));
+    Ok(Attempt::Stopped)
+}
