@@ -82,6 +82,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "ctx",
             "progress",
             "call",
+            "waypoint",
             "switch",
             "table",
             "host",
