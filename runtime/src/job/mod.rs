@@ -1,23 +1,30 @@
 //! Jobs: what to run, what its ranks share, and the supervisor that sees it to its end.
 
 mod arrival;
+mod courier;
 mod cut;
 mod deadlock;
 mod far;
 mod fault;
 mod halt;
 mod handle;
+mod homes;
 mod pull;
 mod relocation;
 mod renewal;
 mod report;
+mod sampler;
 mod shared;
+mod span;
 mod spawn;
 mod spec;
+mod status;
 mod supervisor;
+mod survey;
 mod tombstone;
 
-pub(crate) use arrival::{Arrival, MoveRefused};
+pub(crate) use arrival::{Arrival, MoveRefused, Next};
+pub(crate) use courier::{Courier, Hurry};
 pub(crate) use cut::Cutter;
 pub(crate) use deadlock::{Quiet, is_stuck};
 pub(crate) use far::{CALL_ASK, CALL_OBJECT, Far};
@@ -29,7 +36,10 @@ pub use relocation::{MoveOrder, MoveReport};
 pub(crate) use renewal::{Decision, Renewal};
 pub use report::{JobReport, Outcome, RankState, RankStatus};
 pub(crate) use shared::{JobShared, OutsideWaits};
+pub(crate) use span::ParcelRefused;
 pub(crate) use spawn::Spawner;
 pub(crate) use spec::MAX_RANKS;
 pub use spec::{AppSpec, JobBuilder, JobSpec, StdinPolicy};
+pub use status::{Activity, JobStatus, NodeLoad, PastMove, PastMoves, RankLoad};
 pub(crate) use supervisor::{Born, End, RankExited, Renewed, Supervisor, outcome_of_all};
+pub(crate) use survey::{RankSurvey, Survey};

@@ -23,6 +23,10 @@ pub struct MoveReport {
     pub stopped: Duration,
     /// How long it took until the job stood still.
     pub stopping: Duration,
+    /// How long their memory was sent before, while they ran; none if that could not be.
+    pub copying: Option<Duration>,
+    /// Bytes of memory that were left to be sent while no rank could go on.
+    pub bytes: u64,
 }
 
 impl fmt::Display for MoveReport {
@@ -39,7 +43,11 @@ impl fmt::Display for MoveReport {
         }
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         write!(f, " (stopped for {:.1} ms", ms(self.stopped))?;
-        write!(f, ", after {:.1} ms until all ranks waited)", ms(self.stopping))
+        write!(f, ", after {:.1} ms until all ranks waited", ms(self.stopping))?;
+        match self.copying {
+            Some(time) => write!(f, " and {:.1} ms of copying)", ms(time)),
+            None => f.write_str(", and copied only then)"),
+        }
     }
 }
 

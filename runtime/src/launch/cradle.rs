@@ -7,8 +7,8 @@ use actix::Addr;
 use faasm_vm::{GuestMemory, Pool};
 
 use super::prepare::Launch;
-use crate::faaslet::{Coming, Start, run};
-use crate::job::{Renewed, Supervisor};
+use crate::faaslet::{Start, run};
+use crate::job::{Arrival, JobShared, Renewed, Supervisor};
 use crate::scheduler::{Scheduler, Task};
 
 /// What a job's ranks need to begin on this node, for as long as the job runs.
@@ -23,13 +23,13 @@ pub(crate) struct Cradle {
 }
 
 impl Cradle {
-    /// Makes a rank that comes to this node in a job's next life; it tells there when it is ready.
+    /// Makes an instance in this life of the job for a rank that may come to this node.
     ///
     /// # Errors
     /// It cannot begin here, in words.
-    pub(crate) fn begin(&self, rank: u32, coming: Coming) -> Result<(), String> {
-        let job = coming.renewal.job.clone();
-        let found = self.launch.rank(rank, &job).map_err(|error| error.to_string())?;
+    pub(crate) fn begin(&self, coming: Arc<Arrival>, job: &Arc<JobShared>) -> Result<(), String> {
+        let rank = coming.rank();
+        let found = self.launch.rank(rank, job).map_err(|error| error.to_string())?;
         let (program, wasi, threads) = found;
         let start = Start {
             rank,
@@ -55,7 +55,7 @@ impl Cradle {
     }
 
     /// From now on these are the job's ranks on this node.
-    pub(crate) fn renew(&self, shared: Arc<crate::job::JobShared>) {
+    pub(crate) fn renew(&self, shared: Arc<JobShared>) {
         self.supervisor.do_send(Renewed { shared });
     }
 }

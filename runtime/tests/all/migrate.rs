@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use faasm_vm::snapshot::TrackerKind;
 use faasm_workloads::manifest::Guest;
 
 use crate::{
     checkpoint::{RANKS_MAX, movable_guests, steps},
     guests::{check_all, check_run, compiled},
-    support::{Ran, Running, faasm_run},
+    support::{Ran, Running, build_dir, compile, faasm_run, guests_dir},
 };
 
 /// Number of nodes; ranks go back and forth between them.
@@ -86,6 +87,27 @@ fn a_rank_moves_to_another_node_and_back() {
     assert!(!running.has_ended(), "the orders came too late");
     let ran = running.wait();
     assert_eq!((ran.status, &ran.stdout), (Some(0), &expected.stdout), "{ran:#?}");
+}
+
+/// A rank writes to its memory all the time, faster than a look at it takes: all of what it wrote is there in the end.
+#[test]
+fn memory_that_is_written_while_it_is_copied_arrives_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = build_dir().join("gap.wasm");
+    compile(&guests_dir().join("bench/gap.c"), &[], &program).expect("it compiles");
+    let running = begin(dir.path(), 2, |command| {
+        command.arg(&program).args(["24", "200"]).current_dir(dir.path());
+    });
+    let process = running.id().to_string();
+    let followed = TrackerKind::available().contains(&TrackerKind::WriteProtection);
+    for node in ["1", "0", "1", "0"] {
+        let ran = order_soon(dir.path(), &running, &["migrate", &process, "0", node]);
+        assert_eq!(ran.stdout.contains("of copying"), followed, "{ran:#?}");
+    }
+    std::fs::write(dir.path().join("end"), "").expect("a file");
+    let ran = running.wait();
+    let end = ran.stdout.lines().find(|line| line.starts_with("END")).unwrap_or_default();
+    assert!(ran.status == Some(0) && end.ends_with(" right"), "{ran:#?}");
 }
 
 /// The next number of a sequence that looks random.

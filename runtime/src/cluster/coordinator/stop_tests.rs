@@ -14,8 +14,13 @@ struct Talk {
 
 impl Talk {
     fn new() -> Self {
-        let stop = Stop::new(vec![0, 1], 7);
-        Self { stop, now: Instant::now(), name: 7, changes: 3 }
+        Self::after(None)
+    }
+
+    fn after(ahead: Option<MoveTask>) -> Self {
+        let now = Instant::now();
+        let stop = Stop::new(vec![0, 1], 7, ahead, now);
+        Self { stop, now, name: 7, changes: 3 }
     }
 
     /// All are ordered to do this, under a new name.
@@ -75,12 +80,14 @@ impl Talk {
 
     /// All stand still, and are asked to leave.
     fn stands_still(&mut self) -> &mut Self {
-        self.stand(4, 4, [2, 2]).asked_again().stand(4, 4, [2, 2]).ordered(StopOrder::Leave)
+        self.stand(4, 4, [2, 2]).ordered(LOOK).stand(4, 4, [2, 2]).ordered(StopOrder::Leave)
     }
 
     fn stopped(&mut self) -> &mut Self {
         self.answer(0, StopAnswer::Left).silence();
-        self.answer(1, StopAnswer::Left).event(StopEvent::Stopped).silence()
+        self.answer(1, StopAnswer::Left);
+        assert!(matches!(self.stop.poll(), Some(StopEvent::Stopped(_))));
+        self.silence()
     }
 }
 
@@ -95,7 +102,7 @@ fn a_job_stops_when_nothing_is_on_its_way_and_goes_on() {
     let mut t = Talk::new();
     t.ordered(LOOK).answer(0, StopAnswer::Stands(Stands::default())).silence();
     t.answer(1, StopAnswer::Stands(Stands::default())).asked_again();
-    t.stand(5, 4, [2, 2]).asked_again().stand(5, 4, [2, 2]).asked_again();
+    t.stand(5, 4, [2, 2]).ordered(LOOK).stand(5, 4, [2, 2]).asked_again();
     t.changes += 1;
     t.stand(5, 5, [2, 2]).asked_again();
     t.changes += 1;
@@ -110,21 +117,21 @@ fn a_job_stops_when_nothing_is_on_its_way_and_goes_on() {
 #[test]
 fn who_is_behind_goes_on_until_all_are_level() {
     let mut t = Talk::new();
-    t.ordered(LOOK).stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
+    t.ordered(LOOK).stand(4, 4, [3, 2]).ordered(LOOK).stand(4, 4, [3, 2]);
     t.ordered(StopOrder::Look { targets: Some(target(3)) });
     t.answer(0, StopAnswer::Stands(Stands::default()));
     t.answer(1, StopAnswer::Stands(Stands::default())).asked_again();
     t.changes += 2;
-    t.stand(6, 6, [3, 4]).asked_again().stand(6, 6, [3, 4]);
+    t.stand(6, 6, [3, 4]).ordered(LOOK).stand(6, 6, [3, 4]);
     t.ordered(StopOrder::Look { targets: Some(target(4)) });
     t.changes += 2;
-    t.stand(8, 8, [4, 4]).asked_again().stand(8, 8, [4, 4]).ordered(StopOrder::Leave);
+    t.stand(8, 8, [4, 4]).ordered(LOOK).stand(8, 8, [4, 4]).ordered(StopOrder::Leave);
 }
 
 #[test]
 fn a_node_that_has_begun_nothing_may_be_behind() {
     let mut t = Talk::new();
-    t.ordered(LOOK).stand(4, 4, [1, 0]).asked_again().stand(4, 4, [1, 0]);
+    t.ordered(LOOK).stand(4, 4, [1, 0]).ordered(LOOK).stand(4, 4, [1, 0]);
     t.ordered(StopOrder::Look { targets: Some(target(1)) });
 }
 
@@ -134,9 +141,9 @@ fn all_go_on_for_a_moment_where_those_behind_wait_for_others() {
     t.ordered(LOOK);
     let begun = t.now;
     let why = loop {
-        t.stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
+        t.stand(4, 4, [3, 2]).ordered(LOOK).stand(4, 4, [3, 2]);
         t.ordered(StopOrder::Look { targets: Some(target(3)) });
-        t.stand(4, 4, [3, 2]).asked_again().stand(4, 4, [3, 2]);
+        t.stand(4, 4, [3, 2]).ordered(LOOK).stand(4, 4, [3, 2]);
         t.ordered(StopOrder::GoOn { is_level: false });
         match t.stop.poll() {
             None => t.wait(PAUSE).ordered(LOOK),
@@ -195,6 +202,33 @@ fn tasks_are_done_while_the_job_is_stopped() {
     t.event(StopEvent::Failed("full".to_owned())).silence();
     t.stop.go_on();
     t.ordered(StopOrder::GoOn { is_level: true });
+}
+
+#[test]
+fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
+    let task = MoveTask { number: 3, blocks: Vec::new() };
+    for failure in [None, Some("no tracker".to_owned())] {
+        let mut t = Talk::after(Some(task.clone()));
+        t.ordered(StopOrder::Ahead(task.clone())).answer(0, StopAnswer::Done(Done::Nothing));
+        t.silence().wait(Duration::from_secs(2)).silence();
+        t.answer(
+            1,
+            match &failure {
+                None => StopAnswer::Done(Done::Nothing),
+                Some(why) => StopAnswer::Failed { why: why.clone() },
+            },
+        );
+        t.ordered(LOOK).wait(Duration::from_millis(3)).stands_still();
+        t.wait(Duration::from_millis(1)).answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
+        let course = Course {
+            ahead: Some(failure.map_or(Ok(()), Err)),
+            preparing: Duration::from_secs(2),
+            waiting: Duration::from_millis(3),
+            leaving: Duration::from_millis(1),
+        };
+        t.event(StopEvent::Stopped(course)).silence().stop.go_on();
+        t.ordered(StopOrder::GoOn { is_level: true });
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! `driver` carries out what the coordinator says, `part` is one job's part, `fetch` gets
 //! programs, `renewal` new certificates.
 
+mod ahead;
 mod driver;
 mod fetch;
 mod moving;
@@ -39,6 +40,13 @@ pub struct NodeLeaver {
 }
 
 impl NodeLeaver {
+    /// Has the node's ranks brought to other nodes in this time, as far as they can be, and leaves then. Whoever asks for
+    /// it sees to it that the time is kept.
+    pub fn leave_within(&self, grace: std::time::Duration) {
+        // It has left already.
+        let _ = self.inbox.send(Input::LeaveWithin(grace));
+    }
+
     /// As [`Node::leave`].
     pub fn leave(&self) {
         // It has left already.

@@ -1,17 +1,17 @@
 //! A node's part in moving ranks of a job that stands still: its ranks come and go, and all of them go over to the job's
-//! next life.
+//! next life. What can be done before is done [`ahead`](super::ahead).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::ahead::Ahead;
 use crate::checkpoint::Deposit;
 use crate::cluster::data::DataPlane;
 use crate::cluster::planes::Planes;
 use crate::cluster::stop::{MoveTask, Moved};
-use crate::faaslet::Coming;
-use crate::job::{Decision, Halt, JobShared, Renewal};
+use crate::job::{Courier, Decision, Halt, JobShared, Renewal};
 use crate::launch::Cradle;
 
 /// How long a node may take until all ranks that it is to have are there.
@@ -24,6 +24,8 @@ pub(super) struct Mover {
     planes: Planes,
     /// Told of the job's next life, once it has begun.
     renewed: Box<dyn Fn(Arc<JobShared>) + Send + Sync>,
+    /// What has been done of a move while the ranks run.
+    ahead: Mutex<Option<Arc<Ahead>>>,
     /// The next life that is being prepared.
     renewal: Mutex<Option<Arc<Renewal>>>,
 }
@@ -43,7 +45,29 @@ impl Mover {
         renewed: impl Fn(Arc<JobShared>) + Send + Sync + 'static,
     ) -> Self {
         let renewed = Box::new(renewed);
-        Self { number, cradle, planes, renewed, renewal: Mutex::default() }
+        let (ahead, renewal) = Default::default();
+        Self { number, cradle, planes, renewed, ahead, renewal }
+    }
+
+    /// Does what can be done of a move while the ranks run; moves had ended `ended` times when that was ordered.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    pub(super) fn begin(
+        &self,
+        halt: &Halt,
+        task: &MoveTask,
+        ended: u64,
+    ) -> Result<Arc<Ahead>, String> {
+        let job = halt.job();
+        let ahead = Arc::new(Ahead::new(&job, &self.cradle, task, ended)?);
+        ahead.send_most()?;
+        let mut known = self.ahead.lock();
+        if job.moves_ended() != ended {
+            return Err("the move was given up".to_owned());
+        }
+        *known = Some(ahead.clone());
+        Ok(ahead)
     }
 
     /// Has ranks come and go, and gets everything ready for going over; what was before is still there.
@@ -54,6 +78,11 @@ impl Mover {
         let begun = Instant::now();
         let old = halt.job();
         let nodes: Box<[u32]> = task.places().collect();
+        let mut ahead = self.ahead.lock().take();
+        if let Some(other) = ahead.take_if(|ahead| ahead.number() != task.number) {
+            other.end();
+        }
+        let mut couriers = ahead.as_ref().map(|ahead| ahead.couriers()).unwrap_or_default();
         let renewal = Renewal::new(&old, nodes)?;
         *self.renewal.lock() = Some(renewal.clone());
         let deposits = halt.deposits();
@@ -65,19 +94,35 @@ impl Mover {
         let coming: Vec<u32> =
             renewal.job.local_ranks().filter(|rank| !old.world().is_local(*rank)).collect();
         for rank in coming {
-            let arrival = old.expect_rank(rank, old.world().node(rank), task.number);
-            self.cradle.begin(rank, Coming { arrival, renewal: renewal.clone() })?;
+            let arrival = match ahead.as_ref().and_then(|ahead| ahead.arrival(rank)) {
+                Some(arrival) => arrival,
+                None => {
+                    let from = old.world().node(rank);
+                    let arrival = old.expect_rank(rank, from, task.number);
+                    self.cradle.begin(arrival.clone(), &renewal.job)?;
+                    arrival
+                }
+            };
+            arrival.comes(renewal.clone());
         }
         old.announce_renewal(renewal.clone());
+        let (made, deadline) = (begun.elapsed(), begun + MOVE_TIME_MAX);
+        let mut bytes = 0;
         for deposit in &leaving {
             let node = renewal.job.world().node(deposit.rank);
-            old.send_rank(deposit, node, task.number, MOVE_TIME_MAX)?;
+            let known = couriers.iter().position(|courier| courier.is_for(deposit.rank, node));
+            let courier = known.map(|at| couriers.swap_remove(at)).unwrap_or_else(|| {
+                let rank = (deposit.rank, deposit.memory.clone());
+                Courier::new(old.clone(), rank, (node, task.number), old.moves_ended())
+            });
+            bytes += courier.finish(deposit, deadline)?;
         }
         let sent = begun.elapsed();
         renewal.wait(MOVE_TIME_MAX)?;
         renewal.job.world().end_restore();
-        let ready = begun.elapsed();
-        Ok(Moved { sent_us: sent.as_micros() as u64, ready_us: ready.as_micros() as u64 })
+        let us = |time: Duration| time.as_micros() as u64;
+        let (made_us, sent_us, ready_us) = (us(made), us(sent), us(begun.elapsed()));
+        Ok(Moved { made_us, sent_us, ready_us, bytes })
     }
 
     /// Goes over to what was prepared.
@@ -100,8 +145,13 @@ impl Mover {
 
     /// The job goes on: stays with what was before, if something was prepared that nobody decided about.
     pub(super) fn go_on(&self, halt: &Halt) {
-        let is_open = self.renewal.lock().is_some();
-        if is_open {
+        // After this nothing of it is begun any more.
+        halt.job().end_moves();
+        let ahead = self.ahead.lock().take();
+        if let Some(ahead) = ahead {
+            ahead.end();
+        }
+        if self.renewal.lock().is_some() {
             self.stay(halt);
         }
     }
