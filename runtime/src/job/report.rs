@@ -55,15 +55,20 @@ impl fmt::Display for RankState {
         if let Some(host) = &self.host {
             write!(f, " ({host})")?;
         }
-        f.write_str(": ")?;
-        match &self.status {
-            RankStatus::Starting => f.write_str("starting"),
-            RankStatus::Running => f.write_str("running"),
-            RankStatus::Waiting(Some(pending)) => write_pending(f, pending),
-            RankStatus::Waiting(None) => f.write_str("waits in an MPI call"),
-            RankStatus::Outside(Some(on)) => write!(f, "waits for {on}"),
-            RankStatus::Outside(None) => f.write_str("waits for something outside the job"),
-            RankStatus::Ended => f.write_str("has ended"),
+        write!(f, ": {}", self.status)
+    }
+}
+
+impl fmt::Display for RankStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Running => f.write_str("running"),
+            Self::Waiting(Some(pending)) => write_pending(f, pending),
+            Self::Waiting(None) => f.write_str("waits in an MPI call"),
+            Self::Outside(Some(on)) => write!(f, "waits for {on}"),
+            Self::Outside(None) => f.write_str("waits for something outside the job"),
+            Self::Ended => f.write_str("has ended"),
         }
     }
 }

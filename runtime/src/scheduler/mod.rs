@@ -13,4 +13,4 @@ mod task;
 pub(crate) use meter::process_time;
 pub(crate) use queue::{LocalQueue, Observer, Scheduler};
 pub(crate) use spin::Spin;
-pub(crate) use task::Task;
+pub(crate) use task::{Task, Turn};

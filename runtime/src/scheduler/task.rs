@@ -24,6 +24,17 @@ const NOTIFIED: u8 = 3;
 /// Finished; wake-ups do nothing.
 const DONE: u8 = 4;
 
+/// Whether a fiber has its turn.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Turn {
+    /// It waits for something.
+    Waiting,
+    /// It could run.
+    Queued,
+    /// It runs.
+    Running,
+}
+
 type Fiber = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A fiber that the scheduler polls.
@@ -72,6 +83,15 @@ impl Task {
     /// The worker the task was placed on.
     pub(crate) const fn block(&self) -> u32 {
         self.block
+    }
+
+    /// Whether it has its turn.
+    pub(crate) fn turn(&self) -> Turn {
+        match self.state.load(Ordering::Relaxed) {
+            QUEUED => Turn::Queued,
+            RUNNING | NOTIFIED => Turn::Running,
+            _ => Turn::Waiting,
+        }
     }
 
     /// Says whose fiber this is, see [`Scheduler::new_owner`].

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { VALUES = 20000, SWEEPS = 40 };
+enum { VALUES = 20000, SWEEPS = 400 };
 
 int main(int argc, char **argv)
 {

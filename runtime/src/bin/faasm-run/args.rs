@@ -10,10 +10,12 @@ mod flag;
 mod help;
 mod migrate;
 mod nodes;
+mod omp;
 mod subcommand;
 mod table;
 #[cfg(test)]
 mod tests;
+mod top;
 mod values;
 
 use std::{
@@ -22,11 +24,14 @@ use std::{
     time::Duration,
 };
 
+use faasm_runtime::PolicyOptions;
+
 pub(crate) use checkpoint::{CheckpointArgs, RestartArgs, amend};
 use flag::{Action, Flag};
 pub(crate) use migrate::MigrateArgs;
 pub(crate) use nodes::{ClusterAddress, LauncherKind, Mapping, NodeOptions, Numbering};
 pub(crate) use subcommand::{ClusterAction, ClusterArgs, NodeArgs, TokenSource};
+pub(crate) use top::TopArgs;
 
 /// What the user asks `faasm-run` to do.
 #[derive(Debug, PartialEq)]
@@ -43,6 +48,8 @@ pub(crate) enum Request {
     Restart(RestartArgs),
     /// Move ranks of a running job.
     Migrate(MigrateArgs),
+    /// Show how a running job is doing.
+    Top(TopArgs),
     /// Print the help text.
     Help(String),
     /// Print the version.
@@ -84,8 +91,12 @@ pub(crate) struct Invocation {
     pub(crate) rebuild_stack: Option<NonZeroU32>,
     /// How checkpoints are made.
     pub(crate) checkpoints: CheckpointArgs,
+    /// When and to what end ranks are moved without having been asked for.
+    pub(crate) policy: PolicyOptions,
     /// How often the job goes on after a node was lost, without a newer checkpoint between; it ends if absent.
     pub(crate) on_failure: Option<u32>,
+    /// On how many nodes the threads of one program run; on one if absent.
+    pub(crate) omp_nodes: Option<u32>,
     /// The command line as it was typed.
     pub(crate) words: Vec<String>,
     /// How much is logged: the number of times `-v` was given.
@@ -214,6 +225,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request,
         Some("cluster") => return subcommand::cluster(words.skip(1).collect()),
         Some("checkpoint") => return checkpoint::of_job(&words.as_slice()[1..]),
         Some("migrate") => return migrate::migrate(&words.as_slice()[1..]),
+        Some("top") => return top::top(words.skip(1).collect()),
         Some("drain") => return migrate::drain(&words.as_slice()[1..]),
         Some("restart") => return checkpoint::restart(words.skip(1).collect()),
         _ => {}
@@ -281,6 +293,7 @@ impl Draft {
             )
             .at(&app.program));
         }
+        omp::settle(&mut self.job)?;
         self.job.nodes.check()?;
         checkpoint::check(&self.job)?;
         self.check_total()?;

@@ -23,6 +23,7 @@ fn main() {
         Ok(args::Request::Node(args)) => commands::node::run(&args),
         Ok(args::Request::Checkpoint(process)) => commands::restart::ask(process),
         Ok(args::Request::Migrate(args)) => commands::migrate::order(&args),
+        Ok(args::Request::Top(args)) => commands::top::run(&args),
         Ok(args::Request::Restart(args)) => commands::restart::restart(args, begun),
         Ok(args::Request::Cluster(args)) => commands::cluster::run(&args),
         Err(error) => {

@@ -1,8 +1,8 @@
 //! How good a placement is, and what a change costs.
 //!
-//! The measure is time: how long the job takes for what it would do in a second on idle nodes without any messages
-//! between them. A node whose ranks could keep more workers busy than it has slows all down, since ranks wait for each
-//! other; and each message between nodes makes somebody wait.
+//! The measure is time: how long the job takes for what it does in a second now. The node that has most to compute for each
+//! of its workers slows all down, since ranks wait for each other, and none is faster than its own computing; each
+//! message between nodes makes somebody wait; the rest stays as it is.
 
 use super::Scene;
 
@@ -15,7 +15,7 @@ pub(super) const HORIZON_S: f64 = 60.0;
 /// So many times its cost a change must bring.
 pub(super) const GAIN_FACTOR: f64 = 2.0;
 /// So much of its time a job must gain by a change: less is within what is measured wrongly.
-pub(super) const GAIN_SHARE_MIN: f64 = 0.05;
+pub(super) const GAIN_SHARE_MIN: f64 = 0.1;
 
 /// What it costs to move ranks with so much memory, in seconds.
 pub(super) fn cost_s(memory_bytes: u64) -> f64 {
@@ -35,6 +35,10 @@ pub(super) struct Thought<'a> {
     partners: Vec<Vec<(usize, f64)>>,
     /// Waiting that messages between nodes cause.
     waiting: f64,
+    /// What the rank takes that computes most: no placement makes that faster.
+    floor: f64,
+    /// Time that has nothing to do with computing.
+    rest: f64,
 }
 
 impl<'a> Thought<'a> {
@@ -47,6 +51,8 @@ impl<'a> Thought<'a> {
             counts: vec![0; scene.nodes.len()],
             partners: vec![Vec::new(); scene.ranks.len()],
             waiting: 0.0,
+            floor: scene.ranks.iter().map(|rank| rank.demand.min(1.0)).fold(0.0, f64::max),
+            rest: 0.0,
         };
         for rank in &scene.ranks {
             thought.demand[rank.node] += rank.demand;
@@ -62,6 +68,7 @@ impl<'a> Thought<'a> {
         let all = scene.ranks.len() as f64;
         let together: f64 = thought.counts.iter().map(|count| f64::from(*count).powi(2)).sum();
         thought.waiting += scene.any_pair * (all * all - together) / 2.0;
+        thought.rest = (1.0 - thought.slowdown(None)).max(0.0);
         thought
     }
 
@@ -84,7 +91,7 @@ impl<'a> Thought<'a> {
         demand / f64::from(self.scene.nodes[node].workers.max(1))
     }
 
-    /// The slowest node's load: the job is no faster.
+    /// Time without what messages cause: the slowest node's load, since the job is no faster, and the rest.
     fn slowdown(&self, changed: Option<(usize, usize, usize)>) -> f64 {
         let demand = |node: usize| match changed {
             Some((rank, from, _)) if from == node => {
@@ -94,7 +101,7 @@ impl<'a> Thought<'a> {
             _ => self.demand[node],
         };
         let loads = (0..self.demand.len()).map(|node| self.load(node, demand(node)));
-        loads.fold(1.0, f64::max)
+        self.rest + loads.fold(self.floor, f64::max)
     }
 
     /// Time for a second's work, and for waiting in it.

@@ -50,11 +50,13 @@ pub(crate) fn scene(
         if interval_s > 0.0 { grown as f64 / interval_s } else { 0.0 }
     };
     let described = |rank: &&RankLoad| {
-        let before = known.get(&rank.rank).map(|rank| rank.ready_us);
+        let before = known.get(&rank.rank);
+        let ready = rate(rank.ready_us, before.map(|rank| rank.ready_us)) / 1e6;
+        let busy = rate(rank.busy_us, before.map(|rank| rank.busy_us)) / 1e6;
         RankScene {
             rank: rank.rank,
             node: rank.node as usize,
-            demand: rate(rank.ready_us, before) / 1e6,
+            demand: demand(busy, ready),
             memory_bytes: rank.memory_bytes,
             rests: history.rests(rank.rank, rest, at),
         }
@@ -103,6 +105,13 @@ pub(crate) fn scene(
     scene
 }
 
+/// How many workers a rank could keep busy that was busy and ready for such parts of the time. What it was ready for
+/// without being busy it waited for a worker: it would have computed then as it did otherwise, more or less often.
+fn demand(busy: f64, ready: f64) -> f64 {
+    let (queued, waited) = ((ready - busy).max(0.0), (1.0 - ready).max(0.0));
+    if busy > 0.0 { busy + queued * busy / (busy + waited) } else { 0.0 }
+}
+
 /// How long each waits, of so many, for messages between nodes.
 fn seconds(messages: f64, bytes: f64, waiters: usize) -> f64 {
     messages * MESSAGE_S / waiters.max(1) as f64 + bytes / LINK_BYTES_PER_S
@@ -140,6 +149,15 @@ mod tests {
     use crate::job::NodeLoad;
 
     #[test]
+    fn who_waits_for_a_worker_wants_one() {
+        let near = |busy, ready, expected: f64| (demand(busy, ready) - expected).abs() < 0.01;
+        assert!(near(0.33, 1.0, 1.0), "a third of a worker is all it got");
+        assert!(near(0.5, 0.5, 0.5), "it has a worker when it wants one");
+        assert!(near(0.05, 0.7, 0.14), "it waits for others more than it computes");
+        assert!(near(0.0, 0.9, 0.0) && near(2.0, 2.0, 2.0), "it may have threads");
+    }
+
+    #[test]
     fn rates_become_a_scene() {
         let node = |slots, sent| NodeLoad {
             workers: 2,
@@ -154,6 +172,7 @@ mod tests {
             node,
             activity: Activity::Running,
             ready_us,
+            busy_us: ready_us,
             messages: 10,
             bytes: 10_000,
             partners,

@@ -5,7 +5,7 @@
 //!   authority.pem        the cluster's authority, mode 0600
 //!   lock                 locked by the coordinator that runs
 //!   coordinator.sock     where it is spoken to
-//!   job-PROCESS.sock     where a job on several nodes takes orders
+//!   job-PROCESS.sock     where a job takes orders
 //! ```
 
 use std::fs::{self, DirBuilder, File};
@@ -59,6 +59,18 @@ impl ClusterPlace {
         self.dir.join(format!("job-{process}.sock"))
     }
 
+    /// Processes whose jobs take orders here, or did.
+    pub fn jobs(&self) -> Vec<u32> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten().take(ENTRIES_MAX);
+        let process = |entry: fs::DirEntry| -> Option<u32> {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("job-")?.strip_suffix(".sock")?.parse().ok()
+        };
+        let mut jobs: Vec<u32> = entries.filter_map(process).collect();
+        jobs.sort_unstable();
+        jobs
+    }
+
     /// Makes the directory if it is not there.
     ///
     /// # Errors
@@ -110,6 +122,9 @@ impl Drop for Hold {
         let _ = fs::remove_file(&self.socket);
     }
 }
+
+/// Entries of the directory that are looked at.
+const ENTRIES_MAX: usize = 1 << 16;
 
 /// Name of the socket.
 const SOCKET: &str = "coordinator.sock";

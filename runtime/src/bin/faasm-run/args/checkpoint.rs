@@ -86,7 +86,7 @@ pub(super) fn on_failure(draft: &mut Draft, values: &[&str]) -> Outcome {
 const RESTARTS: u32 = 3;
 
 /// A time with its unit; seconds without one.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = match unit {

@@ -18,6 +18,7 @@ Usage: faasm-run [OPTIONS] PROGRAM [ARGUMENTS]
        faasm-run checkpoint PROCESS
        faasm-run migrate PROCESS RANK,... NODE
        faasm-run drain PROCESS NODE
+       faasm-run top [PROCESS] [OPTIONS]
        faasm-run restart DIR [--cut N] [OPTIONS]
 
 PROGRAM is what faasm-cc or faasm-c++ made, or a C or C++ source file, which is compiled first.
@@ -55,6 +56,15 @@ Usage: faasm-run cluster init        become the coordinator and wait for nodes a
        faasm-run cluster status      print nodes and jobs
        faasm-run cluster drain NODE  give a node no further ranks
        faasm-run cluster leave NODE  have a node leave when its ranks have ended
+";
+
+const TOP_OPENING: &str = "\
+Show the nodes and ranks of a running job: what they do, use and send, and what was moved.
+PROCESS is the process number of its faasm-run; without one it is the only job of yours, or you
+choose. In the terminal the arrows choose a rank, space marks it, `m` moves it, `s` sorts, tab shows
+the nodes, `q` leaves.
+
+Usage: faasm-run top [PROCESS] [OPTIONS]
 ";
 
 /// The whole help text.
@@ -97,6 +107,11 @@ pub(super) fn of_node<T>(flags: &[Flag<T>]) -> String {
 /// The help text of `faasm-run cluster`.
 pub(super) fn of_cluster<T>(flags: &[Flag<T>]) -> String {
     of_subcommand(CLUSTER_OPENING, flags)
+}
+
+/// The help text of `faasm-run top`.
+pub(super) fn of_top<T>(flags: &[Flag<T>]) -> String {
+    of_subcommand(TOP_OPENING, flags)
 }
 
 fn of_subcommand<T>(opening: &str, flags: &[Flag<T>]) -> String {

@@ -1,6 +1,10 @@
 //! The subcommands `migrate` and `drain`, which move ranks of running jobs.
 
-use super::{Problem, Request, UsageError};
+use std::time::Duration;
+
+use faasm_runtime::MovePolicy;
+
+use super::{Draft, Problem, Request, UsageError, checkpoint};
 
 /// Ranks of a running job that are to go to another node.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +21,40 @@ pub(crate) struct MigrateArgs {
 
 /// Ranks that one order may name.
 const RANKS_MAX: usize = 4096;
+
+/// Looks that follow each other sooner tell nothing.
+const EVERY_MIN: Duration = Duration::from_millis(100);
+
+/// To what end ranks are moved without having been asked for.
+pub(super) fn policy(draft: &mut Draft, values: &[&str]) -> Result<(), Problem> {
+    let policy = match values[0] {
+        "none" => MovePolicy::None,
+        "pack" => MovePolicy::Pack,
+        "compact" => MovePolicy::Compact,
+        "balance" => MovePolicy::Balance,
+        other => {
+            return Err(Problem::new(
+                format!("\"{other}\" is no policy."),
+                "There are `pack` (few nodes), `compact` (who talks comes together), `balance` (even load) and `none`.",
+            ));
+        }
+    };
+    draft.job.policy.policy = policy;
+    draft.job.migratable |= policy != MovePolicy::None;
+    Ok(())
+}
+
+/// How often that is thought about.
+pub(super) fn every(draft: &mut Draft, values: &[&str]) -> Result<(), Problem> {
+    let every = checkpoint::duration(values[0]).filter(|every| *every >= EVERY_MIN);
+    draft.job.policy.every = every.ok_or_else(|| {
+        Problem::new(
+            format!("\"{}\" is not a time between two looks at where ranks should be.", values[0]),
+            "Give a number with s, m, h or ms behind it, from 100ms on, as in `--migrate-every 5s`.",
+        )
+    })?;
+    Ok(())
+}
 
 /// Parses what follows `faasm-run migrate`.
 pub(super) fn migrate(words: &[String]) -> Result<Request, UsageError> {
@@ -53,7 +91,7 @@ pub(super) fn drain(words: &[String]) -> Result<Request, UsageError> {
     Ok(Request::Migrate(args))
 }
 
-fn process_of(word: &str) -> Result<i32, UsageError> {
+pub(super) fn process_of(word: &str) -> Result<i32, UsageError> {
     let process = word.parse().ok().filter(|process: &i32| *process > 1);
     process.ok_or_else(|| {
         Problem::new(

@@ -31,6 +31,8 @@ pub(crate) struct NodeArgs {
     pub(crate) wait: Option<Duration>,
     /// When a silent coordinator or node counts as lost.
     pub(crate) node_timeout: Option<Duration>,
+    /// How long ranks have to go elsewhere after SIGTERM.
+    pub(crate) grace: Option<Duration>,
     /// Whether the node ends with its coordinator, instead of joining it again.
     pub(crate) once: bool,
     /// How much is logged: the number of times `-v` was given.
@@ -220,6 +222,13 @@ static NODE_FLAGS: &[Flag<NodeArgs>] = &[
             put(&mut args.node_timeout, Some(values::seconds(values[0], "--node-timeout 5")?))
         },
         "A coordinator or node from which nothing is heard for this time is lost. Default: 5.",
+    ),
+    set(
+        &["grace"],
+        &["SECONDS"],
+        |args, values| put(&mut args.grace, Some(values::seconds(values[0], "--grace 110")?)),
+        "After SIGTERM the ranks of jobs that are migratable go to other nodes, and the node leaves; after this \
+         time at the latest. A second signal ends it at once. Default: 25.",
     ),
     set(
         &["wait"],

@@ -3,7 +3,7 @@
 use super::{
     checkpoint,
     flag::{Action, Flag, Section},
-    nodes, values,
+    migrate, nodes, omp, values,
 };
 
 const fn set(
@@ -321,6 +321,14 @@ pub(super) static FLAGS: &[Flag] = &[
          environment are passed on.",
     ),
     set(
+        Section::Nodes,
+        &["omp-nodes"],
+        &["N"],
+        omp::omp_nodes,
+        "Let the OpenMP threads of one program run on N nodes: those that other options name, or N processes of this \
+         machine. Threads that share only through constructs of OpenMP see the same as on one node.",
+    ),
+    set(
         Section::Environment,
         &["omp-elastic"],
         &[],
@@ -394,6 +402,22 @@ pub(super) static FLAGS: &[Flag] = &[
         checkpoint::on_failure,
         "What happens when a node is lost: the job goes on from its last checkpoint, or from its beginning, on \
          the nodes that are left, at most N times (default 3) without a newer checkpoint; or it ends (the default).",
+    ),
+    set(
+        Section::Job,
+        &["migrate-policy"],
+        &["pack|compact|balance|none"],
+        migrate::policy,
+        "Move ranks between the job's nodes while it runs: `pack` uses as few nodes as have room, `compact` brings \
+         ranks together that send much to each other, `balance` spreads computing evenly. `faasm-run top` shows \
+         what was moved. Includes `--migratable`.",
+    ),
+    set(
+        Section::Job,
+        &["migrate-every"],
+        &["TIME"],
+        migrate::every,
+        "Time between two thoughts about that, as in 5s (the default) or 1m.",
     ),
     set(
         Section::Job,

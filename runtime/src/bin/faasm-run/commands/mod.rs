@@ -3,8 +3,10 @@
 pub(crate) mod cluster;
 pub(crate) mod migrate;
 pub(crate) mod node;
+pub(crate) mod orders;
 pub(crate) mod restart;
 pub(crate) mod run;
+pub(crate) mod top;
 
 /// Warnings are always shown; `-v` shows what the runtime does, twice what it decides.
 pub(crate) fn start_log(verbosity: u8) {

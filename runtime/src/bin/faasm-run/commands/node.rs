@@ -58,7 +58,7 @@ fn join_and_wait(args: &NodeArgs, token: String, watch_stdin: bool) -> anyhow::R
         options.node_timeout = timeout;
     }
     let mut node = first_join(&runtime, &options, args.wait)?;
-    let leaver = Leaver::new(watch_stdin)?;
+    let leaver = Leaver::new(watch_stdin, args.grace.unwrap_or(GRACE))?;
     loop {
         leaver.watch(&node);
         match node.wait() {
@@ -148,13 +148,19 @@ struct Leaver {
 }
 
 impl Leaver {
-    fn new(watch_stdin: bool) -> anyhow::Result<Self> {
+    /// The first SIGTERM leaves time for the ranks to go elsewhere, any other signal does not.
+    fn new(watch_stdin: bool, grace: Duration) -> anyhow::Result<Self> {
         let leaver = Self { node: Arc::default() };
         let node = leaver.node.clone();
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
             .context("cannot handle signals")?;
         thread("faasm-signals", move || {
+            let mut is_warned = grace.is_zero();
             for signal in signals.forever() {
+                if signal == SIGTERM && !std::mem::replace(&mut is_warned, true) {
+                    leave_within(&node, grace);
+                    continue;
+                }
                 leave(&node);
                 exit_soon(128 + signal);
             }
@@ -182,6 +188,23 @@ fn leave(node: &std::sync::Mutex<Option<faasm_runtime::NodeLeaver>>) {
     }
 }
 
+/// Says that this process is about to end; it does, if not before, when the time is over.
+fn leave_within(node: &Arc<std::sync::Mutex<Option<faasm_runtime::NodeLeaver>>>, grace: Duration) {
+    if let Some(leaver) = &*node.lock().expect("nobody panics while holding it") {
+        leaver.leave_within(grace);
+    }
+    let node = node.clone();
+    let end = move || {
+        std::thread::sleep(grace);
+        leave(&node);
+        exit_soon(128 + SIGTERM);
+    };
+    if thread("faasm-grace", end).is_err() {
+        // Without a thread to keep the time there is none.
+        signal_hook::low_level::exit(128 + SIGTERM);
+    }
+}
+
 /// A node that leaves ends its process; one that cannot leave must end all the same.
 fn exit_soon(status: i32) {
     std::thread::sleep(LEAVE_PATIENCE);
@@ -200,5 +223,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()>
 const TOKEN_BYTES_MAX: u64 = 4096;
 /// How often a coordinator that has gone is looked for.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(1);
+/// How long ranks have to go elsewhere after SIGTERM: container systems kill after 30 s.
+const GRACE: Duration = Duration::from_secs(25);
 /// How long leaving may take.
 const LEAVE_PATIENCE: Duration = Duration::from_millis(700);

@@ -10,7 +10,10 @@ mod live;
 mod model;
 mod text;
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use anyhow::bail;
 
@@ -59,12 +62,11 @@ fn print(process: u32, args: &TopArgs) -> anyhow::Result<()> {
     std::thread::sleep(args.interval.unwrap_or(ONCE_INTERVAL));
     let mut view = View::between(process, &before, &jobs::status(process)?);
     view.sort(Sort::Rank, false);
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&view)?);
-    } else {
-        print!("{}", text::table(&view));
-    }
-    Ok(())
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&view)? + "\n",
+        false => text::table(&view),
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 /// Time between two looks in the terminal.

@@ -183,10 +183,12 @@ fn node_row(
         workers: load.workers,
         ranks: here().filter(|rank| rank.state != Activity::Ended).count() as u32,
         cpu_percent: rate(load.processor_us, before.processor_us, interval_s) / 1e4,
-        load: here().map(|rank| rank.ready_percent).sum::<f64>() / 100.0,
+        load: here().fold(0.0, |sum, rank| sum + rank.ready_percent) / 100.0,
         resident_bytes: load.resident_bytes,
         sent_bytes_per_s: rate(bytes(load), bytes(before), interval_s),
         note: match (load.answers, load.leaves_in_ms) {
+            // It is no member any more.
+            (false, _) if load.process == 0 => "has left",
             (false, _) => "does not answer",
             (true, Some(_)) => "is about to leave",
             (true, None) => "",
