@@ -117,7 +117,7 @@ void *__kmpc_taskred_modifier_init(ident_t *place, i32 global, i32 worksharing, 
         struct reduction *first = new_reductions(self, count);
         for (int i = 0; i < count; i++) take_input(&first[i], &input[i]);
         team->shared_reduction[which] = first;
-        team->shared_reduction_left[which] = team->size;
+        team->shared_reduction_left[which] = team->local;
     }
     struct reduction *shared = team->shared_reduction[which];
     unlock_word(&team->shared_reduction_lock);

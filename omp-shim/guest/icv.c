@@ -137,6 +137,7 @@ static void bind(void) {
 static void read_environment(void) {
     processors = __faasm_host_processors();
     if (processors < 1) processors = 1;
+    if (omp_nodes > 1) processors *= omp_nodes;
     thread_list();
     schedule();
     stack_size();

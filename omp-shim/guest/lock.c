@@ -17,14 +17,15 @@ void omp_init_lock_with_hint(omp_lock_t *lock, omp_sync_hint_t hint) {
 void omp_destroy_lock(omp_lock_t *lock) { lock->_lk = NULL; }
 void omp_set_lock(omp_lock_t *lock) {
     self_thread();
-    lock_in(word_of(lock), IN_LOCK);
+    hold(word_of(lock), IN_LOCK);
 }
 void omp_unset_lock(omp_lock_t *lock) {
-    if (!unlock_word(word_of(lock))) omp_misused(IN_LOCK, "omp_unset_lock was called for a lock that nobody has set");
+    if (!give_back(word_of(lock))) omp_misused(IN_LOCK, "omp_unset_lock was called for a lock that nobody has set");
 }
 /* A failed test may be one of a loop that asks until the lock is free: the owner has to run meanwhile. */
 static int try_word(volatile int *lock) {
     int seen = 0;
+    if (omp_region) return omp_host_span_try(lock);
     if (__atomic_compare_exchange_n(lock, &seen, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return 1;
     __faasm_host_yield();
     return 0;
@@ -53,7 +54,7 @@ void omp_set_nest_lock(omp_nest_lock_t *handle) {
     struct nest_lock *lock = nest_lock_of(handle);
     struct task *task = self_thread()->task;
     if (lock->owner != task) {
-        lock_in(&lock->lock, IN_NEST_LOCK);
+        hold(&lock->lock, IN_NEST_LOCK);
         lock->owner = task;
     }
     lock->depth++;
@@ -64,7 +65,7 @@ void omp_unset_nest_lock(omp_nest_lock_t *handle) {
         omp_misused(IN_NEST_LOCK, "omp_unset_nest_lock was called by a task that does not hold the lock");
     if (--lock->depth) return;
     lock->owner = NULL;
-    unlock_word(&lock->lock);
+    give_back(&lock->lock);
 }
 int omp_test_nest_lock(omp_nest_lock_t *handle) {
     struct nest_lock *lock = nest_lock_of(handle);

@@ -177,11 +177,26 @@ static void dispatch_end(struct thread *self) {
     self->loop_open = 0;
     struct loop *loop = self->loop;
     struct team *team = self->team;
-    if (__atomic_add_fetch(&loop->left, 1, __ATOMIC_ACQ_REL) < team->size) return;
+    if (__atomic_add_fetch(&loop->left, 1, __ATOMIC_ACQ_REL) < team->local) return;
     loop->left = 0;
     loop->ready = 0;
     __atomic_store_n(&loop->number, loop->number + LOOPS, __ATOMIC_SEQ_CST);
     omp_wake(team);
+}
+
+/* As the first node says. */
+static u64 range_of_all_nodes(struct thread *self, u64 *first) {
+    struct loop *loop = self->loop;
+    struct {
+        u32 number, guided;
+        u64 count, chunk;
+        u32 threads, unused;
+        u64 first, length;
+    } order = {.number = loop->number, .count = loop->count, .chunk = loop->chunk, .threads = (u32)self->team->size};
+    order.guided = loop->schedule == GUIDED ? 1 : loop->schedule == GUIDED_SIMD ? 2 : 0;
+    omp_host_span_chunk(&order);
+    *first = order.first;
+    return order.length;
 }
 
 /* The next range of iterations, or 0. */
@@ -204,6 +219,7 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         return share_in_chunks(count, size, (u64)self->number, chunk, first);
     case GUIDED_SIMD:
     case GUIDED: {
+        if (self->team->spans) return range_of_all_nodes(self, first);
         u64 seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED), part;
         do {
             if (seen >= count) return 0;
@@ -216,6 +232,7 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         break;
     }
     default:
+        if (self->team->spans) return range_of_all_nodes(self, first);
         if (__atomic_load_n(&loop->next, __ATOMIC_RELAXED) >= count) return 0;
         *first = __atomic_fetch_add(&loop->next, chunk, __ATOMIC_ACQ_REL);
     }
@@ -262,10 +279,12 @@ static int ordered_turn(void *argument) {
 }
 
 static void ordered_wait(struct thread *self) {
+    if (self->team->spans) return omp_host_span_turn(self->loop->number, self->chunk_first);
     if (!ordered_turn(self)) omp_wait(self->team, ordered_turn, self, 0, IN_ORDERED);
 }
 
 static void ordered_pass(struct thread *self) {
+    if (self->team->spans) return omp_host_span_pass(self->loop->number, self->loop->count);
     __atomic_fetch_add(&self->loop->ordered, 1, __ATOMIC_SEQ_CST);
     omp_wake(self->team);
 }
@@ -322,6 +341,7 @@ void __kmpc_doacross_init(ident_t *place, i32 global, i32 count, const struct di
     u32 number = self->doacrosses++;
     self->across = NULL;
     if (team->size == 1) return;
+    omp_refuse_span(self, "a loop has dependences between iterations (doacross)");
     struct doacross *across = &team->doacross[number % LOOPS];
     await(team, &across->number, number);
     if (!__atomic_load_n(&across->ready, __ATOMIC_ACQUIRE)) {

@@ -124,10 +124,22 @@ struct queue {
     volatile unsigned created, completed;
 } __attribute__((aligned(64)));
 
+/* Where the threads of a node bring their parts of a reduction together. */
+struct meeting {
+    volatile u32 number;
+    volatile int lock, arrived;
+    void *data;
+};
+
 struct team {
     struct team *outer;
     struct thread *master;
     int master_number, size, level, active_level;
+    /* The members that are on this node, the number of the first one, and whether there are others. */
+    int local, base, spans;
+    /* For a team that spans nodes: one more than there are members here, of whom each can be ahead of another by one. */
+    struct meeting *meetings;
+    int meeting_count;
     microtask_t work;
     int argument_count;
     void **arguments;
@@ -142,7 +154,7 @@ struct team {
     /* Whether this region has had tasks. */
     volatile int tasking;
     volatile int cancel;
-    void *copied;
+    void *volatile copied;
     struct reduction *shared_reduction[2];
     volatile int shared_reduction_lock, shared_reduction_left[2];
     int teams, team_number;
@@ -169,7 +181,7 @@ struct thread {
     struct task *task;
     int number, global;
     int wanted_threads, wanted_bind, wanted_teams, wanted_limit;
-    u32 loops, singles, doacrosses;
+    u32 loops, singles, doacrosses, reductions;
     /* The loop this thread is in. */
     struct loop *loop;
     u64 chunk_first, static_next;
@@ -230,6 +242,38 @@ OMP_HOST(team_size) int omp_host_team_size(int wanted, int busy);
 OMP_HOST(wait) int omp_host_wait(int construct, volatile int *word, int expected);
 OMP_HOST(fault) _Noreturn void omp_host_fault(int construct, const char *cause, int length);
 
+OMP_HOST(span_nodes) int omp_host_span_nodes(void);
+OMP_HOST(span_idle) void omp_host_span_idle(void);
+OMP_HOST(span_next) const struct region *omp_host_span_next(void);
+OMP_HOST(span_fork) void omp_host_span_fork(const struct region *);
+OMP_HOST(span_join) void omp_host_span_join(void);
+OMP_HOST(span_barrier) void omp_host_span_barrier(int construct);
+OMP_HOST(span_flush) void omp_host_span_flush(void);
+OMP_HOST(span_lock) void omp_host_span_lock(const volatile void *lock, int construct);
+OMP_HOST(span_try) int omp_host_span_try(const volatile void *lock);
+OMP_HOST(span_unlock) void omp_host_span_unlock(const volatile void *lock);
+OMP_HOST(span_chunk) void omp_host_span_chunk(void *order);
+OMP_HOST(span_turn) void omp_host_span_turn(u32 loop, u64 iteration);
+OMP_HOST(span_pass) void omp_host_span_pass(u32 loop, u64 count);
+
+/* span.c: a region of a team that spans nodes, which lies in the first node's memory. */
+struct region {
+    microtask_t work;
+    int count, size;
+    void **arguments;
+    struct icv icv;
+    void *volatile copied;
+};
+/* How many nodes there are, which this one is, and the region that spans them, if one does now. */
+HIDDEN extern int omp_nodes, omp_node;
+HIDDEN extern const struct region *omp_region;
+HIDDEN int omp_may_span(struct thread *, int size);
+HIDDEN void omp_span(struct thread *, int size, microtask_t, int count, void **arguments);
+HIDDEN void omp_work_part(struct thread *, const struct region *, int local, int first);
+HIDDEN void omp_refuse_span(struct thread *, const char *what);
+HIDDEN void omp_begin_meetings(struct team *);
+HIDDEN int omp_meet(struct thread *, void *data, void (*combine)(void *, void *));
+
 /* wait.c */
 HIDDEN void omp_wake(struct team *);
 typedef int condition_t(void *);
@@ -249,6 +293,17 @@ static inline int unlock_word(volatile int *lock) {
     int held = __atomic_exchange_n(lock, 0, __ATOMIC_RELEASE);
     if (held == 2) __builtin_wasm_memory_atomic_notify((int *)lock, 1);
     return held;
+}
+
+/* Locks of the program, which are the first node's while a region spans nodes. */
+static inline void hold(volatile int *lock, enum construct construct) {
+    if (omp_region) omp_host_span_lock(lock, construct);
+    else lock_in(lock, construct);
+}
+static inline int give_back(volatile int *lock) {
+    if (!omp_region) return unlock_word(lock);
+    omp_host_span_unlock(lock);
+    return 1;
 }
 
 /* team.c */

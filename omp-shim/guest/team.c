@@ -6,7 +6,7 @@
 
 _Thread_local struct thread *omp_self;
 
-static volatile int threads_made;
+PRIVATE static volatile int threads_made;
 
 static struct team *new_team(struct thread *master) {
     struct team *team = aligned_alloc(64, sizeof *team);
@@ -51,7 +51,7 @@ struct thread *omp_make_root(void) {
     omp_self = self;
     struct team *team = new_team(self);
     reserve(team, 1);
-    team->size = 1;
+    team->size = team->local = 1;
     team->members[0] = self;
     self->team = team;
     self->task = team->tasks_of_members[0];
@@ -77,7 +77,7 @@ static void begin_implicit(struct thread *self, struct team *team, int number) {
     self->team = team;
     self->task = task;
     self->number = number;
-    self->loops = self->singles = self->doacrosses = 0;
+    self->loops = self->singles = self->doacrosses = self->reductions = 0;
     self->loop = NULL;
     self->loop_open = self->ordered_seen = 0;
 }
@@ -109,7 +109,7 @@ static void *worker(void *argument) {
         int region = __atomic_load_n(&team->region, __ATOMIC_ACQUIRE);
         self->seen = region;
         if (self->home_number >= (region & 0xffff)) continue;
-        begin_implicit(self, team, self->home_number);
+        begin_implicit(self, team, team->base + self->home_number);
         work(self, team);
         end_implicit(self);
         /* The master looks only at this; everything before it is visible to the master. */
@@ -120,7 +120,7 @@ static void *worker(void *argument) {
 
 /* Workers that are missing for `size` members; the team becomes smaller where no more threads can be had. */
 static int staff(struct team *team, int size) {
-    static volatile int told;
+    PRIVATE static volatile int told;
     for (int i = 1; i < size; i++) {
         if (team->members[i]) continue;
         struct thread *new = calloc(1, sizeof *new);
@@ -165,14 +165,17 @@ static int decide_size(struct thread *self) {
     return size < 1 ? 1 : size;
 }
 
-/* The calling thread becomes the master of a team. */
-static struct team *enter(struct thread *self, int size, int counts) {
+/* The calling thread becomes the master of a team, or of the `local` members of it that are on this node, of which the
+   first has number `base`. */
+static struct team *enter_part(struct thread *self, int size, int local, int base, int counts) {
     if (self->depth >= LEVELS_MAX) omp_fatal("parallel regions are nested more than 64 deep", "nest fewer of them");
     struct team *team = self->hot[self->depth];
     if (!team) team = self->hot[self->depth] = new_team(self);
     reserve(team, size);
     team->members[0] = self;
-    if (size > 1) size = staff(team, size);
+    team->spans = local < size;
+    if (local > 1) local = staff(team, local);
+    if (!team->spans) size = local;
     struct team *outer = self->team;
     team->outer = outer;
     team->master_number = self->number;
@@ -182,6 +185,9 @@ static struct team *enter(struct thread *self, int size, int counts) {
     team->team_number = outer->team_number;
     team->forker = self->task;
     team->size = size;
+    team->local = local;
+    team->base = base;
+    if (team->spans) omp_begin_meetings(team);
     team->single = 0;
     team->cancel = 0;
     team->tasking = 0;
@@ -205,9 +211,11 @@ static struct team *enter(struct thread *self, int size, int counts) {
         team->used = 1;
     }
     self->depth++;
-    begin_implicit(self, team, 0);
+    begin_implicit(self, team, base);
     return team;
 }
+
+static struct team *enter(struct thread *self, int size, int counts) { return enter_part(self, size, size, 0, counts); }
 
 static void leave(struct thread *self, struct team *team) {
     end_implicit(self);
@@ -228,7 +236,7 @@ static void leave(struct thread *self, struct team *team) {
 
 static int all_done(void *argument) {
     struct team *team = argument;
-    return __atomic_load_n(&team->arrived, __ATOMIC_ACQUIRE) == team->size - 1 && omp_no_tasks(team);
+    return __atomic_load_n(&team->arrived, __ATOMIC_ACQUIRE) == team->local - 1 && omp_no_tasks(team);
 }
 
 static void run(struct thread *self, struct team *team, microtask_t function, int count, void **arguments) {
@@ -236,8 +244,8 @@ static void run(struct thread *self, struct team *team, microtask_t function, in
     team->argument_count = count;
     team->arguments = arguments;
     team->arrived = 0;
-    if (team->size > 1) {
-        int region = ((team->region & ~0xffff) + 0x10000) | team->size;
+    if (team->local > 1) {
+        int region = ((team->region & ~0xffff) + 0x10000) | team->local;
         __atomic_store_n(&team->region, region, __ATOMIC_SEQ_CST);
         omp_wake(team);
     }
@@ -246,7 +254,16 @@ static void run(struct thread *self, struct team *team, microtask_t function, in
     team->arrived = 0;
 }
 
+void omp_work_part(struct thread *self, const struct region *region, int local, int first) {
+    struct team *team = enter_part(self, region->size, local, first, 1);
+    if (team->local < local)
+        omp_fatal("a node cannot have its part of a team's threads", "use fewer threads, or smaller stacks (OMP_STACKSIZE)");
+    run(self, team, region->work, region->count, region->arguments);
+    leave(self, team);
+}
+
 static void fork_with(struct thread *self, int size, microtask_t function, int count, void **arguments) {
+    if (omp_may_span(self, size)) return omp_span(self, size, function, count, arguments);
     struct team *team = enter(self, size, 1);
     run(self, team, function, count, arguments);
     leave(self, team);
@@ -406,16 +423,18 @@ static int tasks_done(void *argument) { return omp_no_tasks(argument); }
 
 void omp_barrier(struct thread *self) {
     struct team *team = self->team;
-    if (team->size == 1) {
+    if (team->local == 1) {
         if (!omp_no_tasks(team)) omp_wait(team, tasks_done, team, 1, IN_BARRIER);
+        if (team->spans) omp_host_span_barrier(IN_BARRIER);
         return;
     }
     struct released wait = {team, __atomic_load_n(&team->barrier, __ATOMIC_RELAXED)};
-    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_SEQ_CST) < team->size) {
+    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_SEQ_CST) < team->local) {
         omp_wait(team, released, &wait, 1, IN_BARRIER);
         return;
     }
     if (!omp_no_tasks(team)) omp_wait(team, tasks_done, team, 1, IN_BARRIER);
+    if (team->spans) omp_host_span_barrier(IN_BARRIER);
     __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&team->barrier, wait.barrier + 1, __ATOMIC_SEQ_CST);
     omp_wake(team);

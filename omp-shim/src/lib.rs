@@ -5,12 +5,19 @@
 //! has to wait parks its fiber. The host adds what a guest cannot know: how many workers are free, what a
 //! thread waits in when the whole program stands still, and a way to end with a report.
 //! Modules, lower ones first: `port` (what the shim needs of its surroundings), `host` (the functions),
-//! `table` (declarations and registration).
+//! `table` (declarations and registration), `span` (the same for teams that span nodes).
 
 pub mod host;
 pub mod port;
+pub mod span;
 pub mod table;
 
 pub use host::OmpFault;
 pub use port::{OmpPort, OmpView};
-pub use table::{FUNCTIONS, FunctionInfo, MODULE, add_to_linker, is_offered};
+pub use span::SpanView;
+pub use table::{FUNCTIONS, FunctionInfo, MODULE, add_to_linker};
+
+/// Whether `name` is a function of this crate.
+pub fn is_offered(name: &str) -> bool {
+    table::is_offered(name) || span::FUNCTIONS.iter().any(|function| function.name == name)
+}

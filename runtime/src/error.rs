@@ -65,6 +65,14 @@ pub enum Error {
         /// The functions, as `module.name`.
         names: Vec<String>,
     },
+    /// A program cannot span nodes.
+    #[error("{program} cannot run on several nodes as one program: {cause}; no rank was started")]
+    Span {
+        /// The program.
+        program: String,
+        /// Why, and what to do.
+        cause: String,
+    },
     /// A program imports a function with other parameters than the one offered.
     #[error(
         "{program} does not fit this runtime: {cause}. Build it against the mpi.h of this version; no rank was started"

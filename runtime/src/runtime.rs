@@ -19,7 +19,7 @@ use crate::job::{
 };
 use crate::launch::{Cradle, Launch, ProgramSpawner, Restart, saved_apps, writer};
 use crate::message::JobLinks;
-use crate::module::{Module, ModuleLoader, ProgramStore, Progress};
+use crate::module::{Module, ModuleLoader, ProgramStore, Progress, Variant};
 use crate::scheduler::{Scheduler, Task};
 use crate::worker::{Monitor, Workers};
 
@@ -157,14 +157,17 @@ impl Runtime {
         Ok(self.inner.loader.load_bytes(name, bytes)?)
     }
 
-    /// Loads a program from memory in the variant whose stack can be taken, or in the other.
+    /// Loads a program from memory in a variant.
     pub(crate) fn load_variant(
         &self,
         name: &str,
         bytes: &[u8],
-        migratable: bool,
+        variant: Variant,
     ) -> Result<Module, Error> {
-        let loader = self.inner.loader.clone().with_migratable(migratable);
+        let loader = self.inner.loader.clone();
+        let loader = loader
+            .with_migratable(variant == Variant::Migratable)
+            .with_forwarding(variant == Variant::Forwarding);
         Ok(loader.load_bytes(name, bytes)?)
     }
 
@@ -203,6 +206,7 @@ impl Runtime {
             (saved_apps(&spec.apps), spec.checkpoints.clone(), spec.restart.clone());
         let launch = Launch::prepare(spec, placement)?;
         let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
+        launch.begin_spans(&shared);
         if is_tolerant {
             shared.world().tolerate_failures();
         }

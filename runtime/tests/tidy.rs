@@ -89,8 +89,8 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "saved",
         ],
     ),
-    ("omp-shim/engine", &["construct", "team"]),
-    ("omp-shim", &["port", "host", "table"]),
+    ("omp-shim/engine", &["construct", "span", "team"]),
+    ("omp-shim", &["port", "host", "table", "span"]),
     (
         "runtime",
         &[
@@ -100,6 +100,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "scheduler",
             "worker",
             "host",
+            "omp_nodes",
             "checkpoint",
             "faaslet",
             "job",

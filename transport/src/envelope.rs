@@ -30,6 +30,8 @@ pub enum Service {
     Reply = 6,
     /// A rank that moves to the receiving node, as a value.
     Move = 7,
+    /// Something about a team of threads that spans nodes.
+    Team = 8,
 }
 
 impl Service {
@@ -44,6 +46,7 @@ impl Service {
             5 => Self::Call,
             6 => Self::Reply,
             7 => Self::Move,
+            8 => Self::Team,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@ mod prepare;
 mod rank_files;
 mod restart;
 mod source;
+mod span;
 mod spawn;
 
 pub(crate) use cradle::Cradle;

@@ -9,6 +9,7 @@ use faasm_mpi_shim::world::Placement;
 use faasm_vm::rewrite::{ModuleFacts, THREAD_MODULE};
 use wasmtime::{InstancePre, Linker};
 
+use super::span;
 use crate::error::Error;
 use crate::faaslet::{FaasletState, ThreadFacts};
 use crate::host::wasi::{OutputSink, Preopen, StdinSource, StdinStream, WasiCtx};
@@ -34,6 +35,8 @@ pub(crate) struct Launch {
     /// For each rank its number among those of its node, and how many those are; empty for a job of
     /// one node, whose ranks are all here.
     local: Vec<(u32, u32)>,
+    /// For one program on several nodes: how many, and the pages of its memory.
+    span: Option<(u32, u32)>,
 }
 
 struct App {
@@ -52,6 +55,7 @@ impl Launch {
     /// this node's part of one.
     pub(crate) fn prepare(spec: JobSpec, placement: Option<&Placement>) -> Result<Self, Error> {
         let ranks = check_ranks(&spec, placement)?;
+        let span = span::check(&spec)?;
         let mut apps = Vec::new();
         let mut first = 0;
         for app in &spec.apps {
@@ -85,7 +89,14 @@ impl Launch {
         };
         let (stdin, output, timeout) = (spec.stdin, spec.output, spec.timeout);
         let local = placement.map(local_numbers).unwrap_or_default();
-        Ok(Self { apps, env: spec.env.into(), stdin, input, output, timeout, ranks, local })
+        Ok(Self { apps, env: spec.env.into(), stdin, input, output, timeout, ranks, local, span })
+    }
+
+    /// Makes what the ranks of one program on several nodes have of each other.
+    pub(crate) fn begin_spans(&self, job: &JobShared) {
+        if let Some(span) = self.span {
+            span::begin(job, span);
+        }
     }
 
     /// The programs.
@@ -154,7 +165,11 @@ impl Launch {
         for (key, number) in rank_variables((rank, self.ranks), local) {
             builder = builder.env(key, &number.to_string());
         }
-        Ok((app.program.clone(), builder.build()?, app.threads))
+        let threads = match (app.threads, job.span(rank)) {
+            (Some(facts), Some(span)) => Some(span::threads(facts, span)),
+            (threads, _) => threads,
+        };
+        Ok((app.program.clone(), builder.build()?, threads))
     }
 }
 
@@ -263,6 +278,7 @@ fn linker(module: &Module) -> wasmtime::Result<Linker<FaasletState>> {
     }
     if module.facts().imports.iter().any(|import| import.module == faasm_omp_shim::MODULE) {
         faasm_omp_shim::add_to_linker(&mut linker)?;
+        faasm_omp_shim::span::add_to_linker(&mut linker)?;
     }
     Ok(linker)
 }

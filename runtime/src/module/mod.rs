@@ -27,6 +27,18 @@ pub use program::Program;
 pub use progress::Progress;
 pub(crate) use store::ProgramStore;
 
+/// How a program is compiled.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Hash)]
+pub(crate) enum Variant {
+    /// As it is.
+    #[default]
+    Plain,
+    /// So that its stack can be taken.
+    Migratable,
+    /// So that its atomic operations are those of another node, whose memory it has a copy of.
+    Forwarding,
+}
+
 /// A program that is ready to run; clones share it.
 #[derive(Clone, Debug)]
 pub struct Module {

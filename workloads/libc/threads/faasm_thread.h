@@ -21,7 +21,24 @@ HOST(processors) int __faasm_host_processors(void);
 /* Makes a range of memory a trap for whoever touches it. */
 HOST(guard) int __faasm_host_guard(void *address, size_t size);
 
-enum { PAGE = 65536 };
+/* The pages from which this node's threads get memory, and whether that is all there are: a program may run on
+   several nodes at once, each with a part of the address space. */
+__attribute__((import_module("omp"), import_name("span_arena"))) unsigned __faasm_host_arena(int end);
+__attribute__((import_module("omp"), import_name("span_node"))) int __faasm_host_node(void);
+/* Bytes that each node has for itself (kind 0), or brings along when it begins (1). */
+__attribute__((import_module("omp"), import_name("span_keep"))) void __faasm_host_keep(int kind, const volatile void *address,
+                                                                                       size_t length);
+
+/* Variables that each node of such a program has for itself. */
+#define PRIVATE __attribute__((section("faasm_private")))
+
+enum { PAGE = 65536, NODES_MAX = 16 };
+
+/* Names to the host what of the C library is each node's own. */
+void __faasm_keep_private(void);
+void __faasm_keep_malloc(void);
+/* Takes back the blocks of this node that other nodes have freed; while no other node's threads run. */
+void __faasm_malloc_settle(void);
 
 /* Whole pages straight from the allocator; `fresh` says whether they are known to be zero. */
 void *__faasm_pages(size_t pages, int *fresh);

@@ -37,13 +37,17 @@ struct run {
     struct run *next, *previous;
 };
 
-static volatile int lock;
+PRIVATE static volatile int lock;
+/* Of the nodes of a program each describes its own pages here, and sees all. */
 static unsigned char kind[PAGES_MAX];
 static unsigned length[PAGES_MAX];
-static struct run free_runs = {&free_runs, &free_runs};
-static struct list central[CLASSES];
-static char *fresh_start[CLASSES], *fresh_end[CLASSES];
-static int started;
+PRIVATE static struct run free_runs = {&free_runs, &free_runs};
+PRIVATE static struct list central[CLASSES];
+PRIVATE static char *fresh_start[CLASSES], *fresh_end[CLASSES];
+PRIVATE static int started, node;
+PRIVATE static size_t arena_first, arena_end = PAGES_MAX;
+/* Blocks of others that a node has freed: its own list, which the owners look through. */
+static struct block *strangers[NODES_MAX];
 static _Thread_local struct list cache[CLASSES];
 
 extern char __heap_base;
@@ -83,13 +87,13 @@ static void remove_run(size_t page) {
 
 /* Makes pages free, together with free neighbours. */
 static void release(size_t page, size_t pages) {
-    if (page && kind[page - 1] == RUN_FREE) {
+    if (page > arena_first && kind[page - 1] == RUN_FREE) {
         size_t before = length[page - 1];
         remove_run(page - before);
         page -= before;
         pages += before;
     }
-    if (page + pages < PAGES_MAX && kind[page + pages] == RUN_FREE) {
+    if (page + pages < arena_end && kind[page + pages] == RUN_FREE) {
         size_t after = length[page + pages];
         remove_run(page + pages);
         pages += after;
@@ -107,7 +111,10 @@ static void take(size_t page, size_t pages) {
 
 static void start(void) {
     started = 1;
-    size_t first = ((uintptr_t)&__heap_base + PAGE - 1) / PAGE;
+    node = __faasm_host_node();
+    arena_first = __faasm_host_arena(0);
+    arena_end = __faasm_host_arena(1);
+    size_t first = arena_first ? arena_first : ((uintptr_t)&__heap_base + PAGE - 1) / PAGE;
     size_t end = __builtin_wasm_memory_size(0);
     if (end > PAGES_MAX) end = PAGES_MAX;
     if (first < end) release(first, end - first);
@@ -220,9 +227,20 @@ void *malloc(size_t size) {
     return allocate(size, &fresh);
 }
 
+static int is_own(size_t page) { return page >= arena_first && page < arena_end; }
+
+/* Only its owner can use the block again. */
+static void free_stranger(struct block *block) {
+    __faasm_lock(&lock);
+    block->next = strangers[node];
+    strangers[node] = block;
+    __faasm_unlock(&lock);
+}
+
 void free(void *memory) {
     if (!memory) return;
     size_t page = page_of(memory);
+    if (!is_own(page)) return free_stranger(memory);
     unsigned char what = kind[page];
     if (what == RUN_START) {
         __faasm_lock(&lock);
@@ -262,12 +280,14 @@ static int resize_run(size_t page, size_t pages) {
     int done = 1;
     __faasm_lock(&lock);
     size_t now = length[page];
-    if (pages < now) {
+    if (!is_own(page)) {
+        done = 0;
+    } else if (pages < now) {
         take(page, pages);
         release(page + pages, now - pages);
     } else if (pages > now) {
         size_t behind = page + now, missing = pages - now;
-        if (behind < PAGES_MAX && kind[behind] == RUN_FREE && length[behind] >= missing) {
+        if (behind < arena_end && kind[behind] == RUN_FREE && length[behind] >= missing) {
             size_t free_pages = length[behind];
             remove_run(behind);
             if (free_pages > missing) insert_run(behind + missing, free_pages - missing);
@@ -356,6 +376,23 @@ void *reallocarray(void *memory, size_t count, size_t size) {
         return NULL;
     }
     return realloc(memory, bytes);
+}
+
+void __faasm_malloc_settle(void) {
+    for (int other = 0; other < NODES_MAX; other++) {
+        if (other == node) continue;
+        for (struct block *block = strangers[other], *next; block; block = next) {
+            next = block->next;
+            if (is_own(page_of(block))) free(block);
+        }
+    }
+    strangers[node] = NULL;
+}
+
+void __faasm_keep_malloc(void) {
+    if (!started) start();
+    __faasm_host_keep(1, &kind[arena_first], arena_end - arena_first);
+    __faasm_host_keep(1, &length[arena_first], (arena_end - arena_first) * sizeof *length);
 }
 
 void *__faasm_pages(size_t pages, int *fresh) {

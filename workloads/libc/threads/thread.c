@@ -21,7 +21,7 @@ struct thread_memory {
 
 enum { STACK_DEFAULT = 2 << 20, STACK_MIN = 16 << 10 };
 
-static struct thread main_thread = {
+PRIVATE static struct thread main_thread = {
     .libc = {.self = &main_thread.libc,
              .prev = &main_thread.libc,
              .next = &main_thread.libc,
@@ -34,9 +34,9 @@ static struct thread main_thread = {
 
 _Thread_local struct pthread *__faasm_self = &main_thread.libc;
 
-volatile int __thread_list_lock;
-static volatile int list_lock, memory_lock;
-static struct thread_memory *kept;
+PRIVATE volatile int __thread_list_lock;
+PRIVATE static volatile int list_lock, memory_lock;
+PRIVATE static struct thread_memory *kept;
 static size_t stack_default = STACK_DEFAULT;
 
 /* The start file calls this; the main thread's record needs no preparation. */

@@ -309,6 +309,7 @@ const OWN: &[(&str, &str)] = &[
 const INSIDERS: &[(&str, &str)] = &[
     ("condition.c", include_str!("../../libc/threads/condition.c")),
     ("mutex.c", include_str!("../../libc/threads/mutex.c")),
+    ("private.c", include_str!("../../libc/threads/private.c")),
     ("rest.c", include_str!("../../libc/threads/rest.c")),
     ("spin.c", include_str!("../../libc/threads/spin.c")),
     ("thread.c", include_str!("../../libc/threads/thread.c")),
@@ -328,6 +329,7 @@ const OPENMP: &[(&str, &str)] = &[
     ("lock.c", include_str!("../../../omp-shim/guest/lock.c")),
     ("loop.c", include_str!("../../../omp-shim/guest/loop.c")),
     ("memory.c", include_str!("../../../omp-shim/guest/memory.c")),
+    ("span.c", include_str!("../../../omp-shim/guest/span.c")),
     ("sync.c", include_str!("../../../omp-shim/guest/sync.c")),
     ("task.c", include_str!("../../../omp-shim/guest/task.c")),
     ("team.c", include_str!("../../../omp-shim/guest/team.c")),

@@ -1,7 +1,7 @@
 //! Makes a module's atomic operations calls of the host, for a program whose memory is a copy of another node's.
 //!
 //! It runs behind the other passes. Each instruction becomes a call with its operands, its offset and its number behind the
-//! prefix of atomics; fences and what waits or wakes stay. The imports are added behind those that are there.
+//! prefix of atomics; fences and what waits or wakes stay, and so does the start function. The imports are added behind those that are there.
 //!
 //! ```text
 //! span_load32, span_load64           (address, offset, number) -> value
@@ -10,11 +10,13 @@
 //! span_exchange32, span_exchange64   (address, expected, value, offset, number) -> what was there
 //! ```
 
+use std::collections::BTreeSet;
+
 use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{
     CodeSection, EntityType, Function, ImportSection, Instruction, Module, TypeSection, ValType,
 };
-use wasmparser::{FunctionBody, MemArg, Operator, Parser};
+use wasmparser::{FunctionBody, MemArg, Operator, Parser, Payload};
 
 use super::{RewriteError, scan};
 
@@ -55,7 +57,14 @@ const TYPES: [(&[ValType], &[ValType]); 8] = [
 pub fn forward_atomics(bytes: &[u8]) -> Result<Vec<u8>, RewriteError> {
     let counts = scan::scan(bytes)?.counts;
     let (types, imports) = (counts.types, counts.imported_functions);
-    let mut pass = Forward { types, imports, has_types: false, has_imports: false };
+    let mut pass = Forward {
+        types,
+        imports,
+        has_types: false,
+        has_imports: false,
+        kept: start_functions(bytes, imports)?,
+        body: imports,
+    };
     let mut module = Module::new();
     pass.parse_core_module(&mut module, Parser::new(0), bytes).map_err(super::threads::failure)?;
     match pass.has_types && pass.has_imports {
@@ -71,6 +80,32 @@ struct Forward {
     imports: u32,
     has_types: bool,
     has_imports: bool,
+    /// Functions that stay as they are.
+    kept: BTreeSet<u32>,
+    /// Index of the function whose body comes next.
+    body: u32,
+}
+
+/// The start function and those that it calls: they run before the host knows the memory, and prepare each copy.
+fn start_functions(bytes: &[u8], imports: u32) -> Result<BTreeSet<u32>, RewriteError> {
+    let mut found = BTreeSet::new();
+    let mut body = imports;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload? {
+            Payload::StartSection { func, .. } => drop(found.insert(func)),
+            Payload::CodeSectionEntry(code) if found.contains(&body) => {
+                for operator in code.get_operators_reader()? {
+                    if let Operator::Call { function_index } = operator? {
+                        found.insert(function_index);
+                    }
+                }
+                body += 1;
+            }
+            Payload::CodeSectionEntry(_) => body += 1,
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 type Result2<T> = Result<T, reencode::Error<RewriteError>>;
@@ -116,9 +151,11 @@ impl Reencode for Forward {
     ) -> Result2<()> {
         let mut out: Function = self.new_function_with_parsed_locals(&body)?;
         let mut reader = body.get_operators_reader()?;
+        let is_kept = self.kept.contains(&self.body);
+        self.body += 1;
         while !reader.eof() {
             let operator = reader.read()?;
-            let Some((index, memarg)) = atomic(&operator) else {
+            let Some((index, memarg)) = atomic(&operator).filter(|_| !is_kept) else {
                 out.instruction(&self.instruction(operator)?);
                 continue;
             };
@@ -244,7 +281,10 @@ mod tests {
             local.get 0 local.get 1 i64.const 7 i64.atomic.rmw16.cmpxchg_u offset=8)
         (func (export "load") (param i32) (result i32)
             atomic.fence
-            local.get 0 i32.atomic.load8_u))"#;
+            local.get 0 i32.atomic.load8_u)
+        (func $prepare
+            i32.const 64 i32.const 0 i32.const 1 i32.atomic.rmw.cmpxchg drop)
+        (start $prepare))"#;
 
     /// Index of the first function that is added: behind the program's own import and those for threads.
     const FIRST_ADDED: u32 = 1 + super::super::ADDED_IMPORTS.len() as u32;
@@ -254,7 +294,7 @@ mod tests {
         let bytes = wat::parse_str(MODULE).expect("a module");
         let rewritten = super::super::rewrite(&bytes).expect("it is rewritten").bytes;
         let forwarded = forward_atomics(&rewritten).expect("it has imports");
-        let (mut consts, mut calls) = (Vec::new(), Vec::new());
+        let (mut consts, mut calls, mut kept) = (Vec::new(), Vec::new(), 0);
         for payload in Parser::new(0).parse_all(&forwarded) {
             let wasmparser::Payload::CodeSectionEntry(body) = payload.expect("a module") else {
                 continue;
@@ -268,7 +308,7 @@ mod tests {
                             calls.push((*name, consts[consts.len() - 2..].to_vec()));
                         }
                     }
-                    other => assert!(atomic(&other).is_none(), "{other:?}"),
+                    other => kept += usize::from(atomic(&other).is_some()),
                 }
             }
         }
@@ -278,7 +318,7 @@ mod tests {
             ("span_exchange64", vec![8, 0x4c]),
             ("span_load32", vec![0, 0x12]),
         ];
-        assert_eq!(calls, expected);
+        assert_eq!((calls, kept), (expected.to_vec(), 1), "only the start function keeps its own");
         let scan = scan::scan(&forwarded).expect("a module");
         let added = scan.facts.imports.iter().filter(|import| import.name.starts_with("span_"));
         assert_eq!(added.count(), ATOMICS_IMPORTS.len());
