@@ -1,5 +1,6 @@
 //! Which pages of a memory may have been written, for whoever has a copy to compare them with.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::SnapshotError;
@@ -10,41 +11,78 @@ use crate::sys::{FaultKind, Pages, Userfault, page_bytes, scan_pages};
 /// Watches one memory, which may be written meanwhile. As long as it does, no [`super::Tracker`] does.
 ///
 /// A page that is written after it was reported is reported again, so whoever reads the page after the report misses
-/// nothing.
+/// nothing. Only parts of the memory that have content are protected: of the others the kernel would have to keep a note
+/// for each page.
 #[derive(Debug)]
 pub struct Watch {
     memory: GuestMemory,
     /// Without it every page with content counts as written.
     userfault: Option<Userfault>,
+    /// The parts that are protected, by their numbers.
+    parts: BTreeSet<usize>,
 }
+
+/// Bytes of a part: as much as one table of the processor's maps.
+const PART_BYTES: usize = 2 << 20;
 
 impl Watch {
     /// Watches `memory` from now on. The first report names every page that has content.
     pub fn start(memory: &GuestMemory) -> Self {
-        let memory = memory.clone();
-        let base = memory.slot().mapping().base().as_ptr().addr();
-        let whole = base..base + (memory.len() as usize).next_multiple_of(page_bytes());
-        let opened = Userfault::open(FaultKind::Written);
-        let userfault = opened.ok().filter(|userfault| userfault.register(&whole).is_ok());
-        Self { memory, userfault }
+        let userfault = Userfault::open(FaultKind::Written).ok();
+        Self { memory: memory.clone(), userfault, parts: BTreeSet::new() }
     }
 
-    /// Ranges of bytes, whole pages, that hold all that was written since the last call.
+    /// Ranges of bytes, whole pages in order, that hold all that was written since the last call.
     ///
     /// # Errors
     /// When the kernel cannot tell: one before Linux 6.7.
     pub fn written(&mut self) -> Result<Vec<Range<u64>>, SnapshotError> {
-        let slot = self.memory.slot();
-        let base = slot.mapping().base().as_ptr().addr();
         let mut found = Vec::new();
-        if self.userfault.is_some() {
-            let len = slot.len().next_multiple_of(page_bytes());
-            scan_pages(base..base + len, Pages::WrittenAndProtect, &mut found)?;
-            found.iter_mut().for_each(|range| *range = range.start - base..range.end - base);
-        } else {
-            found = private_pages(slot)?;
+        for part in &self.parts {
+            scan_pages(self.addresses(*part), Pages::WrittenAndProtect, &mut found)?;
         }
-        Ok(found.into_iter().map(|range| range.start as u64..range.end as u64).collect())
+        let base = self.base();
+        for range in private_pages(self.memory.slot())? {
+            let range = base + range.start..base + range.end;
+            match self.userfault {
+                None => found.push(range),
+                Some(_) => {
+                    for part in
+                        (range.start - base) / PART_BYTES..=(range.end - 1 - base) / PART_BYTES
+                    {
+                        self.protect(part, &mut found)?;
+                    }
+                }
+            }
+        }
+        found.sort_unstable_by_key(|range| range.start);
+        let offset = |range: Range<usize>| (range.start - base) as u64..(range.end - base) as u64;
+        Ok(found.into_iter().map(offset).collect())
+    }
+
+    /// Protects a part that is not protected yet, and reports what has content there.
+    fn protect(&mut self, part: usize, found: &mut Vec<Range<usize>>) -> Result<(), SnapshotError> {
+        let addresses = self.addresses(part);
+        let Some(userfault) = self.userfault.as_ref().filter(|_| !self.parts.contains(&part))
+        else {
+            return Ok(());
+        };
+        userfault.register(&addresses)?;
+        // All of it counts as written, also what has no content; what has some is found afterwards.
+        scan_pages(addresses.clone(), Pages::WrittenAndProtect, &mut Vec::new())?;
+        scan_pages(addresses, Pages::Private, found)?;
+        self.parts.insert(part);
+        Ok(())
+    }
+
+    fn base(&self) -> usize {
+        self.memory.slot().mapping().base().as_ptr().addr()
+    }
+
+    fn addresses(&self, part: usize) -> Range<usize> {
+        let len = self.memory.slot().len().next_multiple_of(page_bytes());
+        let end = ((part + 1) * PART_BYTES).min(len);
+        self.base() + part * PART_BYTES..self.base() + end
     }
 }
 
@@ -72,6 +110,8 @@ mod tests {
         }
         if watch.userfault.is_some() {
             assert_eq!(watch.written().expect("the kernel tells"), []);
+            memory.write_u8(GuestAddr::new(390 << 12), 1).expect("inside");
+            assert_eq!(watch.written().expect("the kernel tells"), [390 << 12..391 << 12]);
         }
     }
 }
