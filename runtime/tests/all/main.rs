@@ -16,7 +16,6 @@ mod lab;
 mod launchers;
 mod migrate;
 mod omp;
-mod omp_nodes;
 mod proto;
 mod restart;
 mod stacks;
