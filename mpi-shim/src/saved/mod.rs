@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{SavedWorld, Unlike, World};
 
 /// Version of what is written. It changes with every change of a saved type.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Why a state cannot be written or read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

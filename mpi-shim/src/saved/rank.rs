@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use faasm_mpi_engine::attribute::{Attributes, Keyval, Keyvals};
-use faasm_mpi_engine::error::ErrorRegistry;
+use faasm_mpi_engine::error::{ErrorRegistry, MpiError};
 use faasm_mpi_engine::group::Group;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ use crate::handle::{HandleKind, Handles, Slots};
 use crate::port::MpiPort;
 use crate::request::{Departure, Underway};
 use crate::tool::ToolState;
+use crate::window::FarOps;
 
 /// What is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ struct SavedRank {
     tool: ToolState,
     files: FileDefaults,
     fortran_booleans: Option<FortranBooleans>,
+    /// By context, what a target on another node said and no call has reported.
+    far_errors: BTreeMap<u32, MpiError>,
     interrupted: Option<Interrupted>,
 }
 
@@ -142,6 +145,7 @@ impl<P: MpiPort> MpiCtx<P> {
             tool: self.tool.clone(),
             files: self.files.clone(),
             fortran_booleans: self.fortran_booleans,
+            far_errors: self.far_ops.errors().clone(),
             // Who waits for a lock asks for it again.
             interrupted: self.interrupted.filter(|note| *note != Interrupted::Lock),
         };
@@ -193,6 +197,7 @@ impl<P: MpiPort> MpiCtx<P> {
         (new.generalized, new.sessions) = (saved.generalized, saved.sessions);
         (new.group_sessions, new.tool, new.files) = (saved.group_sessions, saved.tool, saved.files);
         (new.fortran_booleans, new.interrupted) = (saved.fortran_booleans, saved.interrupted);
+        new.far_ops = FarOps::with_errors(saved.far_errors);
         new.keyvals = new.counted(saved.keyvals);
         new.join_again(saved.underway)?;
         new.port.set_initialized(new.phase == Phase::Running || new.sessions > 0);

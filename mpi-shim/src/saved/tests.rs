@@ -304,6 +304,7 @@ fn full(world: &Arc<World>, rank: u32) -> MpiCtx<Port> {
     add_objects(&mut mpi);
     mpi.partition_tags.insert((1, 2), -20);
     mpi.interrupted = Some(Interrupted::Pair(handles[0], handles[1]));
+    mpi.far_ops.fail(7, MpiError::new(ErrorClass::RmaRange, "far out"));
     mpi
 }
 
@@ -320,6 +321,7 @@ fn what_is_read_is_what_was_written() {
     let twice = again.save().expect("it can be written");
     assert_eq!(twice, saved);
     assert_eq!(again.interrupted, mpi.interrupted);
+    assert_eq!(again.far_ops.errors(), mpi.far_ops.errors());
     assert!(
         again
             .requests

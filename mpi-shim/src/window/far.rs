@@ -79,6 +79,16 @@ impl FarOps {
     pub(crate) fn take_error(&mut self, context: u32) -> Option<MpiError> {
         self.errors.remove(&context)
     }
+
+    /// The errors that no call has reported, by context.
+    pub(crate) const fn errors(&self) -> &BTreeMap<u32, MpiError> {
+        &self.errors
+    }
+
+    /// With the errors of a rank that goes on, which has asked nothing yet.
+    pub(crate) fn with_errors(errors: BTreeMap<u32, MpiError>) -> Self {
+        Self { errors, ..Self::default() }
+    }
 }
 
 #[cfg(test)]
