@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::MemorySnapshot;
-use crate::sys::{FaultKind, Mapping, Pages, Userfault, page_bytes, scan_pages};
+use crate::sys::{FaultKind, Found, Mapping, Pages, Userfault, page_bytes, scan_pages};
 
 /// A way to reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -171,7 +171,7 @@ impl Arena {
             }
             Mechanism::Ours => {
                 // By a scan each time, as it would be with a larger memory.
-                self.mapping.dense = false;
+                self.mapping.found = Found::default();
                 crate::pool::empty(&mut self.mapping, &(0..bytes), Some(self.image.image()))?;
             }
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::reset;
-use crate::sys::{ImageView, Mapping};
+use crate::sys::{Found, ImageView, Mapping};
 
 /// Most slots that are reserved by one call of the kernel, if they are large. The first call reserves one, each
 /// further one twice as many as the one before, so that a small job takes little address space.
@@ -99,6 +99,15 @@ impl FreeList {
 
     /// A slot as it is wanted, by the thread whose shard is `home`.
     pub(super) fn take(&self, home: usize, wanted: &Wanted<'_>) -> io::Result<Mapping> {
+        let own = &self.shards[home].0;
+        // Between the two calls others may take what is there; then it is as if it had not been.
+        if own.lock().should_take_turns(wanted) {
+            let another = own.lock().take_plain(wanted.bytes);
+            let another = another.map_or_else(|| self.reserve(home, wanted.bytes), Ok);
+            if let Ok(slot) = another {
+                return fit(slot, wanted);
+            }
+        }
         let slot = match self.reusable(home, wanted) {
             Some(slot) => slot,
             None => self.reserve(home, wanted.bytes)?,
@@ -193,10 +202,9 @@ impl Inner {
         }
         if let Some(index) = self.left.iter().rposition(exact) {
             let slot = self.left.swap_remove(index);
-            if wanted.dirty || slot.mapping.dense || slot.image.is_some() {
-                return Some(slot);
-            }
-            return Some(self.empty_with_neighbours(slot));
+            let is_cheap = slot.mapping.found == Found::Few && slot.image.is_none();
+            let is_scanned = is_cheap && !wanted.dirty;
+            return Some(if is_scanned { self.empty_with_neighbours(slot) } else { slot });
         }
         let fits = |slot: &FreeSlot| slot.mapping.bytes() == wanted.bytes;
         let same = |slot: &FreeSlot| fits(slot) && slot.holds(wanted.image);
@@ -208,6 +216,26 @@ impl Inner {
                 Some(slots.swap_remove(index))
             })
         })
+    }
+
+    /// Whether another slot should be used before those that were left are emptied: where users write little, the scan
+    /// is most of the work, and one scan of all is to serve many users.
+    fn should_take_turns(&self, wanted: &Wanted<'_>) -> bool {
+        if wanted.dirty || wanted.image.is_some() {
+            return false;
+        }
+        let exact = |slot: &&FreeSlot| slot.is_exactly(wanted);
+        let left = || self.left.iter().filter(exact).take(EMPTIED_TOGETHER_MAX);
+        (1..EMPTIED_TOGETHER_MAX).contains(&left().count())
+            && left().all(|slot| slot.mapping.found == Found::Few)
+            && !self.ready.iter().any(|slot| slot.is_exactly(wanted))
+    }
+
+    /// A slot that holds nothing, whatever of it may be touched.
+    fn take_plain(&mut self, bytes: usize) -> Option<FreeSlot> {
+        let plain = |slot: &FreeSlot| slot.mapping.bytes() == bytes && slot.image.is_none();
+        let index = self.ready.iter().rposition(plain)?;
+        Some(self.ready.swap_remove(index))
     }
 
     /// Empties a slot without an image, and with it those beside it that are alike: the kernel's part costs as much
@@ -272,7 +300,7 @@ impl FreeSlot {
         self.mapping.bytes() == other.mapping.bytes()
             && self.accessible == other.accessible
             && self.image.is_none()
-            && !self.mapping.dense
+            && self.mapping.found == Found::Few
     }
 
     fn holds(&self, image: Option<&Arc<ImageView>>) -> bool {
@@ -292,7 +320,7 @@ impl FreeSlot {
 
     fn give_pages_back(&mut self) -> io::Result<()> {
         self.take_image_out()?;
-        (self.content, self.aged, self.mapping.dense) = (Content::Nothing, false, false);
+        (self.content, self.aged, self.mapping.found) = (Content::Nothing, false, Found::default());
         self.mapping.discard(self.accessible.start, self.accessible.end)
     }
 }
@@ -395,6 +423,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn slots_take_turns_where_little_is_written() {
+        let page = page_bytes();
+        let list = FreeList::new(1, 64, false);
+        let wanted = wanted(32 * page, 0..16 * page);
+        let places = |written: usize| {
+            let uses = (0..40).map(|_| {
+                let mapping = list.take(0, &wanted).expect("address space");
+                for index in 0..written {
+                    assert_eq!(write_and_read(&mapping, index * page), 0);
+                }
+                let place = mapping.base();
+                list.give_back(0, mapping, 0..16 * page, None);
+                place
+            });
+            uses.collect::<std::collections::HashSet<_>>().len()
+        };
+        assert_eq!(places(1), EMPTIED_TOGETHER_MAX);
+        places(12);
+        assert_eq!(places(12), 1, "the last one is warm");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
 
-use crate::sys::{ImageView, Mapping, Pages, scan_pages};
+use crate::sys::{Found, ImageView, Mapping, Pages, scan_pages};
 
 /// Bytes of a free slot that stay resident, at most.
 pub(super) const KEPT_BYTES_MAX: usize = 512 << 10;
@@ -17,6 +17,9 @@ thread_local! {
     /// Ranges of written pages; kept so that resetting allocates nothing.
     static WRITTEN: RefCell<Vec<Range<usize>>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Bytes that are few: as many slots as are emptied together stay in a core's cache with so many each.
+const FEW_BYTES_MAX: usize = 16 << 10;
 
 /// Largest slot that is overwritten as a whole, unseen, once all of it was written.
 const DENSE_BYTES_MAX: usize = 256 << 10;
@@ -30,7 +33,7 @@ pub(crate) fn empty(
     if range.is_empty() {
         return Ok(());
     }
-    if mapping.dense && range.len() <= DENSE_BYTES_MAX {
+    if mapping.found == Found::All && range.len() <= DENSE_BYTES_MAX {
         overwrite(mapping, range.clone(), image);
         return Ok(());
     }
@@ -85,11 +88,15 @@ fn overwrite_written(
         room -= kept - start;
         sum += kept - start;
         if kept < end {
-            mapping.dense = false;
+            mapping.found = Found::Some;
             return mapping.discard(kept, range.end);
         }
     }
-    mapping.dense = sum == range.len();
+    mapping.found = match sum {
+        sum if sum == range.len() => Found::All,
+        0..=FEW_BYTES_MAX => Found::Few,
+        _ => Found::Some,
+    };
     Ok(())
 }
 

@@ -7,5 +7,5 @@ mod userfault;
 
 pub(crate) use image::{ImageFile, ImageView};
 pub(crate) use pagemap::{Pages, scan_pages};
-pub(crate) use unix::{Mapping, anonymous_file, page_bytes};
+pub(crate) use unix::{Found, Mapping, anonymous_file, page_bytes};
 pub(crate) use userfault::{FaultKind, Userfault};

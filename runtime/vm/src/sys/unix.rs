@@ -60,8 +60,20 @@ pub(crate) struct Mapping {
     base: NonNull<u8>,
     bytes: usize,
     within: Arc<Reservation>,
-    /// A hint of the pool's: when it was last emptied, all that could be touched had been written.
-    pub(crate) dense: bool,
+    /// A hint of the pool's.
+    pub(crate) found: Found,
+}
+
+/// How much of what could be touched had been written when a mapping was last emptied.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Found {
+    /// Something, or it is not known.
+    #[default]
+    Some,
+    /// A few pages at most.
+    Few,
+    /// All of it.
+    All,
 }
 
 // SAFETY: a reservation is an address and a length; nothing is read or written through it.
@@ -78,7 +90,7 @@ impl Mapping {
     /// Reserves `bytes` (whole pages) of inaccessible address space.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
         let within = Reservation::new(bytes, ProtFlags::empty())?;
-        Ok(Self { base: within.base, bytes, within, dense: false })
+        Ok(Self { base: within.base, bytes, within, found: Found::default() })
     }
 
     /// Reserves `count` ranges of `bytes` each by one call of the kernel, inaccessible ones or all
@@ -95,7 +107,7 @@ impl Mapping {
         Ok((0..count).map(move |index| {
             // SAFETY: the part lies inside the reservation of `count` times `bytes`.
             let base = unsafe { within.base.add(index * bytes) };
-            Self { base, bytes, within: within.clone(), dense: false }
+            Self { base, bytes, within: within.clone(), found: Found::default() }
         }))
     }
 
