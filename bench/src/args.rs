@@ -98,6 +98,14 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub polybench: Option<PathBuf>,
 
+    /// Source folder of NPB 3.0 in C with OpenMP
+    #[arg(long, value_name = "DIR")]
+    pub npb: Option<PathBuf>,
+
+    /// Source folder of the Barcelona OpenMP Tasks Suite
+    #[arg(long, value_name = "DIR")]
+    pub bots: Option<PathBuf>,
+
     /// Data set of the PolyBench kernels
     #[arg(long, value_enum, default_value_t = DataSet::Medium)]
     pub polybench_size: DataSet,

@@ -177,6 +177,8 @@ fn suites(args: &Args) -> Result<BTreeMap<Suite, PathBuf>> {
         (Suite::Lulesh, &args.lulesh, "lulesh.cc", "--lulesh"),
         (Suite::Hpcg, &args.hpcg, "src/CG.cpp", "--hpcg"),
         (Suite::Polybench, &args.polybench, "utilities/polybench.c", "--polybench"),
+        (Suite::Npb, &args.npb, "EP/ep.c", "--npb"),
+        (Suite::Bots, &args.bots, "omp-tasks/fib/fib.c", "--bots"),
     ];
     let mut suites = BTreeMap::new();
     for (suite, path, evidence, option) in given {

@@ -16,7 +16,7 @@ pub(crate) struct Claim {
     pub(crate) id: String,
     /// The promise in words.
     pub(crate) text: String,
-    /// The scenario that measures it.
+    /// The scenarios that measure it, with commas between them; one that ends with `*` stands for all that begin so.
     pub(crate) scenario: String,
     /// At this number of ranks.
     pub(crate) np: u32,
@@ -113,9 +113,17 @@ impl Claim {
     }
 
     fn concerns(&self, point: &Point) -> bool {
-        point.scenario == self.scenario
+        self.is_measured_by(&point.scenario)
             && point.np == self.np
             && self.label.as_ref().is_none_or(|label| *label == point.label)
+    }
+
+    /// Whether the scenario of this name measures it.
+    pub(crate) fn is_measured_by(&self, scenario: &str) -> bool {
+        self.scenario.split(',').any(|name| match name.strip_suffix('*') {
+            Some(beginning) => scenario.starts_with(beginning),
+            None => scenario == name,
+        })
     }
 
     fn measured(&self, points: &[&Point]) -> (Option<f64>, Option<(f64, f64)>) {
@@ -219,9 +227,13 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let scenarios = crate::scenario::load(&root.join("scenarios")).expect("valid scenarios");
         for claim in load(&root.join("claims.toml")).expect("valid claims") {
-            let scenario = scenarios.iter().find(|scenario| scenario.name == claim.scenario);
-            let scenario = scenario.unwrap_or_else(|| panic!("{}: no such scenario", claim.id));
-            let case = scenario.cases.iter().find(|case| {
+            for name in claim.scenario.split(',') {
+                let beginning = name.trim_end_matches('*');
+                let exists = scenarios.iter().any(|scenario| scenario.name.starts_with(beginning));
+                assert!(exists, "{}: there is no {name}", claim.id);
+            }
+            let measuring = scenarios.iter().filter(|one| claim.is_measured_by(&one.name));
+            let case = measuring.flat_map(|scenario| &scenario.cases).find(|case| {
                 let labels: Vec<_> =
                     case.sizes.iter().map(|&bytes| crate::results::size_label(bytes)).collect();
                 let labelled = |label: &String| labels.is_empty() || labels.contains(label);

@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<bool> {
     scenarios.retain(|scenario| scenario.network.is_some() == args.cluster);
     scenarios.retain(|scenario| scenario.threads == args.omp);
     let mut claims = claims::load(&args.root.join("bench/claims.toml"))?;
-    claims.retain(|claim| scenarios.iter().any(|scenario| scenario.name == claim.scenario));
+    claims.retain(|claim| scenarios.iter().any(|scenario| claim.is_measured_by(&scenario.name)));
     check_names(args, &scenarios)?;
     if args.list {
         print!("{}", report::table::scenarios(&scenarios));

@@ -113,7 +113,9 @@ impl Bench<'_> {
             }
             None => self.tools.launch(runner, variant, unit.np, &binary),
         };
-        command.current_dir(&folder).args(&unit.scenario.args).args(&unit.case.args);
+        let np = unit.np.to_string();
+        let arguments = unit.scenario.args.iter().chain(&unit.case.args);
+        command.current_dir(&folder).args(arguments.map(|text| text.replace("{np}", &np)));
         let kind = unit.scenario.kind;
         if kind == Kind::Guest {
             let sizes: Vec<String> = unit.case.sizes.iter().map(u64::to_string).collect();

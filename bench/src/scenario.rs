@@ -23,7 +23,7 @@ pub(crate) struct Scenario {
     /// Our guest program (a file of workloads/guests/bench without `.c`), for all kinds but the real programs.
     #[serde(default)]
     pub(crate) guest: String,
-    /// Arguments before those the harness adds (seconds and sizes, for kind `guest`).
+    /// Arguments before those the harness adds (seconds and sizes, for kind `guest`); `{np}` is the number of ranks.
     #[serde(default)]
     pub(crate) args: Vec<String>,
     /// A real program that the person who runs the benchmarks brings.
@@ -135,7 +135,7 @@ pub(crate) struct Case {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Program {
-    /// The path option that brings its source: parres, lulesh, hpcg or polybench.
+    /// The path option that brings its source: parres, lulesh, hpcg, polybench, npb or bots.
     pub(crate) suite: Suite,
     /// What of the source tree is copied; all of it if empty.
     #[serde(default)]
@@ -175,6 +175,10 @@ pub(crate) enum Suite {
     Hpcg,
     /// PolyBench/C 4.2.
     Polybench,
+    /// NAS Parallel Benchmarks 3.0, C with OpenMP.
+    Npb,
+    /// Barcelona OpenMP Tasks Suite.
+    Bots,
 }
 
 #[derive(Deserialize)]
@@ -213,7 +217,8 @@ fn check(scenario: &Scenario) -> Result<()> {
     let real = matches!(scenario.kind, Kind::Program | Kind::Polybench);
     ensure!(real == scenario.program.is_some(), "a [program] belongs to real programs only");
     ensure!(real == scenario.guest.is_empty(), "either a guest or a [program], not both");
-    ensure!(!scenario.threads || scenario.kind == Kind::Guest, "threads belong to kind guest");
+    let has_threads = matches!(scenario.kind, Kind::Guest | Kind::Program);
+    ensure!(!scenario.threads || has_threads, "threads belong to guests and programs");
     let hosts = scenario.network.as_ref().map_or(1, |network| network.hosts);
     ensure!(hosts >= 1, "a network has hosts");
     for case in &scenario.cases {

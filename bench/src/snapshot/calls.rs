@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use wasmtime::InstancePre;
 
 use super::contender::{Contender, POOLS, call_once, said};
 use super::figures::{Cell, Figures, Row, Table};
@@ -45,7 +44,7 @@ fn tables(plan: &Plan, title: &str, text: &str) -> Result<[Table; 2]> {
         let mut runs = vec![Vec::new(); contenders.len()];
         for _ in 0..plan.rounds {
             for (ready, runs) in ready.iter().zip(&mut runs) {
-                runs.push(rate(ready, threads, plan.seconds)?);
+                runs.push(rate(&|| said(call_once(ready)), threads, plan.seconds)?);
             }
         }
         for (index, runs) in runs.iter().enumerate() {
@@ -57,8 +56,9 @@ fn tables(plan: &Plan, title: &str, text: &str) -> Result<[Table; 2]> {
             costs[index].cells.push(cell(|run| run.cpu_us));
         }
     }
-    let notes = [notes(&contenders, &rates, false), notes(&contenders, &costs, true)];
-    let [rate_notes, cost_notes] = notes;
+    let [mut rate_notes, cost_notes] =
+        [notes(&contenders, &rates, false), notes(&contenders, &costs, true)];
+    rate_notes.push(machine(plan)?);
     let table = |what: &str, unit: &str, rows, notes| Table {
         title: format!("{title}: {what}"),
         x: "threads".to_owned(),
@@ -99,12 +99,29 @@ fn notes(contenders: &[Contender], rows: &[Row], less_is_better: bool) -> Vec<St
     ]
 }
 
+/// How arithmetic alone grows with the threads: processors that share a core do not give twice as much.
+fn machine(plan: &Plan) -> Result<String> {
+    let alone = || -> Result<i32> {
+        let sum = (0..2000_u32).fold(1_u32, |sum, x| std::hint::black_box(sum.wrapping_mul(x | 1)));
+        std::hint::black_box(sum);
+        Ok(1)
+    };
+    let one = rate(&alone, 1, plan.seconds)?.rate;
+    let mut each = Vec::new();
+    for threads in THREADS {
+        let rate = rate(&alone, threads, plan.seconds)?.rate;
+        each.push(format!("{:.2} at {threads}", rate / one));
+    }
+    Ok(format!("this machine's arithmetic / that with one thread: {}", each.join(", ")))
+}
+
 /// "calls:THREADS" measures ours alone, for a profiler; `None` if it is another part.
 pub(super) fn part(part: &str) -> Option<Result<()>> {
     let threads = part.strip_prefix("calls:")?.parse().ok()?;
     Some((|| {
         let made = said(Contender::Ours.make(1000))?;
-        let rate = rate(&said(made.ready(RETURN_ONE))?, threads, 2.0)?;
+        let ready = said(made.ready(RETURN_ONE))?;
+        let rate = rate(&|| said(call_once(&ready)), threads, 2.0)?;
         println!("{:.0} calls a second, {:.3} µs of a processor each", rate.rate, rate.cpu_us);
         Ok(())
     })())
@@ -118,17 +135,17 @@ struct Run {
 }
 
 /// Calls on all threads at a time.
-fn rate(ready: &InstancePre<()>, threads: usize, seconds: f64) -> Result<Run> {
+fn rate(call: &(dyn Fn() -> Result<i32> + Sync), threads: usize, seconds: f64) -> Result<Run> {
     let stop = AtomicBool::new(false);
     let start = Barrier::new(threads + 1);
     let work = || -> Result<u64> {
         for _ in 0..50 {
-            ensure!(said(call_once(ready))? == 1, "the guest returns 1");
+            ensure!(call()? == 1, "the guest returns 1");
         }
         start.wait();
         let mut calls = 0;
         while !stop.load(Ordering::Relaxed) {
-            said(call_once(ready))?;
+            call()?;
             calls += 1;
         }
         Ok(calls)
