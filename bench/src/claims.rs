@@ -120,10 +120,7 @@ impl Claim {
 
     /// Whether the scenario of this name measures it.
     pub(crate) fn is_measured_by(&self, scenario: &str) -> bool {
-        self.scenario.split(',').any(|name| match name.strip_suffix('*') {
-            Some(beginning) => scenario.starts_with(beginning),
-            None => scenario == name,
-        })
+        self.scenario.split(',').any(|name| names(name, scenario))
     }
 
     fn measured(&self, points: &[&Point]) -> (Option<f64>, Option<(f64, f64)>) {
@@ -162,6 +159,14 @@ impl Claim {
 
 fn ours_failed(point: &Point) -> bool {
     point.ours().is_some_and(|series| series.problem.is_some())
+}
+
+/// Whether a name in a claim stands for a scenario.
+fn names(name: &str, scenario: &str) -> bool {
+    match name.strip_suffix('*') {
+        Some(beginning) => scenario.starts_with(beginning),
+        None => scenario == name,
+    }
 }
 
 #[cfg(test)]
@@ -228,8 +233,7 @@ mod tests {
         let scenarios = crate::scenario::load(&root.join("scenarios")).expect("valid scenarios");
         for claim in load(&root.join("claims.toml")).expect("valid claims") {
             for name in claim.scenario.split(',') {
-                let beginning = name.trim_end_matches('*');
-                let exists = scenarios.iter().any(|scenario| scenario.name.starts_with(beginning));
+                let exists = scenarios.iter().any(|scenario| names(name, &scenario.name));
                 assert!(exists, "{}: there is no {name}", claim.id);
             }
             let measuring = scenarios.iter().filter(|one| claim.is_measured_by(&one.name));

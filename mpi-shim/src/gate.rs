@@ -29,6 +29,17 @@ pub enum Cut {
     Leave = 2,
 }
 
+impl Cut {
+    /// What the gate's state tells.
+    const fn of(state: u64) -> Self {
+        match state & ((1 << CUT_BITS) - 1) {
+            0 => Self::Open,
+            1 => Self::Closed,
+            _ => Self::Leave,
+        }
+    }
+}
+
 /// What the ranks of a job are told, all of them at once.
 #[derive(Debug, Default)]
 pub struct Gate {
@@ -38,18 +49,17 @@ pub struct Gate {
     version: AtomicU64,
 }
 
-/// The gate's low bits hold what is told, the others count how often it has asked to leave.
+/// The gate's low bits hold what is told, the others count how often that was changed.
 const CUT_BITS: u32 = 2;
 
 impl Gate {
     /// Tells all ranks. They look at their next switch point, and when they are woken. Only one thread calls it
     /// at a time.
     pub fn set(&self, cut: Cut) {
-        let attempt = self.attempt() + u64::from(cut == Cut::Leave);
         if cut == Cut::Open {
             self.aim(Arc::default());
         }
-        self.state.store(attempt << CUT_BITS | cut as u64, Ordering::SeqCst);
+        self.state.store((self.changes() + 1) << CUT_BITS | cut as u64, Ordering::SeqCst);
     }
 
     /// While the gate is closed, ranks that are behind these clocks pass it. Those that wait there have to be woken.
@@ -61,14 +71,18 @@ impl Gate {
     /// What the ranks are told.
     #[inline]
     pub fn cut(&self) -> Cut {
-        match self.state.load(Ordering::Acquire) & ((1 << CUT_BITS) - 1) {
-            0 => Cut::Open,
-            1 => Cut::Closed,
-            _ => Cut::Leave,
-        }
+        Cut::of(self.state.load(Ordering::Acquire))
     }
 
-    fn attempt(&self) -> u64 {
+    /// What `look` finds, if the gate is open all the while: ranks that wait at it look as if they waited for each other.
+    pub fn while_open<R>(&self, look: impl FnOnce() -> Option<R>) -> Option<R> {
+        let before = self.state.load(Ordering::Acquire);
+        let found = (Cut::of(before) == Cut::Open).then(look)??;
+        // Each change has a number of its own, so the same state has been there all the while.
+        (self.state.load(Ordering::Acquire) == before).then_some(found)
+    }
+
+    fn changes(&self) -> u64 {
         self.state.load(Ordering::Acquire) >> CUT_BITS
     }
 }
@@ -215,7 +229,7 @@ impl Door {
 
     /// Whether the rank refuses to leave for the first time in this attempt.
     pub(crate) fn refuses_first(&self) -> bool {
-        let attempt = self.gate.attempt();
+        let attempt = self.gate.changes();
         self.refused.swap(attempt, Ordering::Relaxed) != attempt
     }
 }
@@ -279,6 +293,25 @@ mod tests {
         door.set_left(true);
         door.begin();
         assert!(door.comes_again() && !door.comes_again() && door.obstacle().is_none());
+    }
+
+    #[test]
+    fn what_is_seen_counts_only_while_the_gate_is_open() {
+        let gate = Gate::default();
+        let look_while = |told: &[Cut]| {
+            gate.while_open(|| {
+                told.iter().for_each(|cut| gate.set(*cut));
+                Some(())
+            })
+        };
+        assert_eq!(look_while(&[]), Some(()));
+        assert_eq!(look_while(&[Cut::Closed]), None, "it closes meanwhile");
+        assert_eq!(look_while(&[]), None, "it is closed");
+        gate.set(Cut::Open);
+        assert_eq!(look_while(&[Cut::Closed, Cut::Open]), None, "it was closed for a moment");
+        assert_eq!(look_while(&[Cut::Closed, Cut::Leave, Cut::Open]), None);
+        assert_eq!(gate.while_open(|| None::<()>), None);
+        assert_eq!(look_while(&[]), Some(()));
     }
 
     #[test]

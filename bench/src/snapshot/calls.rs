@@ -82,13 +82,6 @@ fn notes(contenders: &[Contender], rows: &[Row], less_is_better: bool) -> Vec<St
             contenders.iter().zip(rows).filter(|(one, _)| matches!(one, Contender::Pooling { .. }));
         pools.map(|(_, row)| value(median(row, column))).fold(0.0, f64::max)
     };
-    let each = |of: &dyn Fn(usize) -> f64| {
-        let all = THREADS
-            .iter()
-            .enumerate()
-            .map(|(column, threads)| format!("{:.2} at {threads}", of(column)));
-        all.collect::<Vec<_>>().join(", ")
-    };
     let ours = |column: usize| value(median(&rows[0], column));
     vec![
         format!(
@@ -99,6 +92,13 @@ fn notes(contenders: &[Contender], rows: &[Row], less_is_better: bool) -> Vec<St
     ]
 }
 
+/// A value for each number of threads, in words.
+fn each(of: &dyn Fn(usize) -> f64) -> String {
+    let columns = THREADS.iter().enumerate();
+    let all = columns.map(|(column, threads)| format!("{:.2} at {threads}", of(column)));
+    all.collect::<Vec<_>>().join(", ")
+}
+
 /// How arithmetic alone grows with the threads: processors that share a core do not give twice as much.
 fn machine(plan: &Plan) -> Result<String> {
     let alone = || -> Result<i32> {
@@ -106,13 +106,10 @@ fn machine(plan: &Plan) -> Result<String> {
         std::hint::black_box(sum);
         Ok(1)
     };
-    let one = rate(&alone, 1, plan.seconds)?.rate;
-    let mut each = Vec::new();
-    for threads in THREADS {
-        let rate = rate(&alone, threads, plan.seconds)?.rate;
-        each.push(format!("{:.2} at {threads}", rate / one));
-    }
-    Ok(format!("this machine's arithmetic / that with one thread: {}", each.join(", ")))
+    let rates = THREADS.iter().map(|threads| Ok(rate(&alone, *threads, plan.seconds)?.rate));
+    let rates = rates.collect::<Result<Vec<_>>>()?;
+    let grown = each(&|column| rates[column] / rates[0]);
+    Ok(format!("this machine's arithmetic / that with one thread: {grown}"))
 }
 
 /// "calls:THREADS" measures ours alone, for a profiler; `None` if it is another part.

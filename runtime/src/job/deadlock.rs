@@ -17,11 +17,10 @@ impl JobShared {
     /// has changed in between, there was an instant at which all of them waited, and then none can
     /// ever run again: a message in flight would have woken its receiver when it was sent.
     pub(crate) fn deadlock(&self) -> Option<Vec<RankState>> {
-        // Ranks that wait at the gate look as if they waited for each other.
-        if self.far().is_some() || self.gate().cut() != Cut::Open {
+        if self.far().is_some() {
             return None;
         }
-        let (_, waiting) = self.standstill()?;
+        let (_, waiting) = self.gate().while_open(|| self.standstill())?;
         (waiting > 0).then(|| self.rank_states())
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix::Addr;
 use faasm_mpi_engine::fault::Decided;
-use faasm_mpi_shim::gate::Cut as Order;
 use faasm_transport::NodeId;
 
 use super::Outcome;
@@ -228,8 +227,7 @@ impl JobHandle {
     /// What this node contributes to the search for a deadlock; `None` while something goes on.
     pub(crate) fn quiet(&self) -> Option<Quiet> {
         let Control::Here { shared, .. } = &self.control else { return None };
-        // Ranks that wait at the gate look as if they waited for each other.
-        (shared.gate().cut() == Order::Open).then(|| shared.quiet())?
+        shared.gate().while_open(|| shared.quiet())
     }
 
     /// The ends of ranks, in the order in which they happened; each event goes to one receiver.

@@ -22,6 +22,18 @@ pub(super) struct Args {
     pub(super) comm: i32,
 }
 
+impl Args {
+    /// A buffer with its count and type, and the peer's rank, tag and communicator.
+    #[inline]
+    pub(super) const fn new(
+        buf: GuestAddr,
+        (count, datatype): (i64, i32),
+        (peer, tag, comm): (i32, i32, i32),
+    ) -> Self {
+        Self { buf, count, datatype, peer, tag, comm }
+    }
+}
+
 /// Checks the arguments of a send, and that the program has provided the buffer that it needs.
 #[inline]
 pub(super) fn send_request<P: MpiPort>(

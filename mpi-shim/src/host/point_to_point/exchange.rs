@@ -30,16 +30,8 @@ pub(super) async fn sendrecv<T: MpiView>(
     if let Some(Interrupted::Pair(send, receive)) = call.resume() {
         return finish_both(call, (send, receive), status).await;
     }
-    let outgoing =
-        Args { buf: sendbuf, count: sendcount, datatype: sendtype, peer: dest, tag: sendtag, comm };
-    let incoming = Args {
-        buf: recvbuf,
-        count: recvcount,
-        datatype: recvtype,
-        peer: source,
-        tag: recvtag,
-        comm,
-    };
+    let outgoing = Args::new(sendbuf, (sendcount, sendtype), (dest, sendtag, comm));
+    let incoming = Args::new(recvbuf, (recvcount, recvtype), (source, recvtag, comm));
     let mpi = call.mpi();
     let receive = receive_request(mpi, incoming)?;
     let send = send_request(mpi, SendMode::Standard, outgoing)?;
@@ -83,7 +75,10 @@ pub(super) async fn sendrecv_replace<T: MpiView>(
 ) -> Result<()> {
     let receive = match call.resume() {
         Some(Interrupted::Request(receive)) => receive,
-        _ => replace(call.mpi(), buf, (count, datatype), (dest, sendtag), (source, recvtag, comm))?,
+        _ => {
+            let (to, from) = ((dest, sendtag, comm), (source, recvtag, comm));
+            replace(call.mpi(), buf, (count, datatype), to, from)?
+        }
     };
     finish_receive(call, receive, status).await
 }
@@ -92,16 +87,14 @@ pub(super) async fn sendrecv_replace<T: MpiView>(
 fn replace<P: MpiPort>(
     mpi: &mut MpiCtx<P>,
     buf: GuestAddr,
-    (count, datatype): (i64, i32),
-    (dest, sendtag): (i32, i32),
-    (source, recvtag, comm): (i32, i32, i32),
+    contents: (i64, i32),
+    to: (i32, i32, i32),
+    from: (i32, i32, i32),
 ) -> Result<i32> {
-    let incoming = Args { buf, count, datatype, peer: source, tag: recvtag, comm };
-    let receive = receive_request(mpi, incoming)?;
+    let receive = receive_request(mpi, Args::new(buf, contents, from))?;
     // Buffered mode copies the data out, so that the receive may overwrite the buffer.
-    let outgoing = Args { buf, count, datatype, peer: dest, tag: sendtag, comm };
-    let send = checked_send(mpi, SendMode::Buffered, outgoing)?;
-    mpi.check_peer(send.context, dest, send.peer)?;
+    let send = checked_send(mpi, SendMode::Buffered, Args::new(buf, contents, to))?;
+    mpi.check_peer(send.context, to.0, send.peer)?;
     let eager_bytes_max = mpi.eager_bytes_max(send.peer);
     mpi.start_send(&send, 0, eager_bytes_max)?;
     start(mpi, receive)
@@ -122,16 +115,8 @@ pub(super) async fn isendrecv<T: MpiView>(
     comm: i32,
     request: GuestAddr,
 ) -> Result<()> {
-    let outgoing =
-        Args { buf: sendbuf, count: sendcount, datatype: sendtype, peer: dest, tag: sendtag, comm };
-    let incoming = Args {
-        buf: recvbuf,
-        count: recvcount,
-        datatype: recvtype,
-        peer: source,
-        tag: recvtag,
-        comm,
-    };
+    let outgoing = Args::new(sendbuf, (sendcount, sendtype), (dest, sendtag, comm));
+    let incoming = Args::new(recvbuf, (recvcount, recvtype), (source, recvtag, comm));
     let mpi = call.mpi();
     let mut receive = receive_request(mpi, incoming)?;
     let send = send_request(mpi, SendMode::Standard, outgoing)?;
@@ -152,7 +137,7 @@ pub(super) async fn isendrecv_replace<T: MpiView>(
     comm: i32,
     request: GuestAddr,
 ) -> Result<()> {
-    let handle =
-        replace(call.mpi(), buf, (count, datatype), (dest, sendtag), (source, recvtag, comm))?;
+    let (to, from) = ((dest, sendtag, comm), (source, recvtag, comm));
+    let handle = replace(call.mpi(), buf, (count, datatype), to, from)?;
     call.write_i32("request", request, handle)
 }

@@ -99,20 +99,26 @@ impl FreeList {
 
     /// A slot as it is wanted, by the thread whose shard is `home`.
     pub(super) fn take(&self, home: usize, wanted: &Wanted<'_>) -> io::Result<Mapping> {
-        let own = &self.shards[home].0;
-        // Between the two calls others may take what is there; then it is as if it had not been.
-        if own.lock().should_take_turns(wanted) {
-            let another = own.lock().take_plain(wanted.bytes);
-            let another = another.map_or_else(|| self.reserve(home, wanted.bytes), Ok);
-            if let Ok(slot) = another {
-                return fit(slot, wanted);
-            }
+        if let Some(slot) = self.next_in_turn(home, wanted) {
+            return fit(slot, wanted);
         }
         let slot = match self.reusable(home, wanted) {
             Some(slot) => slot,
             None => self.reserve(home, wanted.bytes)?,
         };
         fit(slot, wanted)
+    }
+
+    /// Another slot than those that were left in the thread's shard, where users write little: the scan is most of the
+    /// work then, and one scan of all is to serve many users.
+    fn next_in_turn(&self, home: usize, wanted: &Wanted<'_>) -> Option<FreeSlot> {
+        let mut own = self.shards[home].0.lock();
+        if !own.should_take_turns(wanted, self.shard_slots_max) {
+            return None;
+        }
+        let plain = own.take_plain(wanted.bytes);
+        drop(own);
+        plain.or_else(|| self.reserve(home, wanted.bytes).ok())
     }
 
     /// A free slot of the right size, from the thread's own shard if there is one.
@@ -218,17 +224,18 @@ impl Inner {
         })
     }
 
-    /// Whether another slot should be used before those that were left are emptied: where users write little, the scan
-    /// is most of the work, and one scan of all is to serve many users.
-    fn should_take_turns(&self, wanted: &Wanted<'_>) -> bool {
-        if wanted.dirty || wanted.image.is_some() {
+    /// Whether another slot should be used before those that were left are emptied. There must be room for it when it is
+    /// given back, or each user would have a new one.
+    fn should_take_turns(&self, wanted: &Wanted<'_>, slots_max: usize) -> bool {
+        let is_full = self.ready.len() + self.left.len() >= slots_max;
+        if wanted.dirty || wanted.image.is_some() || is_full {
             return false;
         }
         let exact = |slot: &&FreeSlot| slot.is_exactly(wanted);
         let left = || self.left.iter().filter(exact).take(EMPTIED_TOGETHER_MAX);
-        (1..EMPTIED_TOGETHER_MAX).contains(&left().count())
+        !self.ready.iter().any(|slot| exact(&slot))
+            && (1..EMPTIED_TOGETHER_MAX).contains(&left().count())
             && left().all(|slot| slot.mapping.found == Found::Few)
-            && !self.ready.iter().any(|slot| slot.is_exactly(wanted))
     }
 
     /// A slot that holds nothing, whatever of it may be touched.
@@ -430,7 +437,7 @@ mod tests {
         let page = page_bytes();
         let list = FreeList::new(1, 64, false);
         let wanted = wanted(32 * page, 0..16 * page);
-        let places = |written: usize| {
+        let places = |list: &FreeList, written: usize| {
             let uses = (0..40).map(|_| {
                 let mapping = list.take(0, &wanted).expect("address space");
                 for index in 0..written {
@@ -442,9 +449,11 @@ mod tests {
             });
             uses.collect::<std::collections::HashSet<_>>().len()
         };
-        assert_eq!(places(1), EMPTIED_TOGETHER_MAX);
-        places(12);
-        assert_eq!(places(12), 1, "the last one is warm");
+        assert_eq!(places(&list, 1), EMPTIED_TOGETHER_MAX);
+        places(&list, 12);
+        assert_eq!(places(&list, 12), 1, "the last one is warm");
+        let small = FreeList::new(1, 2, false);
+        assert_eq!(places(&small, 1), 2, "no more than are kept");
     }
 
     #[test]
