@@ -2,6 +2,8 @@
 
 mod clocks;
 mod end;
+mod guest;
+mod leave;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -9,16 +11,15 @@ use std::task::Poll;
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
-use wasmtime::{AsContextMut, Caller, Extern, Func};
+use wasmtime::Caller;
 
 pub use end::MpiExit;
 pub(crate) use end::{Ending, Failure, ending};
 
 use crate::abi;
-use crate::alloc::GuestHeap;
-use crate::ctx::{Interrupted, MpiCtx, OtherEntry, Phase};
+use crate::ctx::{MpiCtx, OtherEntry, Phase};
 use crate::file_port::Files;
-use crate::gate::{Bar, Cut, Door};
+use crate::gate::Door;
 use crate::port::{MpiPort, Pending};
 
 /// What a store's data must give so that MPI can be linked.
@@ -117,7 +118,9 @@ pub struct Call<'a, T: MpiView> {
     /// Whether the numbers that it takes by address are `MPI_Count`; else they are of 32 bits.
     pub large: bool,
     /// Whether it can be left where it waits and be called anew.
-    pub(crate) is_switch_point: bool,
+    is_switch_point: bool,
+    /// It was left before where it waited.
+    comes_again: bool,
 }
 
 impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
@@ -131,7 +134,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[inline]
     pub fn new(mut caller: Caller<'a, T>, function: &'static str, large: bool) -> Self {
         caller.data_mut().mpi().error_comm = abi::MPI_COMM_SELF;
-        Self { caller, function, large, is_switch_point: false }
+        Self { caller, function, large, is_switch_point: false, comes_again: false }
     }
 
     /// The rank's MPI state.
@@ -342,86 +345,6 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
     }
 
-    /// Waits while the job's gate is closed; `false` when the rank leaves here.
-    #[cold]
-    pub(crate) async fn pass(&mut self, door: &Door) -> bool {
-        // Only when the function that MPI called has returned can the stack be taken.
-        while !door.is_in_callback() && door.cut() != Cut::Open {
-            if door.cut() == Cut::Leave && T::leave_now(&mut self.caller) {
-                return false;
-            }
-            if door.cut() == Cut::Leave {
-                door.bar(Bar::Held);
-                self.refuse_if_told();
-            }
-            let (before, (version, targets)) = (door.cut(), door.targets());
-            // Others cannot take back what they have begun, and wait for this rank there.
-            if before == Cut::Closed && self.mpi().is_behind(&targets) {
-                break;
-            }
-            let pending = Pending { function: self.function, peer: None, tag: None, context: 0 };
-            let has_changed = || door.cut() != before || door.version() != version;
-            self.wait(&pending, &has_changed, |_| has_changed().then_some(())).await;
-        }
-        door.begin();
-        true
-    }
-
-    /// What the call was doing has been dropped where it waited: whether the rank leaves. Otherwise the call
-    /// begins anew.
-    #[cold]
-    pub(crate) fn leaves_now(&mut self) -> bool {
-        self.mpi().port.stop_waiting();
-        self.caller.data_mut().abandon();
-        let leaves = T::leave_now(&mut self.caller);
-        if let Some(door) = self.caller.data().door() {
-            door.set_left(leaves);
-        }
-        leaves
-    }
-
-    /// The call has done something that must not be done twice: it cannot be left any more.
-    #[inline]
-    pub(crate) fn commit(&self) {
-        if let Some(door) = self.caller.data().door() {
-            door.bar(Bar::Committed);
-        }
-    }
-
-    /// Notes what the call waits for, for the case that it is left there and called anew. To be taken back after the
-    /// wait.
-    #[inline]
-    pub(crate) fn note(&mut self, note: Interrupted) {
-        if self.caller.data().door().is_some() {
-            self.mpi().interrupted = Some(note);
-        }
-    }
-
-    /// What the call was waiting for when it was left, if it has been called before.
-    #[inline]
-    pub(crate) fn resume(&mut self) -> Option<Interrupted> {
-        self.mpi().interrupted.take()
-    }
-
-    /// Tells the runtime when the rank is to leave here and cannot.
-    #[inline]
-    fn refuse_if_told(&mut self) {
-        let Some(door) = self.caller.data().door() else { return };
-        if door.cut() != Cut::Leave {
-            return;
-        }
-        let obstacle = match self.is_switch_point {
-            true => door.obstacle(),
-            false => Some("its call cannot be repeated"),
-        };
-        if let Some(why) = obstacle
-            && door.refuses_first()
-        {
-            let why = format!("{}: {why}", self.function);
-            self.caller.data_mut().refuses(why);
-        }
-    }
-
     /// Whether other threads of the rank may call MPI too.
     #[inline]
     pub fn is_threaded(&self) -> bool {
@@ -490,110 +413,6 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
     }
 
-    /// Calls function `index` of the guest's table with `i32` arguments.
-    ///
-    /// # Errors
-    /// A trap of the function, or a message when the index names no such function.
-    pub async fn call_guest(&mut self, index: u32, args: &[i32]) -> wasmtime::Result<Option<i32>> {
-        let function = self.guest_function(index).ok_or_else(|| {
-            wasmtime::Error::msg(format!(
-                "{}: {index} is not a function pointer of the program",
-                self.function
-            ))
-        })?;
-        let results = function.ty(&self.caller).results().len();
-        let params: Vec<_> = args.iter().map(|arg| wasmtime::Val::I32(*arg)).collect();
-        let mut result = [wasmtime::Val::I32(0)];
-        let function_name = self.function;
-        self.enter_guest();
-        let called = function
-            .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
-            .await;
-        self.leave_guest();
-        called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;
-        Ok((results > 0).then(|| result[0].unwrap_i32()))
-    }
-
-    /// A function of the program is about to be called: its frames will lie above those of the host.
-    fn enter_guest(&mut self) {
-        self.mpi().callbacks += 1;
-        if let Some(door) = self.caller.data().door() {
-            door.enter_callback();
-        }
-    }
-
-    /// That function has returned.
-    fn leave_guest(&mut self) {
-        if let Some(door) = self.caller.data().door() {
-            door.leave_callback();
-            // The program would see it if the function ran again.
-            door.bar(Bar::Committed);
-        }
-        self.mpi().callbacks -= 1;
-    }
-
-    fn guest_function(&mut self, index: u32) -> Option<Func> {
-        let names = ["__indirect_function_table", "faasm.table.0"];
-        let table = names.iter().find_map(|name| self.caller.get_export(name)?.into_table())?;
-        table.get(&mut self.caller, u64::from(index))?.as_func()?.copied()
-    }
-
-    /// Allocates `bytes` of the guest's memory, aligned to 16.
-    ///
-    /// # Errors
-    /// `MPI_ERR_NO_MEM` when the guest's memory is exhausted; a trap of its `malloc`.
-    pub async fn allocate(&mut self, bytes: u32) -> wasmtime::Result<Result<u32>> {
-        self.commit();
-        let none = || {
-            let detail = format!("{bytes} bytes cannot be had in the program's memory");
-            MpiError::new(ErrorClass::NoMem, detail)
-        };
-        if let Some(Extern::Func(malloc)) = self.caller.get_export("malloc")
-            && let Ok(malloc) = malloc.typed::<i32, i32>(&self.caller)
-        {
-            let request = bytes.max(1).cast_signed();
-            // It may wait for another thread that allocates.
-            self.enter_guest();
-            let addr = malloc.call_async(self.caller.as_context_mut(), request).await;
-            self.leave_guest();
-            let addr = addr?;
-            return Ok(if addr == 0 { Err(none()) } else { Ok(addr.cast_unsigned()) });
-        }
-        if let Some(addr) = self.mpi().heap.take(bytes) {
-            return Ok(Ok(addr));
-        }
-        Ok(self.grow(bytes).ok_or_else(none))
-    }
-
-    /// Adds pages to the guest's memory and allocates `bytes` of them.
-    fn grow(&mut self, bytes: u32) -> Option<u32> {
-        const PAGE: u64 = 65_536;
-        let names = ["memory", "faasm.memory.0"];
-        let memory = names.iter().find_map(|name| self.caller.get_export(name)?.into_memory())?;
-        let pages = u64::from(GuestHeap::rounded(bytes)?).div_ceil(PAGE);
-        let before = memory.grow(&mut self.caller, pages).ok()?;
-        let addr = u32::try_from(before * PAGE).ok()?;
-        let size = u32::try_from(pages * PAGE).ok()?;
-        self.mpi().heap.add(addr, size);
-        self.mpi().heap.take(bytes)
-    }
-
-    /// Gives memory of [`Call::allocate`] back; `false` when the address is not such a block.
-    ///
-    /// # Errors
-    /// A trap of the guest's `free`.
-    pub async fn free(&mut self, addr: u32) -> wasmtime::Result<bool> {
-        if let Some(Extern::Func(free)) = self.caller.get_export("free")
-            && let Ok(free) = free.typed::<i32, ()>(&self.caller)
-        {
-            self.enter_guest();
-            let freed = free.call_async(self.caller.as_context_mut(), addr.cast_signed()).await;
-            self.leave_guest();
-            return freed.map(|()| true);
-        }
-        Ok(self.mpi().heap.give_back(addr))
-    }
-
     /// Ends a call: the value the C function returns, or the end of the program.
     ///
     /// # Errors
@@ -622,35 +441,6 @@ impl<'a, T: MpiView> Call<'a, T> {
             return self.call_errhandler(function, told, code).await;
         }
         Err(MpiExit::Fatal { function: self.function, object, error }.into())
-    }
-
-    /// Calls the program's error handler with pointers to the handle and the code, which it may change; gives
-    /// the code that is left.
-    ///
-    /// # Errors
-    /// A trap of the handler, or no memory for the two arguments.
-    pub async fn call_errhandler(
-        &mut self,
-        function: u32,
-        handle: i32,
-        code: i32,
-    ) -> wasmtime::Result<i32> {
-        let scratch = self.allocate(8).await?.map_err(wasmtime::Error::from)?;
-        let at = GuestAddr::from(scratch);
-        let second = GuestAddr::from(scratch + 4);
-        let filled = self
-            .write_i32("handle", at, handle)
-            .and_then(|()| self.write_i32("code", second, code));
-        filled.map_err(wasmtime::Error::from)?;
-        // In wasm a variadic C function has one parameter more: a pointer to the further arguments.
-        // A handler written without the ellipsis does not have it.
-        let parameters =
-            self.guest_function(function).map_or(2, |f| f.ty(&self.caller).params().len());
-        let args = [scratch.cast_signed(), (scratch + 4).cast_signed(), 0];
-        self.call_guest(function, &args[..parameters.clamp(2, 3)]).await?;
-        let left = self.read_i32s("code", second, 1).map_err(wasmtime::Error::from)?[0];
-        self.free(scratch).await?;
-        Ok(left)
     }
 }
 

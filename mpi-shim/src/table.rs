@@ -249,23 +249,11 @@ macro_rules! host_function {
             let large = <$crate::table::$width as $crate::table::Width>::LARGE;
             if SWITCH_POINT && caller.data().door().is_some() {
                 return Box::new(async move {
-                    let is_threaded = caller.data().is_threaded();
-                    if is_threaded {
-                        $crate::call::enter(&mut caller).await;
-                    }
-                    let mut call = $crate::call::Call::new(caller, stringify!($name), large);
-                    call.is_switch_point = true;
+                    let mut call = $crate::call::Call::at_switch_point(caller, stringify!($name), large);
                     let door = call.caller.data().door().cloned();
-                    let mut comes_again = door.as_ref().is_some_and(|door| door.comes_again());
                     loop {
-                        if let Some(door) = &door {
-                            door.begin();
-                            // Others may have done this call's part since it was left, so it is not held up.
-                            let waits = !comes_again && door.cut() != $crate::gate::Cut::Open;
-                            if waits && !Box::pin(call.pass(door)).await {
-                                call.caller.data_mut().leave();
-                                return Ok($crate::abi::MPI_SUCCESS);
-                            }
+                        if !call.is_prepared() && !Box::pin(call.prepare()).await {
+                            return Ok($crate::abi::MPI_SUCCESS);
                         }
                         let finished = {
                             let body = std::pin::pin!(async {
@@ -282,10 +270,6 @@ macro_rules! host_function {
                         if call.leaves_now() {
                             return Ok($crate::abi::MPI_SUCCESS);
                         }
-                        if is_threaded {
-                            $crate::call::enter(&mut call.caller).await;
-                        }
-                        comes_again = true;
                     }
                 });
             }

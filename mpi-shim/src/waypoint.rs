@@ -25,8 +25,7 @@ pub async fn pass<'a, T: MpiView>(
         enter(&mut caller).await;
     }
     let mut call = Call::new(caller, function, false);
-    call.is_switch_point = true;
-    let passes = call.pass(&door).await;
+    let passes = call.passes(&door).await;
     call.caller.data_mut().leave();
     (call.caller, passes)
 }

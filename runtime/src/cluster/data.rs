@@ -15,7 +15,9 @@ use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
 use faasm_transport::{Envelope, Lane, NodeId, Payload, Service};
 use parking_lot::Mutex;
 
-use crate::job::{CALL_ASK, CALL_OBJECT, Far, JobShared, MoveRefused, PULL_ASK, PULL_RELEASE, ParcelRefused};
+use crate::job::{
+    CALL_ASK, CALL_OBJECT, Far, JobShared, MoveRefused, PULL_ASK, PULL_RELEASE, ParcelRefused,
+};
 use crate::message::{Ask, AskRefused, CHUNK_BYTES_MAX, DataRefused, PART_PIECE, PARTS_TAKEN};
 
 /// Bytes on their way to a node beyond which no more data is read for it.

@@ -32,7 +32,7 @@ pub(super) fn take(
         Some(thread) => {
             // All that its program may ask for is there from the start, and untouched.
             memory_bytes = thread.group.memory_bytes();
-            threads = Some(thread.group.save(others, thread.left_ns));
+            threads = Some(thread.group.save(others, thread.left_ns()));
             thread.group.seat.with(taken_mpi)?
         }
     };
@@ -56,7 +56,7 @@ pub(super) fn put(
     match (&mut store.data_mut().thread, &image.threads) {
         (Some(thread), Some(threads)) => {
             thread.group.put(threads, image.memory_bytes)?;
-            thread.left_ns = threads.left_ns;
+            thread.set_left_ns(threads.left_ns);
         }
         (None, None) => grow(store, instance, image.memory_bytes)?,
         _ => return Err("it is of a program with threads, or this one is".to_owned()),

@@ -82,7 +82,8 @@ impl Halt {
             return Err(ENDING.to_owned());
         }
         if job.spawned.iter().next().is_some() {
-            let why = "it has spawned processes (MPI_Comm_spawn), and jobs that have cannot be stopped";
+            let why =
+                "it has spawned processes (MPI_Comm_spawn), and jobs that have cannot be stopped";
             return Err(why.to_owned());
         }
         if job.gate().cut() == Order::Open {

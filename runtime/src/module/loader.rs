@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faasm_vm::rewrite::{self, ATOMICS_VERSION, DATA_VERSION, ModuleFacts, RewriteError, THREAD_MODULE};
+use faasm_vm::rewrite::{
+    self, ATOMICS_VERSION, DATA_VERSION, ModuleFacts, RewriteError, THREAD_MODULE,
+};
 use faasm_vm::unwind::{self, UNWIND_VERSION};
 use faasm_vm::{ArtifactCache, CacheTrouble, ContentHash, VmEngine};
 

@@ -1,6 +1,7 @@
 //! The life of a thread that is not its rank's first: instance, entry function, end.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use faasm_mpi_shim::MpiCtx;
 use faasm_mpi_shim::gate::Door;
@@ -34,14 +35,14 @@ pub(crate) struct Thread {
     /// Calls of polling loops since the fiber was last left.
     pub(super) polls: u32,
     pub(super) in_mpi: InMpi,
-    /// How long it still waits at most, if it was left in such a wait and has not come back to that.
-    pub(crate) left_ns: Option<u64>,
+    /// When the wait ends at the latest in which it left its stack and to which it has not come back.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Thread {
     pub(crate) fn new(group: Arc<Threads>, shared: Arc<ThreadShared>) -> Self {
         let spin = Spin::new(group.spins);
-        Self { group, shared, spin, polls: 0, in_mpi: InMpi::default(), left_ns: None }
+        Self { group, shared, spin, polls: 0, in_mpi: InMpi::default(), deadline: None }
     }
 }
 
@@ -188,7 +189,7 @@ fn put(
     let state = store.data_mut();
     state.stack = Some(StackState::arriving(stacks.every, image.frames));
     if let Some(thread) = &mut state.thread {
-        thread.left_ns = image.left_ns;
+        thread.set_left_ns(image.left_ns);
     }
     stack::rewinds(store, instance).map_err(|error| error.to_string())
 }

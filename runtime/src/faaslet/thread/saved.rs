@@ -1,19 +1,22 @@
 //! The threads of a rank as values: taken when all have left their stacks, and begun again from them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use wasmtime::{Instance, Store};
 
 use super::group::{ID_MAX, THREADS_MAX, Threads};
 use super::park::ThreadShared;
-use super::run::{Begins, NewThread};
+use super::run::{Begins, NewThread, Thread};
 use crate::checkpoint::{Rounds, ThreadImage, ThreadsImage};
 use crate::faaslet::{FaasletState, image};
 
 /// Why threads cannot be taken, or not be put back, in words.
 type Reason = String;
+
+/// For waits whose end no clock can tell.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Bytes of a page of WebAssembly.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -28,7 +31,7 @@ pub(super) fn take(
     let frames = state.stack.as_ref().and_then(|stack| stack.taken());
     let frames = frames.ok_or("a thread's stack has not been taken")?.to_vec();
     let thread = state.thread.as_ref().ok_or("a thread of a rank that has none")?;
-    Ok(ThreadImage { id: thread.shared.id(), globals, frames, left_ns: thread.left_ns })
+    Ok(ThreadImage { id: thread.shared.id(), globals, frames, left_ns: thread.left_ns() })
 }
 
 impl Threads {
@@ -96,7 +99,25 @@ impl Threads {
     }
 }
 
+impl Thread {
+    /// What is left of the limit of the wait in which the thread has left its stack.
+    pub(crate) fn left_ns(&self) -> Option<u64> {
+        self.deadline.map(|at| nanoseconds(at.saturating_duration_since(Instant::now())))
+    }
+
+    /// The thread is put back into a wait of which so much is left.
+    pub(crate) fn set_left_ns(&mut self, left_ns: Option<u64>) {
+        self.deadline = left_ns.map(deadline_in);
+    }
+}
+
+/// The instant after so many nanoseconds.
+pub(super) fn deadline_in(ns: u64) -> Instant {
+    let now = Instant::now();
+    now.checked_add(Duration::from_nanos(ns)).unwrap_or(now + FOREVER)
+}
+
 /// A time in nanoseconds, as far as it fits.
-pub(super) fn nanoseconds(time: Duration) -> u64 {
+fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

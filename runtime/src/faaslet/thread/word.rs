@@ -2,9 +2,9 @@
 //!
 //! Such a wait can be called anew at any time: who is not there when others are woken finds that the word has changed, as
 //! one does that was slower. A wait without a limit goes on while the job's gate is closed; one with a limit comes to the
-//! gate, so that it does not end while others leave, and goes on there with the time that was left.
+//! gate, so that it does not end while others leave, and ends at the same instant as if nobody had left.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use faasm_mpi_shim::gate::Cut;
 use faasm_mpi_shim::{MpiView, waypoint};
@@ -13,7 +13,7 @@ use wasmtime::Caller;
 use super::functions::thread;
 use super::park::{WaitsFor, watch};
 use super::run::{Thread, ThreadFault};
-use super::saved::nanoseconds;
+use super::saved::deadline_in;
 use super::wait::{Expected, WordError};
 use crate::faaslet::FaasletState;
 
@@ -50,8 +50,8 @@ pub(super) async fn wait_in(
     what: WaitsFor,
 ) -> wasmtime::Result<i32> {
     if caller.data().door.is_none() {
-        let mut left_ns = limit_ns;
-        return match attempt(&mut caller, word, &mut left_ns, what).await? {
+        let deadline = limit_ns.map(deadline_in);
+        return match attempt(&mut caller, word, deadline, what).await? {
             Attempt::Over(outcome) => Ok(outcome),
             Attempt::Stopped | Attempt::Told => Err(wasmtime::Error::msg("nobody has told it to")),
         };
@@ -73,18 +73,19 @@ async fn wait_migratable(
         return Ok(WOKEN);
     }
     // It may have been left before, and have waited for a while.
-    let mut left_ns = thread(&mut caller)?.left_ns.take().or(limit_ns);
+    let left = thread(&mut caller)?.deadline.take();
+    let deadline = left.or_else(|| limit_ns.map(deadline_in));
     loop {
         let (passed, passes) = waypoint::pass(caller, function).await;
         caller = passed;
         let leaves = !passes
-            || match attempt(&mut caller, word, &mut left_ns, what).await? {
+            || match attempt(&mut caller, word, deadline, what).await? {
                 Attempt::Over(outcome) => return Ok(outcome),
                 Attempt::Stopped => false,
                 Attempt::Told => waypoint::leaves(&mut caller, function),
             };
         if leaves {
-            thread(&mut caller)?.left_ns = left_ns;
+            thread(&mut caller)?.deadline = deadline;
             return Ok(WOKEN);
         }
     }
@@ -93,7 +94,7 @@ async fn wait_migratable(
 async fn attempt(
     caller: &mut Caller<'_, FaasletState>,
     (addr, expected): (u64, Expected),
-    left_ns: &mut Option<u64>,
+    deadline: Option<Instant>,
     what: WaitsFor,
 ) -> wasmtime::Result<Attempt> {
     let (memory, door) = (caller.data().memory.clone(), caller.data().door.clone());
@@ -105,7 +106,7 @@ async fn attempt(
     if watch(group.scheduler(), spin, &|| entry.is_woken()) {
         return Ok(Attempt::Over(WOKEN));
     }
-    let Some(limit_ns) = *left_ns else {
+    let Some(deadline) = deadline else {
         let is_told = || door.as_ref().is_some_and(|door| door.interrupts());
         shared.park_until(what, || entry.is_woken() || is_told()).await;
         return Ok(if entry.leave() { Attempt::Over(WOKEN) } else { Attempt::Told });
@@ -113,15 +114,13 @@ async fn attempt(
     // In a function that MPI has called it cannot stop, and its limit counts.
     let stops =
         || door.as_ref().is_some_and(|door| door.cut() != Cut::Open && !door.is_in_callback());
-    let begun = Instant::now();
     let woken = shared.sleep_until(|| entry.is_woken() || stops());
-    let ended = tokio::time::timeout(Duration::from_nanos(limit_ns), woken).await;
+    let ended = tokio::time::timeout_at(deadline.into(), woken).await;
     if entry.leave() {
         return Ok(Attempt::Over(WOKEN));
     }
     if ended.is_err() {
         return Ok(Attempt::Over(TIMED_OUT));
     }
-    *left_ns = Some(limit_ns.saturating_sub(nanoseconds(begun.elapsed())));
     Ok(Attempt::Stopped)
 }

@@ -21,7 +21,7 @@ use wasmparser::{FunctionBody, MemArg, Operator, Parser, Payload};
 use super::{RewriteError, scan};
 
 /// The module from which the functions are imported.
-pub const ATOMICS_MODULE: &str = "omp";
+const ATOMICS_MODULE: &str = "omp";
 
 /// The functions, in the order in which they are imported.
 pub const ATOMICS_IMPORTS: [&str; 8] = [

@@ -19,8 +19,9 @@ use std::{
 
 use anyhow::Context as _;
 use faasm_runtime::{
-    AppSpec, Checkpoint, JobBuilder, JobHandle, JobReport, MovePolicy, Multiplexer, MultiplexerOptions,
-    OutputFailure, Preopen, Progress, RankState, Runtime, SavedApp, StdinPolicy,
+    AppSpec, Checkpoint, JobBuilder, JobHandle, JobReport, MovePolicy, Multiplexer,
+    MultiplexerOptions, OutputFailure, Preopen, Progress, RankState, Runtime, SavedApp,
+    StdinPolicy,
     launcher::slurm::{self, Invitation, Leader, Rendezvous, Step},
 };
 
