@@ -197,7 +197,7 @@ impl Door {
 
     /// Whether a wait that is none of MPI's is to end, because the rank is to leave and has not refused that.
     pub fn interrupts(&self) -> bool {
-        self.cut() == Cut::Leave && self.refused.load(Ordering::Relaxed) != self.gate.attempt()
+        self.cut() == Cut::Leave && self.refused.load(Ordering::Relaxed) != self.gate.changes()
     }
 
     /// Whether the call that waits now is to be left.

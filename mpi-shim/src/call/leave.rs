@@ -6,7 +6,7 @@ use super::{Call, MpiView, enter};
 use crate::abi;
 use crate::ctx::Interrupted;
 use crate::gate::{Bar, Cut, Door};
-use crate::port::Pending;
+use crate::port::{MpiPort, Pending};
 
 impl<'a, T: MpiView> Call<'a, T> {
     /// A call of a function that can be left where it waits. It must be [prepared](Call::prepare) before each attempt.

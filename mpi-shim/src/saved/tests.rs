@@ -324,7 +324,9 @@ fn what_is_read_is_what_was_written() {
     assert_eq!(twice, saved);
     assert_eq!(again.interrupted, mpi.interrupted);
     let notes: Vec<_> = again.notes.into_iter().collect();
-    assert_eq!(notes, [(3, Interrupted::Request(handles[0]))], "a lock is asked for again");
+    let kept: Vec<_> =
+        mpi.notes.into_iter().filter(|(_, note)| *note != Interrupted::Lock).collect();
+    assert_eq!((notes, kept.len()), (kept.clone(), 1), "a lock is asked for again");
     assert_eq!(again.far_ops.errors(), mpi.far_ops.errors());
     assert!(
         again

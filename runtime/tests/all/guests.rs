@@ -19,7 +19,7 @@ use crate::support::{Ran, Running, build_dir, compile, faasm_run, finish, guests
 
 /// Guests that other tests run: `checkpoint.rs`, `checkpoint_faults.rs`, `checkpoint_threads.rs`, `cli.rs`, `cluster_jobs.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `wasi.rs`, and for
 /// `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 14] = [
+const CLAIMED_ELSEWHERE: [&str; 16] = [
     "faasm/launcher.c",
     "faasm/early.c",
     "faasm/rounds.c",

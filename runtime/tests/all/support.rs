@@ -42,9 +42,20 @@ impl Ran {
     }
 }
 
+/// A process of a test, which ends with the test at the latest.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both do nothing when it has ended and was waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A program that runs, with its output being collected.
 pub(crate) struct Running {
-    child: Child,
+    process: Process,
     started: Instant,
     stdin: Option<ChildStdin>,
     stdout: JoinHandle<String>,
@@ -74,12 +85,12 @@ impl Running {
         let stdin = child.stdin.take();
         let stdout = collect(child.stdout.take().expect("it is piped"));
         let stderr = collect(child.stderr.take().expect("it is piped"));
-        Self { child, started, stdin, stdout, stderr }
+        Self { process: Process(child), started, stdin, stdout, stderr }
     }
 
     /// Processor time used so far, in the kernel's hundredths of a second.
     pub(crate) fn processor_time(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.child.id());
+        let path = format!("/proc/{}/stat", self.process.0.id());
         let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         let ticks = |field: usize| fields[field].parse::<u64>().expect("a number of ticks");
@@ -88,30 +99,30 @@ impl Running {
 
     /// Whether it runs no more; it still has to be waited for.
     pub(crate) fn has_ended(&self) -> bool {
-        let path = format!("/proc/{}/stat", self.child.id());
+        let path = format!("/proc/{}/stat", self.process.0.id());
         let stat = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('Z'))
     }
 
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let process = rustix::process::Pid::from_child(&self.child);
+        let process = rustix::process::Pid::from_child(&self.process.0);
         rustix::process::kill_process(process, signal).expect("the program still runs");
     }
 
     /// Waits for the end; a program that takes too long is killed and has no status then.
     pub(crate) fn wait(mut self) -> Ran {
         let status = loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
+            if let Some(status) = self.process.0.try_wait().expect("it is our child") {
                 break status.code();
             }
             if self.started.elapsed() > LIMIT {
-                self.child.kill().expect("it is our child");
-                self.child.wait().expect("it is our child");
+                self.process.0.kill().expect("it is our child");
+                self.process.0.wait().expect("it is our child");
                 break None;
             }
             thread::sleep(Duration::from_millis(2));

@@ -238,6 +238,7 @@ fn a_node_lost_after_its_part_does_not_matter() {
     let job = c.run();
     c.ends(A, job, 0, DONE).ends(A, job, 1, DONE).over(A, job);
     c.core.handle_lost(A, "its process ended", c.now);
+    c.sent(B, ToNode::Departed { job, node: A.0 });
     assert!(matches!(c.next(), Command::Forget { node: A, .. }));
     c.ends(B, job, 2, DONE).ends(B, job, 3, DONE).over(B, job);
     assert_eq!(c.report(&[B], job).outcome, Outcome::Success);

@@ -315,7 +315,7 @@ mod tests {
         let expected = [
             ("span_update32", vec![16, 0x1e]),
             ("span_store64", vec![0, 0x1d]),
-            ("span_exchange64", vec![8, 0x4c]),
+            ("span_exchange64", vec![8, 0x4d]),
             ("span_load32", vec![0, 0x12]),
         ];
         assert_eq!((calls, kept), (expected.to_vec(), 1), "only the start function keeps its own");

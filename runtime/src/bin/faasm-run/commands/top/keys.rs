@@ -134,11 +134,10 @@ impl Screen {
         match key {
             KeyCode::Esc => self.question = None,
             KeyCode::Backspace => drop(question.typed.pop()),
+            // An order is words in a line.
+            KeyCode::Char(letter) if letter.is_whitespace() => (),
             KeyCode::Char(letter) if question.typed.chars().count() < NAME_CHARS_MAX => {
-                // An order is words in a line.
-                if !letter.is_whitespace() {
-                    question.typed.push(letter);
-                }
+                question.typed.push(letter);
             }
             KeyCode::Enter if !question.typed.is_empty() => {
                 let Question { ranks, typed } = std::mem::take(question);
