@@ -16,6 +16,7 @@ mod lab;
 mod launchers;
 mod migrate;
 mod omp;
+mod omp_nodes;
 mod proto;
 mod restart;
 mod stacks;

@@ -10,6 +10,7 @@ mod flag;
 mod help;
 mod migrate;
 mod nodes;
+mod omp;
 mod subcommand;
 mod table;
 #[cfg(test)]
@@ -94,6 +95,8 @@ pub(crate) struct Invocation {
     pub(crate) policy: PolicyOptions,
     /// How often the job goes on after a node was lost, without a newer checkpoint between; it ends if absent.
     pub(crate) on_failure: Option<u32>,
+    /// On how many nodes the threads of one program run; on one if absent.
+    pub(crate) omp_nodes: Option<u32>,
     /// The command line as it was typed.
     pub(crate) words: Vec<String>,
     /// How much is logged: the number of times `-v` was given.
@@ -290,6 +293,7 @@ impl Draft {
             )
             .at(&app.program));
         }
+        omp::settle(&mut self.job)?;
         self.job.nodes.check()?;
         checkpoint::check(&self.job)?;
         self.check_total()?;

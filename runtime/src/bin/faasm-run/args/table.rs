@@ -3,7 +3,7 @@
 use super::{
     checkpoint,
     flag::{Action, Flag, Section},
-    migrate, nodes, values,
+    migrate, nodes, omp, values,
 };
 
 const fn set(
@@ -319,6 +319,14 @@ pub(super) static FLAGS: &[Flag] = &[
         values::omp_threads,
         "Number of OpenMP threads of each rank: sets OMP_NUM_THREADS. Other OMP_ variables of our \
          environment are passed on.",
+    ),
+    set(
+        Section::Nodes,
+        &["omp-nodes"],
+        &["N"],
+        omp::omp_nodes,
+        "Let the OpenMP threads of one program run on N nodes: those that other options name, or N processes of this \
+         machine. Threads that share only through constructs of OpenMP see the same as on one node.",
     ),
     set(
         Section::Environment,

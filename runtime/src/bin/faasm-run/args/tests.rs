@@ -130,6 +130,12 @@ static CASES: &[(&str, &str, Check)] = &[
     ("omp-threads", "--omp-threads 3 p", |job| {
         job.env == [EnvRule::Set("OMP_NUM_THREADS".into(), "3".into())]
     }),
+    ("omp-nodes", "--omp-nodes 3 p", |job| {
+        let set = EnvRule::Set("FAASM_OMP_NODES".into(), "3".into());
+        let placed = (job.nodes.local_nodes, job.nodes.map_by.clone());
+        job.apps[0].ranks == Some(3) && job.env == [set] && placed == (Some(3), Some(Mapping::Node))
+    }),
+    ("omp-nodes", "--host a,b --omp-nodes 2 p", |job| job.nodes.local_nodes.is_none()),
     ("omp-elastic", "--omp-elastic p", |job| {
         job.env == [EnvRule::Set("FAASM_OMP_ELASTIC".into(), "1".into())]
     }),
@@ -262,6 +268,10 @@ static ERRORS: &[(&str, &[&str])] = &[
     ("--stdin some p", &["\"some\"", "`none`"]),
     ("-n 2 --stdin 2 p", &["--stdin 2", "no rank 2"]),
     ("--omp-threads 0 p", &["--omp-threads 0", "from 1"]),
+    ("--omp-nodes 1 p", &["--omp-nodes 1", "from 2 to 16"]),
+    ("--omp-nodes 2 -n 2 p", &["--omp-nodes 2", "Leave -n"]),
+    ("--omp-nodes 2 --omp-elastic p", &["--omp-nodes 2", "--omp-elastic"]),
+    ("--omp-nodes 2 --checkpoint-dir d p", &["--omp-nodes 2", "checkpoints"]),
     ("--workers 0 p", &["--workers 0", "from 1"]),
     ("-x =v p", &["-x =v", "environment variable"]),
     ("--genvlist A,,B p", &["environment variable"]),
