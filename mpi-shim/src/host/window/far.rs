@@ -167,7 +167,6 @@ pub(super) async fn settle<T: MpiView>(
 ) -> Result<()> {
     let own = window(call.mpi(), win)?;
     let (context, is_spread) = (own.context, own.shared.is_spread);
-    // A window that was on several nodes may go on on one, with an error that is still to be reported.
     if !is_spread && call.mpi().far_ops.errors().is_empty() {
         return Ok(());
     }
