@@ -15,7 +15,8 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::Signal;
 
 use crate::{
-    guests::{check_all, check_run, compiled, manifest},
+    guests::compiled,
+    suite::{check_all, check_run, manifest},
     support::{Ran, Running, build_dir, compile, faasm_run, guests_dir},
 };
 

@@ -10,7 +10,8 @@ use rustix::process::Signal;
 
 use crate::{
     checkpoint::{RANKS_MAX, Steps, go_on_from_all, movable_guests, restart},
-    guests::{check_all, check_run, compiled},
+    guests::compiled,
+    suite::{check_all, check_run},
     support::{Running, faasm_run},
 };
 

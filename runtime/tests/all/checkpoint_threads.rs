@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::{
     checkpoint::{cuts, has_threads, restart, stop_and_go_on},
-    guests::{check_all, manifest},
+    suite::{check_all, manifest},
     support::{Ran, Running, build_dir, compile, faasm_run, guests_dir},
 };
 

@@ -4,7 +4,8 @@
 use faasm_workloads::manifest::Guest;
 
 use crate::{
-    guests::{check_all, check_run, compiled, manifest},
+    guests::compiled,
+    suite::{check_all, check_run, manifest},
     support::{Ran, Running, faasm_run},
 };
 

@@ -20,6 +20,7 @@ mod omp_nodes;
 mod proto;
 mod restart;
 mod stacks;
+mod suite;
 mod support;
 mod threads;
 mod top;

@@ -11,7 +11,8 @@ use faasm_workloads::manifest::Guest;
 
 use crate::{
     checkpoint::{RANKS_MAX, movable_guests, steps},
-    guests::{check_all, check_run, compiled},
+    guests::compiled,
+    suite::{check_all, check_run},
     support::{Ran, Running, build_dir, compile, faasm_run, guests_dir},
 };
 

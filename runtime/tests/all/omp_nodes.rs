@@ -15,7 +15,8 @@ fn program(source: &str, compiled: &'static OnceLock<PathBuf>) -> &'static Path 
         let name = source.replace('/', "-");
         let program = build_dir().join(name).with_extension("nodes.wasm");
         let source = guests_dir().join(source);
-        compile(&source, &["-fopenmp".to_owned()], &program).unwrap_or_else(|error| panic!("{error}"));
+        compile(&source, &["-fopenmp".to_owned()], &program)
+            .unwrap_or_else(|error| panic!("{error}"));
         program
     })
 }
@@ -45,7 +46,7 @@ const TWO: [&str; 4] = ["--omp-nodes", "2", "--omp-threads", "4"];
 #[test]
 fn constructs_do_the_same_on_several_nodes() {
     let options: [&[&str]; 5] = [
-        &["--omp-threads", "4"],
+        &["-n", "1", "--omp-threads", "4"],
         &TWO,
         &["--omp-nodes", "2", "--omp-threads", "2"],
         &["--omp-nodes", "2", "--omp-threads", "5"],
@@ -105,7 +106,7 @@ fn a_program_that_is_none_of_openmp_is_refused() {
 /// A node's process that is killed ends the program, which says so.
 #[test]
 fn a_lost_node_ends_the_program() {
-    let mut running = start(&TWO, special(), &["wait"]);
+    let running = start(&TWO, special(), &["wait"]);
     let begun = Instant::now();
     let node = loop {
         if let Some(node) = nodes_of(running.id()).last() {

@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     checkpoint::{RANKS_MAX, Steps, cuts, go_on_from, movable_guests, restart, steps},
-    guests::{check_all, check_run, compiled},
+    guests::compiled,
+    suite::{check_all, check_run},
     support::{Running, faasm_run},
 };
 

@@ -4,7 +4,8 @@ use faasm_workloads::manifest::Guest;
 
 use crate::{
     checkpoint::has_threads,
-    guests::{check_all, check_run, compiled, manifest},
+    guests::compiled,
+    suite::{check_all, check_run, manifest},
     support::{Running, build_dir, compile, faasm_run},
 };
 

@@ -364,10 +364,9 @@ fn masks_know_their_runs() {
         let mut bytes = vec![false; PAGE_BYTES];
         for _ in 0..random.below(40) {
             let start = random.below(PAGE_BYTES);
-            for index in start..(start + random.below(300)).min(PAGE_BYTES) {
-                mask.add(index);
-                bytes[index] = true;
-            }
+            let run = start..(start + random.below(300)).min(PAGE_BYTES);
+            bytes[run.clone()].fill(true);
+            run.for_each(|index| mask.add(index));
         }
         let of_runs: Vec<usize> = mask.runs().flat_map(|(start, len)| start..start + len).collect();
         let expected: Vec<usize> = (0..PAGE_BYTES).filter(|index| bytes[*index]).collect();

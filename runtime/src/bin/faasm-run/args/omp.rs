@@ -12,7 +12,9 @@ pub(super) fn omp_nodes(draft: &mut Draft, values: &[&str]) -> Result<(), Proble
     let nodes = nodes.ok_or_else(|| {
         Problem::new(
             format!("\"{}\" is not a number of nodes for a team of threads.", values[0]),
-            format!("Give a whole number from 2 to {NODES_MAX}, or leave the option out for one node."),
+            format!(
+                "Give a whole number from 2 to {NODES_MAX}, or leave the option out for one node."
+            ),
         )
     })?;
     draft.job.omp_nodes = Some(nodes);
@@ -30,7 +32,8 @@ pub(super) fn settle(job: &mut Invocation) -> Result<(), UsageError> {
         )
         .at(option()));
     }
-    let is_elastic = |rule: &EnvRule| matches!(rule, EnvRule::Set(name, _) if name == "FAASM_OMP_ELASTIC");
+    let is_elastic =
+        |rule: &EnvRule| matches!(rule, EnvRule::Set(name, _) if name == "FAASM_OMP_ELASTIC");
     let others = [
         (job.checkpoints.dir.is_some(), "checkpoints"),
         (job.on_failure.is_some(), "--on-failure restart"),
