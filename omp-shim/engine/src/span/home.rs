@@ -139,6 +139,10 @@ pub struct Home {
     image: Image,
     private: Private,
     peers: Vec<Peer>,
+    /// What others have brought into the home's own memory, since the home last heard of all that others did.
+    unseen: Masks,
+    /// What the home has written there.
+    clash: Option<Clash>,
     /// The home's question that begins a region, and the region.
     fork: Option<(u32, u32)>,
     join: Option<u32>,
@@ -155,6 +159,8 @@ impl Home {
             image: Image::default(),
             private: Private::default(),
             peers: (1..nodes).map(|_| Peer::default()).collect(),
+            unseen: Masks::new(),
+            clash: None,
             fork: None,
             join: None,
             is_running: false,
@@ -176,7 +182,14 @@ impl Home {
 
     /// The home's program has `now` in a page.
     pub fn changed(&mut self, page: u32, now: &Content) {
+        let unseen = self.unseen.get(&page).map(|mask| (*mask, *self.image.page(page)));
         let mask = self.image.compare(page, now, &self.private, &mut Delta::default());
+        if let Some((unseen, before)) = unseen
+            && let Some(index) = unseen.intersection(&mask).bytes().next()
+        {
+            let address = page * PAGE_BYTES as u32 + index as u32;
+            self.clash.get_or_insert(Clash { address, one: before[index], other: now[index] });
+        }
         if !mask.is_empty() {
             self.peers.iter_mut().for_each(|peer| peer.hears(page, &mask));
         }
@@ -195,6 +208,13 @@ impl Home {
         if node > 0 {
             self.acknowledge(node, request.acknowledged)?;
             self.merge(node, &request.delta, live)?;
+        }
+        if let Wanted::Atomic { .. } = request.wanted {
+            // A thread of the home may see its result in memory, and with it what was written before.
+            self.unseen.clear();
+        }
+        if let Some(clash) = self.clash.take() {
+            return Err(clash.into());
         }
         let mut answers = Vec::new();
         match request.wanted {
@@ -250,6 +270,7 @@ impl Home {
         for change in delta.pages() {
             change.apply(self.image.page_mut(change.page));
             change.write_to(live);
+            self.unseen.entry(change.page).or_insert(Mask::EMPTY).unite(&change.mask);
             for (index, peer) in self.peers.iter_mut().enumerate() {
                 if index as u32 + 1 != node {
                     peer.hears(change.page, &change.mask);
@@ -280,6 +301,9 @@ impl Home {
 
     /// An answer with all news for the node.
     fn answer(&mut self, to: Waiter, outcome: Outcome) -> Answer {
+        if to.0 == 0 {
+            self.unseen.clear();
+        }
         let mut answer = self.short(to, outcome);
         if let Some(peer) = to.0.checked_sub(1).and_then(|index| self.peers.get_mut(index as usize))
             && !peer.news.is_empty()

@@ -179,6 +179,23 @@ fn two_nodes_that_write_the_same_byte_are_told() {
 }
 
 #[test]
+fn what_the_home_writes_over_unseen_is_told() {
+    for flushes in [false, true] {
+        let mut nodes = Nodes::new(2);
+        nodes.begin();
+        nodes.memories[1].set(5000, 2);
+        assert_eq!(nodes.ask(1, Wanted::Next), Ok(vec![]), "the member is through");
+        if flushes {
+            assert_eq!(nodes.ask(0, Wanted::Flush), Ok(vec![(0, Outcome::Go)]));
+        }
+        nodes.memories[0].set(5000, 1);
+        let told = nodes.ask(0, Wanted::Join);
+        let clash = SpanError::Clash(Clash { address: 5000, one: 2, other: 1 });
+        assert_eq!(told, if flushes { Ok(vec![(0, Outcome::Go)]) } else { Err(clash) });
+    }
+}
+
+#[test]
 fn two_nodes_may_write_the_same_value() {
     let mut nodes = Nodes::new(3);
     nodes.begin();

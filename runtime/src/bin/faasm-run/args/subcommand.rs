@@ -313,7 +313,8 @@ const fn set<T>(
     Flag { names, values, section: Section::Job, help, action: Action::Set(apply) }
 }
 
-const fn help_flag<T>() -> Flag<T> {
+/// Asks for the text about all flags.
+pub(super) const fn help_flag<T>() -> Flag<T> {
     Flag {
         names: &["help", "h"],
         values: &[],

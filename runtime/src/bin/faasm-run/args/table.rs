@@ -3,7 +3,9 @@
 use super::{
     checkpoint,
     flag::{Action, Flag, Section},
-    migrate, nodes, omp, values,
+    migrate, nodes, omp,
+    subcommand::help_flag,
+    values,
 };
 
 const fn set(
@@ -434,13 +436,7 @@ pub(super) static FLAGS: &[Flag] = &[
         "Log what the runtime does; twice for more.",
     ),
     set(Section::Job, &["q", "quiet"], &[], values::quiet, "Leave out notes about options."),
-    Flag {
-        names: &["help", "h"],
-        values: &[],
-        section: Section::Job,
-        help: "Print this text.",
-        action: Action::Help,
-    },
+    help_flag(),
     Flag {
         names: &["version", "V"],
         values: &[],

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     Applied, Problem, Request, UsageError, apply,
     flag::{Action, Flag, Section},
-    help, is_option, values,
+    help, is_option,
+    subcommand::help_flag,
+    values,
 };
 
 /// What is shown of which job.
@@ -75,13 +77,7 @@ static FLAGS: &[Flag<TopArgs>] = &[
             Ok(())
         }),
     },
-    Flag {
-        names: &["help", "h"],
-        values: &[],
-        section: Section::Job,
-        help: "Print this text.",
-        action: Action::Help,
-    },
+    help_flag(),
 ];
 
 /// Looks that follow each other sooner tell nothing.

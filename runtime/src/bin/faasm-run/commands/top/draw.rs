@@ -9,8 +9,8 @@ use ratatui::{
 };
 
 use super::keys::{Page, Screen};
-use super::model::{NodeRow, RankRow, Sort, View, bytes, word};
-use super::text::{NODE_COLUMNS, RANK_COLUMNS, headline};
+use super::model::{NodeRow, RankRow, Sort, View};
+use super::text::{NODE_COLUMNS, RANK_COLUMNS, headline, node_cells, rank_cells};
 use faasm_runtime::Activity;
 
 /// Draws what there is to see.
@@ -43,17 +43,7 @@ fn nodes_height(screen: &Screen, view: &View) -> u16 {
 
 fn draw_nodes(frame: &mut Frame<'_>, area: Rect, view: &View, chosen: Option<u32>) {
     let row = |node: &NodeRow| {
-        let row = Row::new([
-            node.node.to_string(),
-            node.host.clone(),
-            node.workers.to_string(),
-            node.ranks.to_string(),
-            format!("{:.0}", node.cpu_percent),
-            format!("{:.1}", node.load),
-            bytes(node.resident_bytes as f64),
-            bytes(node.sent_bytes_per_s),
-            node.note.to_owned(),
-        ]);
+        let row = Row::new(node_cells(node));
         if node.note.is_empty() { row } else { row.style(Style::new().fg(Color::Red)) }
     };
     let widths = [5, 16, 8, 6, 6, 6, 10, 10, 20].map(Constraint::Length);
@@ -67,20 +57,11 @@ fn draw_nodes(frame: &mut Frame<'_>, area: Rect, view: &View, chosen: Option<u32
 
 fn draw_ranks(frame: &mut Frame<'_>, area: Rect, screen: &Screen, view: &View) {
     let row = |rank: &RankRow| {
-        let mark = if screen.marked.contains(&rank.rank) { "*" } else { "" };
-        let row = Row::new([
-            Cell::from(format!("{}{mark}", rank.rank)),
-            Cell::from(rank.node.to_string()),
-            Cell::from(word(rank.state)),
-            Cell::from(format!("{:.0}", rank.cpu_percent)),
-            Cell::from(format!("{:.0}", rank.ready_percent)),
-            Cell::from(bytes(rank.memory_bytes as f64)),
-            Cell::from(format!("{:.0}", rank.messages_per_s)),
-            Cell::from(bytes(rank.bytes_per_s)),
-            Cell::from(rank.messages.to_string()),
-            Cell::from(rank.doing.clone()),
-        ]);
-        row.style(Style::new().fg(color(rank.state)))
+        let mut cells = rank_cells(rank);
+        if screen.marked.contains(&rank.rank) {
+            cells[0].push('*');
+        }
+        Row::new(cells).style(Style::new().fg(color(rank.state)))
     };
     let narrow = [8, 5, 8, 6, 7, 9, 9, 10, 10].map(Constraint::Length);
     let widths = narrow.into_iter().chain([Constraint::Min(10)]);

@@ -2,43 +2,49 @@
 
 use std::fmt::Write as _;
 
-use super::model::{View, bytes, word};
+use super::model::{NodeRow, RankRow, View, bytes, word};
 
 /// Tables of the nodes and the ranks.
 pub(super) fn table(view: &View) -> String {
     let mut text = headline(view);
     text.push('\n');
-    let nodes = view.nodes.iter().map(|node| {
-        vec![
-            node.node.to_string(),
-            node.host.clone(),
-            node.workers.to_string(),
-            node.ranks.to_string(),
-            format!("{:.0}", node.cpu_percent),
-            format!("{:.1}", node.load),
-            bytes(node.resident_bytes as f64),
-            bytes(node.sent_bytes_per_s),
-            node.note.to_owned(),
-        ]
-    });
+    let nodes = view.nodes.iter().map(|node| node_cells(node).into());
     push(&mut text, &NODE_COLUMNS, nodes);
     text.push('\n');
-    let ranks = view.ranks.iter().map(|rank| {
-        vec![
-            rank.rank.to_string(),
-            rank.node.to_string(),
-            word(rank.state).to_owned(),
-            format!("{:.0}", rank.cpu_percent),
-            format!("{:.0}", rank.ready_percent),
-            bytes(rank.memory_bytes as f64),
-            format!("{:.0}", rank.messages_per_s),
-            bytes(rank.bytes_per_s),
-            rank.messages.to_string(),
-            rank.doing.clone(),
-        ]
-    });
+    let ranks = view.ranks.iter().map(|rank| rank_cells(rank).into());
     push(&mut text, &RANK_COLUMNS, ranks);
     text
+}
+
+/// A node, by columns.
+pub(super) fn node_cells(node: &NodeRow) -> [String; NODE_COLUMNS.len()] {
+    [
+        node.node.to_string(),
+        node.host.clone(),
+        node.workers.to_string(),
+        node.ranks.to_string(),
+        format!("{:.0}", node.cpu_percent),
+        format!("{:.1}", node.load),
+        bytes(node.resident_bytes as f64),
+        bytes(node.sent_bytes_per_s),
+        node.note.to_owned(),
+    ]
+}
+
+/// A rank, by columns.
+pub(super) fn rank_cells(rank: &RankRow) -> [String; RANK_COLUMNS.len()] {
+    [
+        rank.rank.to_string(),
+        rank.node.to_string(),
+        word(rank.state).to_owned(),
+        format!("{:.0}", rank.cpu_percent),
+        format!("{:.0}", rank.ready_percent),
+        bytes(rank.memory_bytes as f64),
+        format!("{:.0}", rank.messages_per_s),
+        bytes(rank.bytes_per_s),
+        rank.messages.to_string(),
+        rank.doing.clone(),
+    ]
 }
 
 /// The job in a line or two.
