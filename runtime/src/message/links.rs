@@ -26,8 +26,9 @@ pub(crate) struct JobLinks {
     job: u32,
     /// For each node of the job, by its number there, its name in the cluster.
     peers: Box<[NodeId]>,
-    /// For each of them the messages that count in the search for a standstill.
-    traffic: Box<[Traffic]>,
+    /// For each of them the messages that count in the search for a standstill, in all lives of the job: what one life
+    /// has sent may be received in the next.
+    traffic: Arc<[Traffic]>,
     /// Messages and bytes sent to each of them, for whoever watches.
     sent_to: Arc<[SentTo]>,
 }
@@ -39,16 +40,6 @@ struct Traffic {
     received: AtomicU64,
     /// It takes no part in the job any more, and nobody counts there.
     is_gone: AtomicBool,
-}
-
-impl Traffic {
-    fn again(&self) -> Self {
-        Self {
-            sent: AtomicU64::new(self.sent.load(Ordering::SeqCst)),
-            received: AtomicU64::new(self.received.load(Ordering::SeqCst)),
-            is_gone: AtomicBool::new(self.is_gone.load(Ordering::SeqCst)),
-        }
-    }
 }
 
 /// What went to one node.
@@ -68,9 +59,9 @@ impl JobLinks {
 
     /// The same links for the job's next life, which goes on counting.
     pub(crate) fn again(&self) -> Self {
-        let traffic = self.traffic.iter().map(Traffic::again).collect();
         let (endpoint, peers) = (self.endpoint.clone(), self.peers.clone());
-        Self { endpoint, job: self.job, peers, traffic, sent_to: self.sent_to.clone() }
+        let (traffic, sent_to) = (self.traffic.clone(), self.sent_to.clone());
+        Self { endpoint, job: self.job, peers, traffic, sent_to }
     }
 
     /// Messages and bytes that went to each node of the job so far.
