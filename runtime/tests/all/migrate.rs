@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use faasm_vm::snapshot::TrackerKind;
 use faasm_workloads::manifest::Guest;
 
 use crate::{
@@ -100,10 +99,9 @@ fn memory_that_is_written_while_it_is_copied_arrives_whole() {
         command.arg(&program).args(["24", "200"]).current_dir(dir.path());
     });
     let process = running.id().to_string();
-    let followed = TrackerKind::available().contains(&TrackerKind::WriteProtection);
     for node in ["1", "0", "1", "0"] {
         let ran = order_soon(dir.path(), &running, &["migrate", &process, "0", node]);
-        assert_eq!(ran.stdout.contains("of copying"), followed, "{ran:#?}");
+        assert!(ran.stdout.contains("stopped for"), "{ran:#?}");
     }
     std::fs::write(dir.path().join("end"), "").expect("a file");
     let ran = running.wait();
