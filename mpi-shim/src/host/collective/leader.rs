@@ -34,7 +34,7 @@ pub(super) async fn lead<T: MpiView>(
 ) -> wasmtime::Result<()> {
     let Some(mut leader) = Leader::begin(call, meeting).await else { return Ok(()) };
     let brought = take_all(&meeting.site);
-    leader.operator = user.map(|user| Operator::new(user, brought.get(meeting.seat as usize)));
+    leader.operator = user.map(|user| Operator::new(user, &brought, meeting.seat as usize));
     let concluded = leader.run(brought).await;
     leader.end().await?;
     let failures = match concluded? {
@@ -236,11 +236,15 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(user: UserOperator, own: Option<&Brought>) -> Self {
-        let datatype = match own {
-            Some(Brought::Call(contribution)) => contribution.element().cloned(),
+    /// For the member at `seat` of those who `brought` something. One that brings no operands, as across an
+    /// intercommunicator, lays them out as others have them.
+    fn new(user: UserOperator, brought: &[Brought], seat: usize) -> Self {
+        let element = |brought: &Brought| match brought {
+            Brought::Call(contribution) => contribution.element().cloned(),
             _ => None,
         };
+        let own = brought.get(seat).and_then(element);
+        let datatype = own.or_else(|| brought.iter().find_map(element));
         Self { user, datatype, room: None }
     }
 }
