@@ -34,7 +34,7 @@ const OF_THE_RUNTIME: &str = "omp_elastic";
 /// More ranks than this only make a native MPI slow: they poll, each on its own core if there is
 /// one.
 const NATIVE_RANKS_MAX: u32 = 4;
-/// A guest takes a fraction of a second; the machine may be busy with other tests.
+/// A guest takes seconds where there are fewer cores than ranks: each of its operations takes a turn of the scheduler.
 const NATIVE_SECONDS_MAX: u32 = 100;
 
 #[test]

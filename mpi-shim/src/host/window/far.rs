@@ -156,6 +156,13 @@ async fn have_room<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     Ok(())
 }
 
+/// Whether no operation can be under way or have failed unreported. A window that was on several nodes may go on on one,
+/// with an error that is still to be reported.
+#[inline]
+pub(super) fn is_settled<P: MpiPort>(mpi: &MpiCtx<P>, is_spread: bool) -> bool {
+    !is_spread && mpi.far_ops.errors().is_empty()
+}
+
 /// Waits until all operations on `target`, or on all targets, are complete.
 ///
 /// # Errors
@@ -167,7 +174,7 @@ pub(super) async fn settle<T: MpiView>(
 ) -> Result<()> {
     let own = window(call.mpi(), win)?;
     let (context, is_spread) = (own.context, own.shared.is_spread);
-    if !is_spread && call.mpi().far_ops.errors().is_empty() {
+    if is_settled(call.mpi(), is_spread) {
         return Ok(());
     }
     if call.mpi().far_ops.reaches(context, target) {

@@ -171,8 +171,8 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
         let detail = format!("target {rank} is not locked; call MPI_Win_lock or MPI_Win_lock_all");
         return Err(wrong_synchronization(&detail));
     }
-    // A window that was on several nodes may go on on one, with an error that is still to be reported.
-    if own.shared.is_spread || !call.mpi().far_ops.errors().is_empty() {
+    let is_spread = own.shared.is_spread;
+    if !far::is_settled(call.mpi(), is_spread) {
         far::settle(call, win, Some(target)).await?;
     }
     give_way(call, win).await
