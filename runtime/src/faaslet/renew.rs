@@ -35,7 +35,8 @@ pub(super) async fn leave(
             matches!(select(round.as_mut(), announced).await, Either::Left(_))
         };
         if is_over {
-            return true;
+            // Nobody waits until one that leaves has heard of it.
+            return !before.has_renewed();
         }
         let renewal = renewals.borrow_and_update().clone();
         let (Some(renewal), Some(mpi)) = (renewal, &mpi) else { continue };

@@ -137,7 +137,13 @@ impl JobShared {
         self.renewals.send_replace(Some(renewal));
     }
 
-    /// Nothing is to be got ready for any more.
+    /// Whether a next life has begun in place of this one.
+    pub(crate) fn has_renewed(&self) -> bool {
+        let renewal = self.renewals.borrow();
+        renewal.as_ref().is_some_and(|next| *next.decision.borrow() == Decision::Renew)
+    }
+
+    /// Nothing is to be got ready for any more: this life goes on.
     pub(crate) fn forget_renewal(&self) {
         self.renewals.send_replace(None);
     }

@@ -139,7 +139,6 @@ impl Mover {
         let old = halt.replace(job);
         renewal.decide(Decision::Renew);
         old.end_moves();
-        old.forget_renewal();
         Ok(())
     }
 
