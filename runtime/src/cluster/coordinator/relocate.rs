@@ -84,10 +84,6 @@ enum Failure {
     Final(String),
 }
 
-/// Whether memory is copied while the ranks run. It is not: on a machine with more to run than processors, one move in some
-/// tens lost what a rank wrote to a page meanwhile. Until that is found, all is copied when the ranks have stopped.
-const COPIES_AHEAD: bool = false;
-
 fn attempt(
     cluster: &Cluster,
     job: u32,
@@ -100,8 +96,7 @@ fn attempt(
         return Ok(MoveReport::default());
     }
     let ahead = MoveTask { number: cluster.next_move(), blocks: blocks(&wanted) };
-    let copied = COPIES_AHEAD.then_some(&ahead);
-    let stopped = cluster.stop_after(job, copied).map_err(Failure::Final)?;
+    let stopped = cluster.stop_after(job, Some(&ahead)).map_err(Failure::Final)?;
     let begun = Instant::now();
     let course = stopped.course().clone();
     if let Some(Err(why)) = &course.ahead {
