@@ -17,6 +17,10 @@ pub(crate) const ENDING: &str = "the job is ending";
 /// How long ranks that were told to leave may take for it; all that they do is to hand over their frames.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How often it is looked again whether all ranks wait before that is answered, and how long after the last time.
+const LOOKS_MAX: u32 = 4;
+const LOOK_INTERVAL: Duration = Duration::from_micros(30);
+
 /// The ranks of one node, as far as they are stopped.
 #[derive(Debug)]
 pub(crate) struct Halt {
@@ -42,6 +46,16 @@ pub(crate) struct NodeCut {
     /// How long the job has run.
     pub(crate) elapsed: Duration,
     pub(crate) ranks: Vec<WrittenRank>,
+}
+
+/// Looks a few times: ranks that call MPI often all wait a moment after the gate was closed.
+fn soon<T>(look: impl Fn() -> Option<T>) -> Option<T> {
+    look().or_else(|| {
+        (0..LOOKS_MAX).find_map(|_| {
+            std::thread::sleep(LOOK_INTERVAL);
+            look()
+        })
+    })
 }
 
 impl Halt {
@@ -94,7 +108,7 @@ impl Halt {
             job.tell_of_gate();
         }
         job.tombstones().map_err(|error| error.to_string())?;
-        let Some(quiet) = job.quiet() else { return Ok(None) };
+        let Some(quiet) = soon(|| job.quiet()) else { return Ok(None) };
         let begun = job.world().begun();
         let begun = begun.ok_or("the job has made too many communicators since it began")?;
         Ok(Some((quiet, begun)))

@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Surveyed { query: u32, status: Box<JobStatus> },
     /// The job has ended.
     Ended { job: u32, report: JobReport },
+    /// These ranks have moved to these hosts.
+    Moved { job: u32, moved: Vec<(u32, Arc<str>)> },
     /// Whoever stops the job is told.
     Stop { job: u32, news: StopNews },
     /// The node is a member no more.
@@ -373,9 +375,12 @@ impl Core {
         places
     }
 
-    /// The ranks of a job, which is stopped, are there now. Gives those that have moved, with their hosts.
-    pub(crate) fn placed(&mut self, number: u32, places: Vec<u32>) -> Vec<(u32, Arc<str>)> {
-        self.jobs.get_mut(&number).map(|job| job.place_anew(places)).unwrap_or_default()
+    /// The ranks of a job, which is stopped, are there now.
+    pub(crate) fn placed(&mut self, number: u32, places: Vec<u32>) {
+        if let Some(job) = self.jobs.get_mut(&number) {
+            let moved = job.place_anew(places);
+            self.commands.push_back(Command::Moved { job: number, moved });
+        }
     }
 
     /// All ranks have ended: a node that some have left has none that it could tell the end of.

@@ -11,11 +11,12 @@ use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
 use super::halting::StopNews;
 use super::relocate::Places;
+use super::stop::Plan;
 use super::{ClusterStatus, Inner, NodeStatus, eviction};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::inbox::Input as Arrived;
 use crate::cluster::message::{CHUNK_BYTES_MAX, NodeInfo, ToCoordinator, ToNode};
-use crate::cluster::stop::{Departed, Legacy, MoveTask, Task};
+use crate::cluster::stop::{Departed, Legacy, Task};
 use crate::job::{JobReport, JobStatus, Outcome, RankEvent, RankState};
 use crate::module::Program;
 
@@ -42,7 +43,7 @@ pub(super) enum Input {
     Halt {
         job: u32,
         /// A move of which as much as can be is done before.
-        ahead: Option<MoveTask>,
+        plan: Option<Plan>,
         news: flume::Sender<StopNews>,
         reply: flume::Sender<Result<(), (String, bool)>>,
     },
@@ -188,8 +189,8 @@ impl Driver {
                 self.awaiting.push((nodes, reply));
                 self.announce_nodes();
             }
-            Input::Halt { job, ahead, news, reply } => {
-                let begun = self.core.stop(job, ahead, now);
+            Input::Halt { job, plan, news, reply } => {
+                let begun = self.core.stop(job, plan, now);
                 if begun.is_ok() {
                     self.stoppers.insert(job, news);
                 }
@@ -202,12 +203,7 @@ impl Driver {
                 let readers_stay = front.is_some_and(|front| !front.keeps_input());
                 let _ = reply.send(Places { readers_stay, ..self.core.places(job) });
             }
-            Input::Placed { job, places } => {
-                let moved = self.core.placed(job, places);
-                if let Some(front) = self.fronts.get(&job) {
-                    moved.into_iter().for_each(|(rank, host)| front.moved(rank, host));
-                }
-            }
+            Input::Placed { job, places } => self.core.placed(job, places),
             Input::Depart { job, node, departed } => self.core.depart(job, node, departed),
             Input::Legacies { job, reply } => {
                 let _ = reply.send(self.core.legacies(job));
@@ -400,6 +396,11 @@ impl Driver {
                 Command::Ended { job, report } => {
                     if let Some(front) = self.fronts.remove(&job) {
                         self.late.extend(front.report(report));
+                    }
+                }
+                Command::Moved { job, moved } => {
+                    if let Some(front) = self.fronts.get(&job) {
+                        moved.into_iter().for_each(|(rank, host)| front.moved(rank, host));
                     }
                 }
                 Command::Stop { job, news } => {

@@ -6,9 +6,9 @@ use faasm_transport::NodeId;
 
 use super::core::{Command, Core};
 use super::spread::{Part, SpreadJob};
-use super::stop::{Course, Stop, StopEvent};
+use super::stop::{Course, Plan, Stop, StopEvent};
 use crate::cluster::message::{Standstill, ToNode};
-use crate::cluster::stop::{Departed, Done, Legacy, MoveTask, StopAnswer, Task};
+use crate::cluster::stop::{Departed, Done, Legacy, StopAnswer, Task};
 use crate::job::ENDING;
 
 /// What whoever stops a job is told.
@@ -30,7 +30,7 @@ impl Core {
     pub(crate) fn stop(
         &mut self,
         number: u32,
-        ahead: Option<MoveTask>,
+        plan: Option<Plan>,
         now: Instant,
     ) -> Result<(), (String, bool)> {
         if self.stops.contains_key(&number) {
@@ -46,7 +46,9 @@ impl Core {
         }
         let present = (0..).zip(job.parts()).filter(|(_, part)| part.is_present());
         let parts = present.map(|(index, _)| index).collect();
-        self.stops.insert(number, Stop::new(parts, self.last_order, ahead, now));
+        // Others may have moved ranks since it was made.
+        let plan = plan.filter(|plan| job.is_placed(&plan.places));
+        self.stops.insert(number, Stop::new(parts, self.last_order, plan, now));
         self.pump(number);
         Ok(())
     }
@@ -117,6 +119,9 @@ impl Core {
             let is_known = |quiet: &Standstill| job.knows_of_all_ends(from, quiet.waiting);
             stands.standstill = stands.standstill.filter(is_known);
         }
+        if stop.plan().is_some_and(|plan| !job.can_place(plan.task.places())) {
+            stop.forget_plan();
+        }
         stop.handle_answer(part, name, answer, now);
         self.pump(number);
     }
@@ -169,6 +174,7 @@ impl Core {
                     let done = done.collect();
                     self.tell_stop(number, StopNews::Done(done));
                 }
+                StopEvent::Placed(places) => self.placed(number, places),
                 StopEvent::Failed(why) => self.tell_stop(number, StopNews::Failed(why)),
             }
         }

@@ -9,6 +9,7 @@ use faasm_transport::NodeId;
 
 use super::Cluster;
 use super::driver::Input;
+use super::stop::Plan;
 use crate::cluster::message::{Block, Stdin};
 use crate::cluster::stop::{Done, MoveTask, Task};
 use crate::job::{ENDING, MoveOrder, MoveReport, Outcome};
@@ -96,16 +97,23 @@ fn attempt(
         return Ok(MoveReport::default());
     }
     let ahead = MoveTask { number: cluster.next_move(), blocks: blocks(&wanted) };
-    let stopped = cluster.stop_after(job, Some(&ahead)).map_err(Failure::Final)?;
+    let (task, before) = (ahead.clone(), places.ranks.clone());
+    let plan = Plan { task, places: before, goes_on: leaving.is_none() };
+    let stopped = cluster.stop_after(job, Some(&plan)).map_err(Failure::Final)?;
     let begun = Instant::now();
     let course = stopped.course().clone();
     if let Some(Err(why)) = &course.ahead {
         tracing::info!("ranks that move are copied when all have stopped: {why}");
     }
-    // Ranks may have ended meanwhile.
     let planned = wanted;
-    let places = cluster.places(job);
-    let wanted = decide(&places, order).map_err(Failure::Final)?;
+    let (places, wanted) = if course.moves {
+        (places, planned.clone())
+    } else {
+        // Ranks may have ended or moved meanwhile.
+        let places = cluster.places(job);
+        let wanted = decide(&places, order).map_err(Failure::Final)?;
+        (places, wanted)
+    };
     let is_begun = wanted == planned && course.ahead == Some(Ok(()));
     let task = match is_begun {
         true => ahead,
@@ -114,7 +122,11 @@ fn attempt(
     let everybody = |task: &Task| -> Vec<(NodeId, Task)> {
         stopped.nodes().iter().map(|node| (*node, task.clone())).collect()
     };
-    let bytes: u64 = match stopped.act(everybody(&Task::Move(task))) {
+    let have_done = |task: Task| match course.moves {
+        true => stopped.done(),
+        false => stopped.act(everybody(&task)),
+    };
+    let bytes: u64 = match have_done(Task::Move(task)) {
         Ok(done) => done.iter().map(|(node, done)| tell(*node, done)).sum(),
         Err(why) => {
             let stayed = stopped.act(everybody(&Task::Stay));
@@ -122,7 +134,7 @@ fn attempt(
         }
     };
     let ready = begun.elapsed();
-    if let Err(why) = stopped.act(everybody(&Task::Renew)) {
+    if let Err(why) = have_done(Task::Renew) {
         // Some may have gone over already: the nodes do not agree any more where ranks are.
         cluster.tell(Input::End { job, outcome: Outcome::Killed { code: 1 } });
         return Err(Failure::Final(format!("the job is ended, for its nodes disagree: {why}")));
@@ -132,7 +144,9 @@ fn attempt(
         (rank, places.nodes.get(*new as usize).map(|(_, host)| host.clone()).unwrap_or_default())
     });
     let moved = moved.collect();
-    cluster.tell(Input::Placed { job, places: wanted });
+    if !course.moves {
+        cluster.tell(Input::Placed { job, places: wanted });
+    }
     if let Some(node) = leaving {
         stopped.release(node).map_err(Failure::Final)?;
     }

@@ -339,6 +339,17 @@ impl SpreadJob {
         }
     }
 
+    /// Whether its ranks are there.
+    pub(super) fn is_placed(&self, places: &[u32]) -> bool {
+        self.placement == places
+    }
+
+    /// Whether its ranks can be there as far as they have not ended; the others are there.
+    pub(super) fn can_place(&self, places: impl Iterator<Item = u32>) -> bool {
+        let mut ranks = self.placement.iter().zip(&self.exits).zip(places);
+        ranks.all(|((old, exit), new)| *old == new || exit.is_none())
+    }
+
     /// Its ranks, which are stopped, are there now. Gives those that have moved, with their hosts.
     pub(super) fn place_anew(&mut self, places: Vec<u32>) -> Vec<(u32, Arc<str>)> {
         let nodes = self.parts.len() as u32;

@@ -1,7 +1,7 @@
 //! Stopping one job on all its nodes at one instant, as a pure state machine: answers in, orders out.
 //!
 //! If ranks are to move, the nodes first have as much of that done as they can while all ranks run; where one cannot, all
-//! of it is left to the time at which they stand still.
+//! of it is left to the time at which they stand still. If they can, the rest of the move follows at once when all have left.
 //!
 //! The gates are closed, and the nodes are asked again and again how things are. When all stand still in two rounds
 //! with nothing in between, and nothing is on its way, it is compared what they have begun together. Who is behind
@@ -35,8 +35,20 @@ pub(super) enum StopEvent {
     Stopped(Course),
     /// All tasks are done: for each part what came of it.
     Done(Vec<(usize, Done)>),
+    /// The planned move is done: for each rank the index of its node.
+    Placed(Vec<u32>),
     /// The job was not stopped, or a task failed; the rest of the stop is up to whoever asked for it.
     Failed(String),
+}
+
+/// A move of ranks of a job that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) task: MoveTask,
+    /// For each rank the index of the node that it is on now.
+    pub(crate) places: Vec<u32>,
+    /// Whether the job goes on as soon as its ranks are there.
+    pub(crate) goes_on: bool,
 }
 
 /// How a stop has gone.
@@ -50,6 +62,8 @@ pub(crate) struct Course {
     pub(crate) waiting: Duration,
     /// How long they took to leave.
     pub(crate) leaving: Duration,
+    /// Whether the planned move is carried out now, by itself.
+    pub(crate) moves: bool,
 }
 
 /// See the module's documentation.
@@ -74,6 +88,9 @@ pub(super) struct Stop {
     refusals: Vec<(u32, String)>,
     failure: Option<String>,
     done: Vec<(usize, Done)>,
+    /// What is carried out when all have left, and what of it is still to be ordered.
+    plan: Option<Plan>,
+    steps: std::vec::IntoIter<Task>,
     events: std::collections::VecDeque<StopEvent>,
 }
 
@@ -96,7 +113,8 @@ enum Phase {
 impl Stop {
     /// Begins to stop the job's parts with these indices, after what can be done before of this move; the names of the
     /// orders count on from `name`.
-    pub(super) fn new(parts: Vec<usize>, name: u32, ahead: Option<MoveTask>, now: Instant) -> Self {
+    pub(super) fn new(parts: Vec<usize>, name: u32, plan: Option<Plan>, now: Instant) -> Self {
+        let ahead = plan.as_ref().map(|plan| plan.task.clone());
         let mut new = Self {
             parts,
             phase: Phase::Ahead,
@@ -111,6 +129,8 @@ impl Stop {
             refusals: Vec::new(),
             failure: None,
             done: Vec::new(),
+            plan,
+            steps: Vec::new().into_iter(),
             events: std::collections::VecDeque::new(),
         };
         match ahead {
@@ -118,6 +138,16 @@ impl Stop {
             None => new.look(None),
         }
         new
+    }
+
+    /// What is to be carried out when all have left.
+    pub(super) const fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    /// That cannot be carried out any more.
+    pub(super) fn forget_plan(&mut self) {
+        self.plan = None;
     }
 
     /// The next thing to do.
@@ -233,6 +263,7 @@ impl Stop {
         self.done.clear();
         let refusal = self.refusals.drain(..).next().map(|(_, why)| why);
         let failure = self.failure.take().or(refusal);
+        self.plan = self.plan.take().filter(|_| failure.is_none());
         self.course.ahead = Some(failure.map_or(Ok(()), Err));
         self.course.preparing = self.end_phase(now);
         self.look(None);
@@ -292,9 +323,12 @@ impl Stop {
         let time = self.end_phase(now);
         if self.refusals.is_empty() {
             self.phase = Phase::Stopped;
-            self.course.leaving = time;
+            (self.course.leaving, self.course.moves) = (time, self.plan.is_some());
             self.events.push_back(StopEvent::Stopped(self.course.clone()));
-            return;
+            let task = self.plan.as_ref().map(|plan| Task::Move(plan.task.clone()));
+            self.steps =
+                Vec::from_iter(task.into_iter().flat_map(|task| [task, Task::Renew])).into_iter();
+            return self.step();
         }
         self.refusals.sort_unstable();
         let why = self.refusals.drain(..).map(|(rank, why)| format!("rank {rank}: {why}"));
@@ -317,9 +351,25 @@ impl Stop {
         self.phase = Phase::Stopped;
         let why = self.refusals.drain(..).next().map(|(rank, why)| format!("rank {rank}: {why}"));
         let done = std::mem::take(&mut self.done);
-        match self.failure.take().or(why) {
-            Some(why) => self.events.push_back(StopEvent::Failed(why)),
-            None => self.events.push_back(StopEvent::Done(done)),
+        if let Some(why) = self.failure.take().or(why) {
+            self.plan = None;
+            self.steps = Vec::new().into_iter();
+            return self.events.push_back(StopEvent::Failed(why));
+        }
+        self.events.push_back(StopEvent::Done(done));
+        self.step();
+    }
+
+    /// Goes on with what is planned, if anything is.
+    fn step(&mut self) {
+        if let Some(task) = self.steps.next() {
+            self.order(StopOrder::Act(task));
+            self.phase = Phase::Acting;
+        } else if let Some(Plan { task, goes_on, .. }) = self.plan.take() {
+            self.events.push_back(StopEvent::Placed(task.places().collect()));
+            if goes_on {
+                self.go_on();
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A stop of a job on two nodes, without any node.
 
 use super::*;
-use crate::cluster::message::Standstill;
+use crate::cluster::message::{Block, Standstill};
 use crate::cluster::stop::{Together, Written};
 
 struct Talk {
@@ -17,9 +17,9 @@ impl Talk {
         Self::after(None)
     }
 
-    fn after(ahead: Option<MoveTask>) -> Self {
+    fn after(plan: Option<Plan>) -> Self {
         let now = Instant::now();
-        let stop = Stop::new(vec![0, 1], 7, ahead, now);
+        let stop = Stop::new(vec![0, 1], 7, plan, now);
         Self { stop, now, name: 7, changes: 3 }
     }
 
@@ -208,7 +208,8 @@ fn tasks_are_done_while_the_job_is_stopped() {
 fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
     let task = MoveTask { number: 3, blocks: Vec::new() };
     for failure in [None, Some("no tracker".to_owned())] {
-        let mut t = Talk::after(Some(task.clone()));
+        let (places, goes_on) = (vec![0, 1], true);
+        let mut t = Talk::after(Some(Plan { task: task.clone(), places, goes_on }));
         t.ordered(StopOrder::Ahead(task.clone())).answer(0, StopAnswer::Done(Done::Nothing));
         t.silence().wait(Duration::from_secs(2)).silence();
         t.answer(
@@ -218,6 +219,8 @@ fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
                 Some(why) => StopAnswer::Failed { why: why.clone() },
             },
         );
+        // A rank that was to move has ended.
+        t.stop.forget_plan();
         t.ordered(LOOK).wait(Duration::from_millis(3)).stands_still();
         t.wait(Duration::from_millis(1)).answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
         let course = Course {
@@ -225,10 +228,52 @@ fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
             preparing: Duration::from_secs(2),
             waiting: Duration::from_millis(3),
             leaving: Duration::from_millis(1),
+            moves: false,
         };
         t.event(StopEvent::Stopped(course)).silence().stop.go_on();
         t.ordered(StopOrder::GoOn { is_level: true });
     }
+}
+
+#[test]
+fn a_planned_move_follows_by_itself() {
+    let blocks = [(1, 1), (0, 1)].map(|(node, ranks)| Block { node, ranks });
+    let task = MoveTask { number: 3, blocks: blocks.into() };
+    let nothing = || StopAnswer::Done(Done::Nothing);
+    for goes_on in [true, false] {
+        let plan = Plan { task: task.clone(), places: vec![0, 1], goes_on };
+        let mut t = Talk::after(Some(plan.clone()));
+        t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());
+        t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
+        assert_eq!(t.stop.plan(), Some(&plan));
+        t.answer(1, StopAnswer::Left);
+        assert!(matches!(t.stop.poll(), Some(StopEvent::Stopped(course)) if course.moves));
+        for step in [Task::Move(task.clone()), Task::Renew] {
+            t.ordered(StopOrder::Act(step)).answer(0, nothing()).silence().answer(1, nothing());
+            t.event(StopEvent::Done(vec![(0, Done::Nothing), (1, Done::Nothing)]));
+        }
+        t.event(StopEvent::Placed(vec![1, 0]));
+        if !goes_on {
+            t.silence().stop.go_on();
+        }
+        t.ordered(StopOrder::GoOn { is_level: true }).stop.go_on();
+        t.silence();
+    }
+}
+
+#[test]
+fn a_planned_move_that_fails_is_left_to_whoever_wanted_it() {
+    let task = MoveTask { number: 3, blocks: Vec::new() };
+    let nothing = || StopAnswer::Done(Done::Nothing);
+    let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
+    t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());
+    t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
+    assert!(matches!(t.stop.poll(), Some(StopEvent::Stopped(_))));
+    t.ordered(StopOrder::Act(Task::Move(task))).answer(0, nothing());
+    t.answer(1, StopAnswer::Failed { why: "full".to_owned() });
+    t.event(StopEvent::Failed("full".to_owned())).silence();
+    t.stop.act(vec![(0, Task::Stay)]);
+    assert!(matches!(t.stop.poll(), Some(StopEvent::Order { .. })));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use faasm_transport::NodeId;
 use super::Cluster;
 use super::driver::Input;
 use super::halting::StopNews;
-use super::stop::Course;
+use super::stop::{Course, Plan};
 use crate::checkpoint::{CheckpointError, Cut, Unfinished, Writer, WrittenRank};
-use crate::cluster::stop::{Done, Legacy, MoveTask, Task, WriteTask, Written};
+use crate::cluster::stop::{Done, Legacy, Task, WriteTask, Written};
 use crate::job::ENDING;
 
 /// How long whoever wants to stop a job waits for another one who does.
@@ -36,21 +36,18 @@ impl Cluster {
         self.stop_after(job, None)
     }
 
-    /// As [`Cluster::stop`], after what can be done of a move while the ranks still run.
+    /// As [`Cluster::stop`], after what can be done of a move while the ranks still run. The course tells whether the rest of it
+    /// follows by itself.
     ///
     /// # Errors
     /// Why it cannot be stopped; it goes on all the same.
-    pub(super) fn stop_after(
-        &self,
-        job: u32,
-        ahead: Option<&MoveTask>,
-    ) -> Result<StoppedJob, String> {
+    pub(super) fn stop_after(&self, job: u32, plan: Option<&Plan>) -> Result<StoppedJob, String> {
         let begun = Instant::now();
         let received = loop {
             let (news, received) = flume::unbounded();
             let (reply, replied) = flume::bounded(1);
-            let ahead = ahead.cloned();
-            self.tell(Input::Halt { job, ahead, news, reply });
+            let plan = plan.cloned();
+            self.tell(Input::Halt { job, plan, news, reply });
             match replied.recv().unwrap_or_else(|_| Err((ended(), false))) {
                 Ok(()) => break received,
                 Err((_, true)) if begun.elapsed() < TURN_TIME_MAX => {
@@ -90,6 +87,14 @@ impl StoppedJob {
     pub(crate) fn act(&self, tasks: Vec<(NodeId, Task)>) -> Result<Vec<(NodeId, Done)>, String> {
         let (job, cluster) = (self.job, &self.cluster);
         cluster.tell(Input::Act { job, tasks });
+        self.done()
+    }
+
+    /// Waits until all nodes have done what they were told.
+    ///
+    /// # Errors
+    /// As [`StoppedJob::act`].
+    pub(super) fn done(&self) -> Result<Vec<(NodeId, Done)>, String> {
         match self.next() {
             StopNews::Done(done) => Ok(done),
             StopNews::Failed(why) => Err(why),

@@ -25,6 +25,7 @@ pub(super) fn obey(
 ) {
     let answer = match order {
         StopOrder::Look { targets } => look(halt, targets),
+        StopOrder::Act(Task::Renew) => act(halt, mover.map(AsRef::as_ref), Task::Renew),
         StopOrder::GoOn { is_level } => {
             if let Some(mover) = mover {
                 mover.go_on(halt);
