@@ -1,5 +1,7 @@
 //! What arrives at an endpoint, for the thread that handles it.
 
+use std::time::{Duration, Instant};
+
 use faasm_transport::{Endpoint, Envelope, Event, Handler, Lane, NodeId, Payload, Service};
 use parking_lot::Mutex;
 
@@ -80,6 +82,55 @@ impl<S: OtherServices, T: From<Input> + Send + 'static> Handler for Sorter<S, T>
 
     fn drained(&self, peer: NodeId, lane: Lane) {
         self.others.drained(peer, lane);
+    }
+}
+
+/// A driver's inbox, and how it waits for what comes.
+#[derive(Debug)]
+pub(crate) struct Inbox<T> {
+    received: flume::Receiver<T>,
+    endpoint: Endpoint,
+    /// Until then more is expected at any moment.
+    busy_until: Option<Instant>,
+}
+
+/// How long a driver looks at its links itself while it is expected to be busy.
+const BUSY_TIME: Duration = Duration::from_millis(1);
+
+impl<T> Inbox<T> {
+    pub(crate) const fn new(received: flume::Receiver<T>, endpoint: Endpoint) -> Self {
+        Self { received, endpoint, busy_until: None }
+    }
+
+    /// What a job waits for that stands still is expected next, or nothing of that kind any more.
+    pub(crate) fn expect(&mut self, is_more_expected: bool) {
+        self.busy_until = is_more_expected.then(|| Instant::now() + BUSY_TIME);
+    }
+
+    /// What comes next, until that time if there is one.
+    ///
+    /// # Errors
+    /// Nothing has come by then, or nothing more will.
+    pub(crate) fn next(&mut self, deadline: Option<Instant>) -> Result<T, flume::RecvTimeoutError> {
+        if let Some(until) = self.busy_until.take() {
+            let until = deadline.map_or(until, |deadline| deadline.min(until));
+            while Instant::now() < until {
+                match self.received.try_recv() {
+                    Ok(input) => return Ok(input),
+                    Err(flume::TryRecvError::Disconnected) => break,
+                    // Waking threads for each step would take longer than the steps.
+                    Err(flume::TryRecvError::Empty) if !self.endpoint.poll() => {
+                        std::thread::yield_now();
+                    }
+                    Err(flume::TryRecvError::Empty) => {}
+                }
+            }
+            self.endpoint.rest();
+        }
+        match deadline {
+            Some(at) => self.received.recv_deadline(at),
+            None => self.received.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
+        }
     }
 }
 

@@ -14,8 +14,6 @@ use crate::checkpoint::{CheckpointError, Deposit, Gathered, RanksWriter, Unfinis
 
 /// Why a job cannot be stopped that ends.
 pub(crate) const ENDING: &str = "the job is ending";
-/// How long ranks that were told to leave may take for it; all that they do is to hand over their frames.
-const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How often it is looked again whether all ranks wait before that is answered, and how long after the last time.
 const LOOKS_MAX: u32 = 4;
@@ -67,6 +65,11 @@ impl Halt {
     /// The job.
     pub(crate) fn job(&self) -> Arc<JobShared> {
         self.job.read().clone()
+    }
+
+    /// Whether its ranks may begin nothing now.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.job.read().gate().cut() != Order::Open
     }
 
     /// From now on these are its ranks on this node; gives those that were before.
@@ -123,12 +126,13 @@ impl Halt {
         round
     }
 
-    /// Waits until all ranks have handed over their stacks in this round.
-    pub(crate) fn leave(&self, round: u64) -> Result<(), NotLeft> {
+    /// Waits until all ranks have handed over their stacks in this round, or that has taken too long; what they have done
+    /// counts when it is asked again.
+    pub(crate) fn leave(&self, round: u64, limit: Duration) -> Result<(), NotLeft> {
         let job = self.job();
         let ended = job.tombstones().map_err(|error| NotLeft::Failed(error.to_string()))?;
         let ranks = job.local_ranks().count() - ended.len();
-        match job.rounds().gather_in(round, ranks, LEAVE_TIME_MAX) {
+        match job.rounds().gather_in(round, ranks, limit) {
             Some(Gathered::All(deposits)) => {
                 *self.deposits.lock() = deposits;
                 Ok(())

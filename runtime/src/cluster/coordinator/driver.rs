@@ -14,7 +14,7 @@ use super::relocate::Places;
 use super::stop::Plan;
 use super::{ClusterStatus, Inner, NodeStatus, eviction};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
-use crate::cluster::inbox::Input as Arrived;
+use crate::cluster::inbox::{Inbox, Input as Arrived};
 use crate::cluster::message::{CHUNK_BYTES_MAX, NodeInfo, ToCoordinator, ToNode};
 use crate::cluster::stop::{Departed, Legacy, Task};
 use crate::job::{JobReport, JobStatus, Outcome, RankEvent, RankState};
@@ -129,19 +129,17 @@ impl Driver {
     }
 
     /// Runs until all is to end.
-    pub(super) fn run(mut self, inbox: &flume::Receiver<Input>) {
+    pub(super) fn run(mut self, received: flume::Receiver<Input>) {
+        let mut inbox = Inbox::new(received, self.outbox.endpoint().clone());
         loop {
-            let input = match self.next_timeout() {
-                Some(at) => inbox.recv_deadline(at),
-                None => inbox.recv().map_err(|_| flume::RecvTimeoutError::Disconnected),
-            };
-            match input {
+            match inbox.next(self.next_timeout()) {
                 Ok(input) => self.handle(input),
                 Err(flume::RecvTimeoutError::Timeout) => {}
                 Err(flume::RecvTimeoutError::Disconnected) => self.stop(),
             }
             self.keep_time();
             self.carry_out();
+            inbox.expect(self.core.is_stopping());
             if self.stopping && self.core.nodes().is_empty() {
                 break;
             }

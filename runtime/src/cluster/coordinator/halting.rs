@@ -53,6 +53,11 @@ impl Core {
         Ok(())
     }
 
+    /// Whether nodes are being asked to do something about a stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stops.values().any(Stop::waits)
+    }
+
     /// Nodes of a job that is stopped are to do something, each its own.
     pub(crate) fn act(&mut self, number: u32, tasks: Vec<(NodeId, Task)>) {
         let (Some(stop), Some(job)) = (self.stops.get_mut(&number), self.jobs.get(&number)) else {

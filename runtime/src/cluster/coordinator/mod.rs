@@ -196,7 +196,7 @@ impl Cluster {
         let driver = Driver::new(Arc::new(Outbox::new(endpoint)), admission.clone());
         let thread = std::thread::Builder::new()
             .name("faasm-coordinate".to_owned())
-            .spawn(move || driver.run(&received))
+            .spawn(move || driver.run(received))
             .map_err(|cause| Error::Start { what: "coordinator's thread", cause })?;
         let (thread, moves) = (Mutex::new(Some(thread)), AtomicU32::new(0));
         let inner = Arc::new(Inner { inbox, address, thread, moves, past: Mutex::default() });

@@ -140,6 +140,11 @@ impl Stop {
         new
     }
 
+    /// Whether answers are awaited.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// What is to be carried out when all have left.
     pub(super) const fn plan(&self) -> Option<&Plan> {
         self.plan.as_ref()

@@ -16,7 +16,7 @@ use super::renewal::Renewal;
 use super::stop::obey;
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::data::DataError;
-use crate::cluster::inbox::Input as Arrived;
+use crate::cluster::inbox::{Inbox, Input as Arrived};
 use crate::cluster::message::{Prepare, Standstill, State, ToCoordinator, ToNode};
 use crate::cluster::planes::Planes;
 use crate::cluster::stop::{StopAnswer, StopOrder};
@@ -64,6 +64,13 @@ struct Part {
     mover: Option<Arc<Mover>>,
     /// What the coordinator was last told of their standing still.
     quiet: Option<Quiet>,
+}
+
+impl Part {
+    /// Whether its ranks stand still, or are told to.
+    fn is_halted(&self) -> bool {
+        self.halt.as_ref().is_some_and(|halt| halt.is_closed())
+    }
 }
 
 #[derive(Debug)]
@@ -125,7 +132,8 @@ impl Driver {
     }
 
     /// Runs until the node leaves or the coordinator is gone.
-    pub(super) fn run(mut self, received: &flume::Receiver<Input>) -> NodeEnd {
+    pub(super) fn run(mut self, received: flume::Receiver<Input>) -> NodeEnd {
+        let mut inbox = Inbox::new(received, self.links.outbox.endpoint().clone());
         loop {
             if let Some(end) = self.end.take() {
                 self.finish();
@@ -133,11 +141,8 @@ impl Driver {
             }
             let runs = self.parts.values().any(|part| part.ranks.is_some());
             let renewal = self.renewal.as_ref().map(Renewal::next_timeout);
-            let input = match runs.then_some(self.look_at).into_iter().chain(renewal).min() {
-                Some(at) => received.recv_deadline(at),
-                None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match input {
+            let timeout = runs.then_some(self.look_at).into_iter().chain(renewal).min();
+            match inbox.next(timeout) {
                 Ok(input) => self.handle(input),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.end = Some(NodeEnd::Left),
@@ -147,6 +152,7 @@ impl Driver {
                 self.tell_standstills();
             }
             self.renew_if_due();
+            inbox.expect(self.parts.values().any(Part::is_halted));
         }
     }
 

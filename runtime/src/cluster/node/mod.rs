@@ -112,7 +112,7 @@ impl Node {
         let (end, ended) = flume::bounded(1);
         let run = move || {
             // The node may be waited for by nobody.
-            let _ = end.send(driver.run(&received));
+            let _ = end.send(driver.run(received));
         };
         std::thread::Builder::new()
             .name("faasm-node".to_owned())

@@ -1,6 +1,7 @@
 //! What a node does about orders to stop a job: what takes long is done in a thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use faasm_transport::NodeId;
 
@@ -15,6 +16,11 @@ use crate::cluster::stop::{
     Written,
 };
 use crate::job::{Halt, NodeCut, NotLeft};
+
+/// How long ranks that were told to leave may take for it; all that they do is to hand over their frames.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
+/// So long no thread is worth while for it.
+const SOON: Duration = Duration::from_micros(500);
 
 /// Carries an order out, and answers it. `name` is the order's.
 pub(super) fn obey(
@@ -35,7 +41,14 @@ pub(super) fn obey(
         StopOrder::Leave | StopOrder::Act(_) | StopOrder::Ahead(_) => {
             // The next order may come before a thread has begun.
             let round = match &order {
-                StopOrder::Leave => halt.ask_to_leave(),
+                StopOrder::Leave => {
+                    let round = halt.ask_to_leave();
+                    let answer = leave(halt, round, SOON);
+                    if !matches!(answer, StopAnswer::Failed { .. }) {
+                        return tell(outbox, (job, name), answer);
+                    }
+                    round
+                }
                 StopOrder::Ahead(_) => halt.job().moves_ended(),
                 _ => 0,
             };
@@ -51,9 +64,9 @@ pub(super) fn obey(
                             StopAnswer::Done(Done::Nothing)
                         })
                     }
-                    _ => leave(&halt, round),
+                    _ => leave(&halt, round, LEAVE_TIME_MAX),
                 };
-                way.send(NodeId::COORDINATOR, &ToCoordinator::Stop { job, name, answer });
+                tell(&way, (job, name), answer);
                 if let Some(ahead) = ahead {
                     ahead.go_on();
                 }
@@ -65,6 +78,10 @@ pub(super) fn obey(
             }
         }
     };
+    tell(outbox, (job, name), answer);
+}
+
+fn tell(outbox: &Outbox, (job, name): (u32, u32), answer: StopAnswer) {
     outbox.send(NodeId::COORDINATOR, &ToCoordinator::Stop { job, name, answer });
 }
 
@@ -95,8 +112,8 @@ fn look(halt: &Halt, targets: Option<Vec<Target>>) -> StopAnswer {
     }
 }
 
-fn leave(halt: &Halt, round: u64) -> StopAnswer {
-    match halt.leave(round) {
+fn leave(halt: &Halt, round: u64, limit: Duration) -> StopAnswer {
+    match halt.leave(round, limit) {
         Ok(()) => StopAnswer::Left,
         Err(NotLeft::Refused(why)) => StopAnswer::Refused { why },
         Err(NotLeft::Failed(why)) => failed(why),
