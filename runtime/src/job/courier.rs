@@ -122,7 +122,7 @@ impl Courier {
     ///
     /// # Errors
     /// The move was given up, or it takes too long.
-    pub(crate) fn finish(mut self, deposit: &Deposit, deadline: Instant) -> Result<u64, String> {
+    pub(crate) fn finish(&mut self, deposit: &Deposit, deadline: Instant) -> Result<u64, String> {
         if self.tracker.is_none() {
             self.await_welcome(0, deadline)?;
         }

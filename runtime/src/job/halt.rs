@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faasm_mpi_shim::gate::Cut as Order;
 use faasm_mpi_shim::world::{Begun, Clock};
@@ -15,9 +15,8 @@ use crate::checkpoint::{CheckpointError, Deposit, Gathered, RanksWriter, Unfinis
 /// Why a job cannot be stopped that ends.
 pub(crate) const ENDING: &str = "the job is ending";
 
-/// How often it is looked again whether all ranks wait before that is answered, and how long after the last time.
-const LOOKS_MAX: u32 = 4;
-const LOOK_INTERVAL: Duration = Duration::from_micros(30);
+/// How long it is looked whether all ranks wait before that is answered.
+const LOOK_TIME_MAX: Duration = Duration::from_micros(200);
 
 /// The ranks of one node, as far as they are stopped.
 #[derive(Debug)]
@@ -46,14 +45,16 @@ pub(crate) struct NodeCut {
     pub(crate) ranks: Vec<WrittenRank>,
 }
 
-/// Looks a few times: ranks that call MPI often all wait a moment after the gate was closed.
+/// Looks for a moment: ranks that call MPI often all wait soon after the gate was closed.
 fn soon<T>(look: impl Fn() -> Option<T>) -> Option<T> {
-    look().or_else(|| {
-        (0..LOOKS_MAX).find_map(|_| {
-            std::thread::sleep(LOOK_INTERVAL);
-            look()
-        })
-    })
+    let deadline = Instant::now() + LOOK_TIME_MAX;
+    loop {
+        let found = look();
+        if found.is_some() || Instant::now() > deadline {
+            return found;
+        }
+        std::thread::yield_now();
+    }
 }
 
 impl Halt {

@@ -26,6 +26,8 @@ pub(super) struct Mover {
     renewed: Box<dyn Fn(Arc<JobShared>) + Send + Sync>,
     /// What has been done of a move while the ranks run.
     ahead: Mutex<Option<Arc<Ahead>>>,
+    /// Those that have taken ranks away.
+    spent: Mutex<Vec<Courier>>,
     /// The next life that is being prepared.
     renewal: Mutex<Option<Arc<Renewal>>>,
 }
@@ -45,8 +47,8 @@ impl Mover {
         renewed: impl Fn(Arc<JobShared>) + Send + Sync + 'static,
     ) -> Self {
         let renewed = Box::new(renewed);
-        let (ahead, renewal) = Default::default();
-        Self { number, cradle, planes, renewed, ahead, renewal }
+        let (ahead, spent, renewal) = Default::default();
+        Self { number, cradle, planes, renewed, ahead, spent, renewal }
     }
 
     /// Does what can be done of a move while the ranks run; moves had ended `ended` times when that was ordered.
@@ -111,11 +113,12 @@ impl Mover {
         for deposit in &leaving {
             let node = renewal.job.world().node(deposit.rank);
             let known = couriers.iter().position(|courier| courier.is_for(deposit.rank, node));
-            let courier = known.map(|at| couriers.swap_remove(at)).unwrap_or_else(|| {
+            let mut courier = known.map(|at| couriers.swap_remove(at)).unwrap_or_else(|| {
                 let rank = (deposit.rank, deposit.memory.clone());
                 Courier::new(old.clone(), rank, (node, task.number), old.moves_ended())
             });
             bytes += courier.finish(deposit, deadline)?;
+            self.spent.lock().push(courier);
         }
         let sent = begun.elapsed();
         renewal.wait(MOVE_TIME_MAX)?;
@@ -123,6 +126,11 @@ impl Mover {
         let us = |time: Duration| time.as_micros() as u64;
         let (made_us, sent_us, ready_us) = (us(made), us(sent), us(begun.elapsed()));
         Ok(Moved { made_us, sent_us, ready_us, bytes })
+    }
+
+    /// Does what nobody waits for after a task: to end the watch over memory takes as long as to send a part of it.
+    pub(super) fn tidy(&self) {
+        self.spent.lock().clear();
     }
 
     /// Goes over to what was prepared.

@@ -67,6 +67,9 @@ pub(super) fn obey(
                     _ => leave(&halt, round, LEAVE_TIME_MAX),
                 };
                 tell(&way, (job, name), answer);
+                if let Some(mover) = &mover {
+                    mover.tidy();
+                }
                 if let Some(ahead) = ahead {
                     ahead.go_on();
                 }
