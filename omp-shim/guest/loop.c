@@ -158,7 +158,7 @@ static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chu
             loop->first = first;
             loop->step = step;
             loop->count = count;
-            loop->chunk = chunk;
+            loop->chunk = chunk < count ? chunk : count ? count : 1;
             loop->next = 0;
             loop->ordered = 0;
             __atomic_store_n(&loop->ready, 1, __ATOMIC_RELEASE);
@@ -233,7 +233,8 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
     }
     default:
         if (self->team->spans) return range_of_all_nodes(self, first);
-        if (__atomic_load_n(&loop->next, __ATOMIC_RELAXED) >= count) return 0;
+        /* Each thread steps beyond the end once at most, and by no more than what there is. */
+        if (count >> 47 && __atomic_load_n(&loop->next, __ATOMIC_RELAXED) >= count) return 0;
         *first = __atomic_fetch_add(&loop->next, chunk, __ATOMIC_ACQ_REL);
     }
     if (*first >= count) return 0;

@@ -34,6 +34,8 @@ enum {
     LEVELS_MAX = 64,
     THREADS_MAX = 65536,
     LOOPS = 8,
+    TASK_UNIT = 64,
+    TASK_UNITS_MAX = 12,
     PARALLEL_CANCEL = 1,
     LOOP_CANCEL = 2,
     SECTIONS_CANCEL = 3,
@@ -61,13 +63,16 @@ struct taskgroup {
 
 /* A task. What the compiler knows of it follows this header. */
 struct task {
-    struct task *parent, *next, *previous;
+    struct task *parent;
+    /* While nobody uses its memory. */
+    struct task *next;
     struct team *team;
     struct taskgroup *group;
     struct depend_table *depends;
     struct depend_node *node;
+    /* Children made, by whoever runs the task; on another line of the cache than how many have ended. */
+    unsigned made;
     struct icv icv;
-    volatile int children;
     /* The task itself, its children's links, and whoever else holds it. */
     volatile int references;
     volatile int parts;
@@ -75,7 +80,13 @@ struct task {
     int depth, priority;
     unsigned flags;
     size_t size, shareds_size;
+    /* Who made it and gets its memory back, and how much that is in units; 0 where it is not kept. */
+    struct thread *maker;
+    unsigned units;
     char implicit, started, final, undeferred;
+    /* Children that have ended, and whether they are waited for. */
+    volatile unsigned ended;
+    volatile int awaited;
 };
 
 enum {
@@ -115,12 +126,15 @@ struct doacross {
     volatile unsigned char *done;
 };
 
-/* A member's tasks, and how many it has made and completed: the sums over all members say whether any is left. */
+/* A member's tasks, oldest first, and how many it has made and completed: the sums over all members say whether any is
+   left. */
 struct queue {
     volatile int lock, count;
     /* How many of them have a priority. */
     int prioritised;
-    struct task *newest, *oldest;
+    /* A ring: where the oldest one is, and how many there is room for, a power of two. */
+    unsigned first, room;
+    struct task **ring;
     volatile unsigned created, completed;
 } __attribute__((aligned(64)));
 
@@ -159,7 +173,7 @@ struct team {
     volatile int shared_reduction_lock, shared_reduction_left[2];
     int teams, team_number;
     /* What the master goes back to. */
-    struct team *saved_team;
+    struct team *saved_team __attribute__((aligned(64)));
     struct task *saved_task;
     int saved_number;
     u32 saved_loops, saved_singles, saved_doacrosses;
@@ -168,7 +182,7 @@ struct team {
     struct doacross *saved_across;
     struct dimension *saved_dimensions;
     int used;
-    struct loop loops[LOOPS];
+    struct loop loops[LOOPS] __attribute__((aligned(64)));
     struct doacross doacross[LOOPS];
     int capacity;
     struct thread **members;
@@ -193,6 +207,9 @@ struct thread {
     struct team *hot[LEVELS_MAX];
     int depth;
     unsigned random;
+    /* Memory of tasks that it made, by size: its own, and what others have given back. */
+    struct task *spare[TASK_UNITS_MAX + 1];
+    struct task *volatile returned;
     /* For a worker: the team it belongs to and the last region it knows of. */
     struct team *home;
     int seen;

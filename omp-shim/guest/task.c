@@ -1,16 +1,52 @@
 /* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
 #include "runtime.h"
 
-enum { QUEUE_MAX = 1024, HEADER = (sizeof(struct task) + 15) & ~15u };
+enum { QUEUE_MAX = 1024, ROOM_FIRST = 64, STOLEN_MAX = 64, HEADER = (sizeof(struct task) + 15) & ~15u };
 
 enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
 struct task *omp_task_of(struct compiler_task *body) { return (struct task *)((char *)body - HEADER); }
 struct compiler_task *omp_body_of(struct task *task) { return (struct compiler_task *)((char *)task + HEADER); }
 
+/* What others have given back becomes the thread's own again. */
+static void take_back(struct thread *self) {
+    struct task *next, *task = __atomic_exchange_n(&self->returned, NULL, __ATOMIC_ACQUIRE);
+    for (; task; task = next) {
+        next = task->next;
+        task->next = self->spare[task->units];
+        self->spare[task->units] = task;
+    }
+}
+
+/* Memory for a task. The allocator has one lock for all threads, so that what is small is kept. */
+static struct task *room_for(struct thread *self, size_t size, unsigned *units) {
+    size_t wanted = (size + TASK_UNIT - 1) / TASK_UNIT;
+    *units = wanted <= TASK_UNITS_MAX ? (unsigned)wanted : 0;
+    if (!*units) return malloc(size);
+    if (!self->spare[wanted] && self->returned) take_back(self);
+    struct task *task = self->spare[wanted];
+    if (!task) return malloc(wanted * TASK_UNIT);
+    self->spare[wanted] = task->next;
+    return task;
+}
+
+static void give_room_back(struct thread *self, struct task *task) {
+    struct thread *maker = task->maker;
+    if (!task->units) return free(task);
+    if (maker == self) {
+        task->next = self->spare[task->units];
+        self->spare[task->units] = task;
+        return;
+    }
+    struct task *top = __atomic_load_n(&maker->returned, __ATOMIC_RELAXED);
+    do task->next = top;
+    while (!__atomic_compare_exchange_n(&maker->returned, &top, task, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
 struct task *omp_make_task(struct thread *self, unsigned flags, size_t size, size_t shareds_size) {
     size_t body = (size + 15) & ~(size_t)15;
-    struct task *task = malloc(HEADER + body + shareds_size);
+    unsigned units;
+    struct task *task = room_for(self, HEADER + body + shareds_size, &units);
     if (!task) omp_fatal("there is no memory for a task", "make fewer tasks, or wait for them more often");
     struct task *parent = self->task;
     *task = (struct task){
@@ -23,6 +59,8 @@ struct task *omp_make_task(struct thread *self, unsigned flags, size_t size, siz
         .flags = flags,
         .size = size,
         .shareds_size = shareds_size,
+        .maker = self,
+        .units = units,
         .final = parent->final || (flags & TASK_FINAL),
     };
     struct compiler_task *made = omp_body_of(task);
@@ -56,7 +94,7 @@ static struct queue *my_queue(struct thread *self, struct team *team) {
 void omp_count(struct thread *self, struct task *task) {
     struct team *team = task->team;
     if (!team->tasking) team->tasking = 1;
-    __atomic_fetch_add(&task->parent->children, 1, __ATOMIC_RELAXED);
+    task->parent->made++;
     if (!task->parent->implicit) __atomic_fetch_add(&task->parent->references, 1, __ATOMIC_RELAXED);
     if (task->group) __atomic_fetch_add(&task->group->tasks, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&my_queue(self, team)->created, 1, __ATOMIC_SEQ_CST);
@@ -72,6 +110,28 @@ int omp_no_tasks(struct team *team) {
     return completed == created;
 }
 
+static struct task **slot(struct queue *queue, unsigned number) {
+    return &queue->ring[(queue->first + number) & (queue->room - 1)];
+}
+
+/* The caller holds the lock. */
+static void put(struct queue *queue, struct task *task) {
+    unsigned count = (unsigned)queue->count;
+    if (count == queue->room) {
+        unsigned room = count ? 2 * count : ROOM_FIRST;
+        struct task **ring = malloc(room * sizeof *ring);
+        if (!ring) omp_fatal("there is no memory for a queue of tasks", "make fewer tasks, or wait for them more often");
+        for (unsigned i = 0; i < count; i++) ring[i] = *slot(queue, i);
+        free(queue->ring);
+        queue->ring = ring;
+        queue->room = room;
+        queue->first = 0;
+    }
+    *slot(queue, count) = task;
+    queue->count++;
+    queue->prioritised += task->priority > 0;
+}
+
 void omp_enqueue(struct thread *self, struct task *task) {
     struct team *team = task->team;
     struct queue *queue = my_queue(self, team);
@@ -79,14 +139,8 @@ void omp_enqueue(struct thread *self, struct task *task) {
         int wanted = omp_body_of(task)->second.priority;
         task->priority = wanted < 0 ? 0 : wanted > omp_priority_max ? omp_priority_max : wanted;
     }
-    task->next = NULL;
     lock_word(&queue->lock);
-    task->previous = queue->newest;
-    if (queue->newest) queue->newest->next = task;
-    else queue->oldest = task;
-    queue->newest = task;
-    queue->count++;
-    queue->prioritised += task->priority > 0;
+    put(queue, task);
     unlock_word(&queue->lock);
     omp_wake(team);
 }
@@ -98,21 +152,42 @@ static int allowed(const struct task *task, const struct task *within) {
     return task == within;
 }
 
-static void unlink(struct queue *queue, struct task *task) {
-    if (task->previous) task->previous->next = task->next;
-    else queue->oldest = task->next;
-    if (task->next) task->next->previous = task->previous;
-    else queue->newest = task->previous;
+/* Takes out one of the tasks; those behind it move up. */
+static struct task *take_out(struct queue *queue, unsigned number) {
+    struct task *task = *slot(queue, number);
     queue->count--;
     queue->prioritised -= task->priority > 0;
+    if (!number) queue->first++;
+    else
+        for (; number < (unsigned)queue->count; number++) *slot(queue, number) = *slot(queue, number + 1);
+    return task;
 }
 
-/* The first of those with the highest priority that may begin within a task. */
-static struct task *most_urgent(struct queue *queue, const struct task *within) {
-    struct task *best = NULL;
-    for (struct task *task = queue->oldest; task; task = task->next)
-        if ((!best || task->priority > best->priority) && allowed(task, within)) best = task;
-    return best && best->priority ? best : NULL;
+/* The first of those with the highest priority that may begin within a task; `otherwise` if none has one. */
+static unsigned most_urgent(struct queue *queue, const struct task *within, unsigned otherwise) {
+    int priority = 0;
+    for (unsigned i = 0; i < (unsigned)queue->count; i++) {
+        struct task *task = *slot(queue, i);
+        if (task->priority <= priority || !allowed(task, within)) continue;
+        priority = task->priority;
+        otherwise = i;
+    }
+    return otherwise;
+}
+
+/* Another member's oldest tasks go to the own queue, so that its lock is taken once for several. It is held at first. */
+static void take_more(struct thread *self, struct queue *queue) {
+    struct task *taken[STOLEN_MAX];
+    int more = queue->count / 2 < STOLEN_MAX ? queue->count / 2 : STOLEN_MAX;
+    for (int i = 0; i < more; i++) taken[i] = take_out(queue, 0);
+    unlock_word(&queue->lock);
+    if (!more) return;
+    struct queue *own = &self->team->queues[self->number];
+    lock_word(&own->lock);
+    for (int i = 0; i < more; i++) put(own, taken[i]);
+    unlock_word(&own->lock);
+    /* Who has looked for them meanwhile has not found them. */
+    omp_wake(self->team);
 }
 
 static struct task *take_from(struct thread *self, int member, struct task *within, int newest) {
@@ -120,12 +195,15 @@ static struct task *take_from(struct thread *self, int member, struct task *with
     struct queue *queue = &team->queues[member];
     if (!__atomic_load_n(&queue->count, __ATOMIC_RELAXED)) return NULL;
     lock_word(&queue->lock);
-    struct task *task = queue->prioritised ? most_urgent(queue, within) : NULL;
-    if (!task) task = newest ? queue->newest : queue->oldest;
+    struct task *task = NULL;
     /* Who has no part in this region has no part in its tasks. */
-    if (task && self->number < team->size && allowed(task, within)) unlink(queue, task);
-    else task = NULL;
-    unlock_word(&queue->lock);
+    if (queue->count && self->number < team->size) {
+        unsigned number = newest ? (unsigned)queue->count - 1 : 0;
+        if (queue->prioritised) number = most_urgent(queue, within, number);
+        if (allowed(*slot(queue, number), within)) task = take_out(queue, number);
+    }
+    if (task && !newest && !within && !queue->prioritised) take_more(self, queue);
+    else unlock_word(&queue->lock);
     return task;
 }
 
@@ -148,9 +226,11 @@ int omp_run_one(struct thread *self, struct task *within, int thoroughly) {
 }
 
 void omp_release(struct task *task) {
-    while (!task->implicit && __atomic_sub_fetch(&task->references, 1, __ATOMIC_ACQ_REL) == 0) {
+    /* Who holds the last reference is alone with the task. */
+    while (!task->implicit && (__atomic_load_n(&task->references, __ATOMIC_ACQUIRE) == 1 ||
+                               __atomic_sub_fetch(&task->references, 1, __ATOMIC_ACQ_REL) == 0)) {
         struct task *parent = task->parent;
-        free(task);
+        give_room_back(self_thread(), task);
         task = parent;
     }
 }
@@ -162,7 +242,8 @@ static void complete(struct thread *self, struct task *task) {
     if (task->depends) omp_depends_free(task);
     int wake = 0;
     if (task->group) wake |= __atomic_sub_fetch(&task->group->tasks, 1, __ATOMIC_SEQ_CST) == 0;
-    wake |= __atomic_sub_fetch(&parent->children, 1, __ATOMIC_SEQ_CST) == 0;
+    unsigned ended = __atomic_add_fetch(&parent->ended, 1, __ATOMIC_SEQ_CST);
+    wake |= __atomic_load_n(&parent->awaited, __ATOMIC_SEQ_CST) && ended == parent->made;
     /* The parent may be gone with the next line: it is this task's reference that keeps it. */
     omp_release(task);
     struct queue *queue = my_queue(self, team);
@@ -245,13 +326,18 @@ void __kmpc_omp_task_complete_if0(ident_t *place, i32 global, struct compiler_ta
 }
 
 static int no_children(void *argument) {
-    return __atomic_load_n(&((struct task *)argument)->children, __ATOMIC_ACQUIRE) == 0;
+    struct task *task = argument;
+    return __atomic_load_n(&task->ended, __ATOMIC_ACQUIRE) == task->made;
 }
 
 i32 __kmpc_omp_taskwait(ident_t *place, i32 global) {
     (void)place, (void)global;
     struct thread *self = self_thread();
-    if (!no_children(self->task)) omp_wait(self->team, no_children, self->task, 2, IN_TASKWAIT);
+    struct task *task = self->task;
+    if (no_children(task)) return 0;
+    __atomic_store_n(&task->awaited, 1, __ATOMIC_SEQ_CST);
+    omp_wait(self->team, no_children, task, 2, IN_TASKWAIT);
+    __atomic_store_n(&task->awaited, 0, __ATOMIC_RELAXED);
     return 0;
 }
 

@@ -31,6 +31,8 @@ static void reserve(struct team *team, int size) {
         for (int i = 0; i < capacity; i++) {
             queues[i].created = team->queues[i].created;
             queues[i].completed = team->queues[i].completed;
+            queues[i].ring = team->queues[i].ring;
+            queues[i].room = team->queues[i].room;
         }
     }
     for (int i = capacity; i < size; i++) {
@@ -70,7 +72,7 @@ static void begin_implicit(struct thread *self, struct team *team, int number) {
     task->group = NULL;
     task->icv = team->forker->icv;
     if (omp_list_count > team->level) task->icv.threads = omp_list[team->level];
-    task->children = 0;
+    task->made = task->ended = 0;
     task->implicit = 1;
     task->final = 0;
     task->depth = 0;
@@ -165,6 +167,9 @@ static int decide_size(struct thread *self) {
     return size < 1 ? 1 : size;
 }
 
+/* Workers look at a team's fields all the time: what stays the same is not written, so that they keep what they have. */
+#define KEEP(field, value) ((field) == (value) ? (void)0 : (void)((field) = (value)))
+
 /* The calling thread becomes the master of a team, or of the `local` members of it that are on this node, of which the
    first has number `base`. */
 static struct team *enter_part(struct thread *self, int size, int local, int base, int counts) {
@@ -173,35 +178,35 @@ static struct team *enter_part(struct thread *self, int size, int local, int bas
     if (!team) team = self->hot[self->depth] = new_team(self);
     reserve(team, size);
     team->members[0] = self;
-    team->spans = local < size;
+    KEEP(team->spans, local < size);
     if (local > 1) local = staff(team, local);
     if (!team->spans) size = local;
     struct team *outer = self->team;
-    team->outer = outer;
-    team->master_number = self->number;
-    team->level = outer->level + counts;
-    team->active_level = outer->active_level + (counts && size > 1);
-    team->teams = outer->teams;
-    team->team_number = outer->team_number;
-    team->forker = self->task;
-    team->size = size;
-    team->local = local;
-    team->base = base;
+    KEEP(team->outer, outer);
+    KEEP(team->master_number, self->number);
+    KEEP(team->level, outer->level + counts);
+    KEEP(team->active_level, outer->active_level + (counts && size > 1));
+    KEEP(team->teams, outer->teams);
+    KEEP(team->team_number, outer->team_number);
+    KEEP(team->forker, self->task);
+    KEEP(team->size, size);
+    KEEP(team->local, local);
+    KEEP(team->base, base);
     if (team->spans) omp_begin_meetings(team);
-    team->single = 0;
-    team->cancel = 0;
-    team->tasking = 0;
-    team->saved_team = outer;
-    team->saved_task = self->task;
-    team->saved_number = self->number;
-    team->saved_loops = self->loops;
-    team->saved_singles = self->singles;
-    team->saved_doacrosses = self->doacrosses;
-    team->saved_loop = self->loop;
-    team->saved_loop_open = self->loop_open;
-    team->saved_ordered_seen = self->ordered_seen;
-    team->saved_across = self->across;
-    team->saved_dimensions = self->dimensions;
+    KEEP(team->single, 0);
+    KEEP(team->cancel, 0);
+    KEEP(team->tasking, 0);
+    KEEP(team->saved_team, outer);
+    KEEP(team->saved_task, self->task);
+    KEEP(team->saved_number, self->number);
+    KEEP(team->saved_loops, self->loops);
+    KEEP(team->saved_singles, self->singles);
+    KEEP(team->saved_doacrosses, self->doacrosses);
+    KEEP(team->saved_loop, self->loop);
+    KEEP(team->saved_loop_open, self->loop_open);
+    KEEP(team->saved_ordered_seen, self->ordered_seen);
+    KEEP(team->saved_across, self->across);
+    KEEP(team->saved_dimensions, self->dimensions);
     if (!team->used) {
         for (int i = 0; i < LOOPS; i++) {
             team->loops[i].number = team->doacross[i].number = (u32)i;
@@ -240,10 +245,10 @@ static int all_done(void *argument) {
 }
 
 static void run(struct thread *self, struct team *team, microtask_t function, int count, void **arguments) {
-    team->work = function;
-    team->argument_count = count;
-    team->arguments = arguments;
-    team->arrived = 0;
+    KEEP(team->work, function);
+    KEEP(team->argument_count, count);
+    KEEP(team->arguments, arguments);
+    KEEP(team->arrived, 0);
     if (team->local > 1) {
         int region = ((team->region & ~0xffff) + 0x10000) | team->local;
         __atomic_store_n(&team->region, region, __ATOMIC_SEQ_CST);

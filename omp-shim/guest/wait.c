@@ -1,10 +1,9 @@
 /* Waiting. A sleeper counts itself, then looks again, then sleeps until `event` changes; a waker makes the
-   condition true, then looks at the count. Both in one total order: either the waker sees the sleeper, or the
-   sleeper sees the condition. */
+   condition true with an atomic access, then looks at the count. Both in the one order that WebAssembly gives all atomic
+   accesses: either the waker sees the sleeper, or the sleeper sees the condition. */
 #include "runtime.h"
 
 void omp_wake(struct team *team) {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST)) return;
     __atomic_fetch_add(&team->event, 1, __ATOMIC_SEQ_CST);
     __builtin_wasm_memory_atomic_notify((int *)&team->event, 1 << 30);
@@ -25,7 +24,11 @@ void omp_wait(struct team *team, condition_t *holds, void *argument, int with_ta
             looks = spins_for(team);
             continue;
         }
-        if (--looks > 0) continue;
+        if (--looks > 0) {
+            /* A pause: a processor that shares its core with this one gets on. */
+            __atomic_thread_fence(__ATOMIC_SEQ_CST);
+            continue;
+        }
         __atomic_fetch_add(&team->sleepers, 1, __ATOMIC_SEQ_CST);
         int event = __atomic_load_n(&team->event, __ATOMIC_SEQ_CST);
         if (!holds(argument) && !(with_tasks && team->tasking && omp_run_one(self, within, 1)))
