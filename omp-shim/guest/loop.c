@@ -167,6 +167,7 @@ static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chu
     }
     self->loop = loop;
     self->loop_open = 1;
+    self->steps = loop->schedule == DYNAMIC && !team->spans && !(loop->count >> 47) ? loop->chunk : 0;
     self->ordered_seen = 0;
     self->chunk_first = 0;
     self->static_next = (u64)self->number;
@@ -223,7 +224,7 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         u64 seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED), part;
         do {
             if (seen >= count) return 0;
-            part = (count - seen) / (2 * size);
+            part = (count - seen + size - 1) / size;
             if (part < chunk) part = chunk;
             if (loop->schedule == GUIDED_SIMD) part = (part + chunk - 1) / chunk * chunk;
         } while (!__atomic_compare_exchange_n(&loop->next, &seen, seen + part, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
@@ -257,7 +258,13 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         struct thread *self = self_thread();                                                                      \
         if (!self->loop_open) return 0;                                                                           \
         struct loop *loop = self->loop;                                                                           \
-        u64 first, mine = dispatch_range(self, &first);                                                           \
+        u64 first, mine, count = loop->count;                                                                     \
+        if (self->steps) {                                                                                        \
+            first = __atomic_fetch_add(&loop->next, self->steps, __ATOMIC_ACQ_REL);                               \
+            mine = first >= count ? 0 : count - first < self->steps ? count - first : self->steps;                \
+        } else {                                                                                                  \
+            mine = dispatch_range(self, &first);                                                                  \
+        }                                                                                                         \
         if (!mine) {                                                                                              \
             dispatch_end(self);                                                                                   \
             return 0;                                                                                             \

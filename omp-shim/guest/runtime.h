@@ -198,7 +198,7 @@ struct thread {
     u32 loops, singles, doacrosses, reductions;
     /* The loop this thread is in. */
     struct loop *loop;
-    u64 chunk_first, static_next;
+    u64 chunk_first, static_next, steps;
     int ordered_seen, loop_open;
     struct doacross *across;
     struct dimension *dimensions;

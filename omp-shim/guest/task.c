@@ -247,10 +247,10 @@ static void complete(struct thread *self, struct task *task) {
     /* The parent may be gone with the next line: it is this task's reference that keeps it. */
     omp_release(task);
     struct queue *queue = my_queue(self, team);
-    int empty = queue->count == 0;
     __atomic_fetch_add(&queue->completed, 1, __ATOMIC_SEQ_CST);
-    /* After the region's last task the team may be gone for a task of another team's; waking reads it only. */
-    if (wake || empty) omp_wake(team);
+    /* Who counts the last one finds the queue empty, for others may have taken what was there before. After the region's
+       last task the team may be gone for a task of another team's; this reads it only. */
+    if (wake || __atomic_load_n(&queue->count, __ATOMIC_SEQ_CST) == 0) omp_wake(team);
 }
 
 static void body_done(struct thread *self, struct task *task) {
