@@ -211,8 +211,38 @@ static void reductions(void) {
     CHECK(sum == 330);
 }
 
+/* The end of a region waits for its last task, whoever runs that and wherever it was queued. */
+static void short_regions(void) {
+    int sum = 0, expected = 0;
+    for (int round = 0; round < 300; round++) {
+        int count = 1 + round % 70;
+#pragma omp parallel num_threads(4)
+        {
+#pragma omp master
+            for (int i = 0; i < count; i++) {
+#pragma omp task
+                {
+#pragma omp atomic
+                    sum++;
+                }
+            }
+#pragma omp task
+            {
+#pragma omp atomic
+                sum++;
+            }
+            if (round % 3 == 0) {
+#pragma omp taskwait
+            }
+        }
+        expected += count + 4;
+        CHECK(sum == expected);
+    }
+}
+
 int main(void) {
     basics();
+    short_regions();
     groups();
     dependences();
     detached();
