@@ -1,7 +1,7 @@
 /* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
 #include "runtime.h"
 
-enum { QUEUE_MAX = 1024, ROOM_FIRST = 64, STOLEN_MAX = 64, HEADER = (sizeof(struct task) + 15) & ~15u };
+enum { QUEUE_MAX = 1024, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, HEADER = (sizeof(struct task) + 15) & ~15u };
 
 enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
@@ -175,10 +175,11 @@ static unsigned most_urgent(struct queue *queue, const struct task *within, unsi
     return otherwise;
 }
 
-/* Another member's oldest tasks go to the own queue, so that its lock is taken once for several. It is held at first. */
+/* Another member's oldest tasks go to the own queue, so that its lock is taken once for several. It is held at first. Only
+   where there are many: of tasks that make tasks few wait, and who made them waits for them soon. */
 static void take_more(struct thread *self, struct queue *queue) {
-    struct task *taken[STOLEN_MAX];
-    int more = queue->count / 2 < STOLEN_MAX ? queue->count / 2 : STOLEN_MAX;
+    struct task *taken[STOLEN];
+    int more = queue->count < MANY ? 0 : STOLEN;
     for (int i = 0; i < more; i++) taken[i] = take_out(queue, 0);
     unlock_word(&queue->lock);
     if (!more) return;
