@@ -8,7 +8,7 @@
 //! goes on until it is not; where that does not help, for it waits for one that is not behind, all go on for a moment
 //! and it is tried again. When all are level they are told to leave, which some may refuse: then, too, it is tried again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::cluster::stop::{Done, MoveTask, Sequence, Stands, StopAnswer, StopOrder, Target, Task};
@@ -90,8 +90,8 @@ pub(super) struct Stop {
     done: Vec<(usize, Done)>,
     /// What is carried out when all have left, and what of it is still to be ordered.
     plan: Option<Plan>,
-    steps: std::vec::IntoIter<Task>,
-    events: std::collections::VecDeque<StopEvent>,
+    steps: VecDeque<Task>,
+    events: VecDeque<StopEvent>,
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -130,8 +130,8 @@ impl Stop {
             failure: None,
             done: Vec::new(),
             plan,
-            steps: Vec::new().into_iter(),
-            events: std::collections::VecDeque::new(),
+            steps: VecDeque::new(),
+            events: VecDeque::new(),
         };
         match ahead {
             Some(task) => new.order(StopOrder::Ahead(task)),
@@ -150,9 +150,9 @@ impl Stop {
         self.plan.as_ref()
     }
 
-    /// That cannot be carried out any more.
+    /// That cannot be carried out any more, unless it is being carried out.
     pub(super) fn forget_plan(&mut self) {
-        self.plan = None;
+        self.plan = self.plan.take().filter(|_| self.course.moves);
     }
 
     /// The next thing to do.
@@ -330,9 +330,9 @@ impl Stop {
             self.phase = Phase::Stopped;
             (self.course.leaving, self.course.moves) = (time, self.plan.is_some());
             self.events.push_back(StopEvent::Stopped(self.course.clone()));
-            let task = self.plan.as_ref().map(|plan| Task::Move(plan.task.clone()));
-            self.steps =
-                Vec::from_iter(task.into_iter().flat_map(|task| [task, Task::Renew])).into_iter();
+            if let Some(plan) = &self.plan {
+                self.steps = [Task::Move(plan.task.clone()), Task::Renew].into();
+            }
             return self.step();
         }
         self.refusals.sort_unstable();
@@ -358,7 +358,7 @@ impl Stop {
         let done = std::mem::take(&mut self.done);
         if let Some(why) = self.failure.take().or(why) {
             self.plan = None;
-            self.steps = Vec::new().into_iter();
+            self.steps.clear();
             return self.events.push_back(StopEvent::Failed(why));
         }
         self.events.push_back(StopEvent::Done(done));
@@ -367,7 +367,7 @@ impl Stop {
 
     /// Goes on with what is planned, if anything is.
     fn step(&mut self) {
-        if let Some(task) = self.steps.next() {
+        if let Some(task) = self.steps.pop_front() {
             self.order(StopOrder::Act(task));
             self.phase = Phase::Acting;
         } else if let Some(Plan { task, goes_on, .. }) = self.plan.take() {

@@ -248,6 +248,8 @@ fn a_planned_move_follows_by_itself() {
         assert_eq!(t.stop.plan(), Some(&plan));
         t.answer(1, StopAnswer::Left);
         assert!(matches!(t.stop.poll(), Some(StopEvent::Stopped(course)) if course.moves));
+        // Too late.
+        t.stop.forget_plan();
         for step in [Task::Move(task.clone()), Task::Renew] {
             t.ordered(StopOrder::Act(step)).answer(0, nothing()).silence().answer(1, nothing());
             t.event(StopEvent::Done(vec![(0, Done::Nothing), (1, Done::Nothing)]));
