@@ -167,7 +167,7 @@ static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chu
     }
     self->loop = loop;
     self->loop_open = 1;
-    self->steps = loop->schedule == DYNAMIC && !team->spans && !(loop->count >> 47) ? loop->chunk : 0;
+    self->step_chunk = loop->schedule == DYNAMIC && !team->spans && !(loop->count >> 47) ? loop->chunk : 0;
     self->ordered_seen = 0;
     self->chunk_first = 0;
     self->static_next = (u64)self->number;
@@ -200,8 +200,12 @@ static u64 range_of_all_nodes(struct thread *self, u64 *first) {
     return order.length;
 }
 
-/* The next range of iterations, or 0. */
-static u64 dispatch_range(struct thread *self, u64 *first) {
+/* What there is of a chunk that begins at `first`. */
+static u64 chunk_at(u64 first, u64 chunk, u64 count) {
+    return first >= count ? 0 : count - first < chunk ? count - first : chunk;
+}
+
+static u64 range_by_schedule(struct thread *self, u64 *first) {
     struct loop *loop = self->loop;
     u64 count = loop->count, size = (u64)self->team->size, chunk = loop->chunk;
     switch (loop->schedule) {
@@ -224,7 +228,7 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         u64 seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED), part;
         do {
             if (seen >= count) return 0;
-            part = (count - seen + size - 1) / size;
+            part = (count - seen - 1) / size + 1;
             if (part < chunk) part = chunk;
             if (loop->schedule == GUIDED_SIMD) part = (part + chunk - 1) / chunk * chunk;
         } while (!__atomic_compare_exchange_n(&loop->next, &seen, seen + part, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
@@ -234,12 +238,20 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
     }
     default:
         if (self->team->spans) return range_of_all_nodes(self, first);
-        /* Each thread steps beyond the end once at most, and by no more than what there is. */
-        if (count >> 47 && __atomic_load_n(&loop->next, __ATOMIC_RELAXED) >= count) return 0;
+        if (__atomic_load_n(&loop->next, __ATOMIC_RELAXED) >= count) return 0;
         *first = __atomic_fetch_add(&loop->next, chunk, __ATOMIC_ACQ_REL);
     }
-    if (*first >= count) return 0;
-    return count - *first < chunk ? count - *first : chunk;
+    return chunk_at(*first, chunk, count);
+}
+
+/* The next range of iterations, or 0. */
+static u64 dispatch_range(struct thread *self, u64 *first) {
+    struct loop *loop = self->loop;
+    u64 chunk = self->step_chunk;
+    if (!chunk) return range_by_schedule(self, first);
+    /* Each thread steps beyond the end once at most, and by no more than what there is: the counter cannot come around. */
+    *first = __atomic_fetch_add(&loop->next, chunk, __ATOMIC_ACQ_REL);
+    return chunk_at(*first, chunk, loop->count);
 }
 
 #define DISPATCH(suffix, type, unsigned_type, step_type)                                                          \
@@ -258,13 +270,7 @@ static u64 dispatch_range(struct thread *self, u64 *first) {
         struct thread *self = self_thread();                                                                      \
         if (!self->loop_open) return 0;                                                                           \
         struct loop *loop = self->loop;                                                                           \
-        u64 first, mine, count = loop->count;                                                                     \
-        if (self->steps) {                                                                                        \
-            first = __atomic_fetch_add(&loop->next, self->steps, __ATOMIC_ACQ_REL);                               \
-            mine = first >= count ? 0 : count - first < self->steps ? count - first : self->steps;                \
-        } else {                                                                                                  \
-            mine = dispatch_range(self, &first);                                                                  \
-        }                                                                                                         \
+        u64 first, mine = dispatch_range(self, &first);                                                           \
         if (!mine) {                                                                                              \
             dispatch_end(self);                                                                                   \
             return 0;                                                                                             \

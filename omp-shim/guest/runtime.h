@@ -198,7 +198,9 @@ struct thread {
     u32 loops, singles, doacrosses, reductions;
     /* The loop this thread is in. */
     struct loop *loop;
-    u64 chunk_first, static_next, steps;
+    u64 chunk_first, static_next;
+    /* The chunks of a dynamic loop that one step of its counter hands out; 0 for other loops. */
+    u64 step_chunk;
     int ordered_seen, loop_open;
     struct doacross *across;
     struct dimension *dimensions;

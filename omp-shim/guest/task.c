@@ -179,13 +179,13 @@ static unsigned most_urgent(struct queue *queue, const struct task *within, unsi
    where there are many: of tasks that make tasks few wait, and who made them waits for them soon. */
 static void take_more(struct thread *self, struct queue *queue) {
     struct task *taken[STOLEN];
-    int more = queue->count < MANY ? 0 : STOLEN;
-    for (int i = 0; i < more; i++) taken[i] = take_out(queue, 0);
+    int more = queue->count >= MANY;
+    for (int i = 0; more && i < STOLEN; i++) taken[i] = take_out(queue, 0);
     unlock_word(&queue->lock);
     if (!more) return;
     struct queue *own = &self->team->queues[self->number];
     lock_word(&own->lock);
-    for (int i = 0; i < more; i++) put(own, taken[i]);
+    for (int i = 0; i < STOLEN; i++) put(own, taken[i]);
     unlock_word(&own->lock);
     /* Who has looked for them meanwhile has not found them. */
     omp_wake(self->team);

@@ -443,7 +443,7 @@ impl Home {
         shared.is_shared_out = true;
         let (first, chunk) = (shared.next, order.chunk.max(1));
         let left = order.count.saturating_sub(first);
-        let part = left / (2 * u64::from(order.threads.max(1)));
+        let part = left.div_ceil(u64::from(order.threads.max(1)));
         let wanted = match order.guided {
             0 => chunk,
             1 => part.max(chunk),
