@@ -17,6 +17,8 @@ use crate::{
 
 /// How long it may take until something is there.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a program runs that is given orders meanwhile, at least, when nothing disturbs it.
+const LASTS: Duration = Duration::from_secs(2);
 /// Ranks of the programs here, each with several threads.
 const RANKS: &str = "2";
 
@@ -36,6 +38,7 @@ fn guests_with_threads_do_the_same_and_go_on() {
 struct Program {
     wasm: PathBuf,
     dir: tempfile::TempDir,
+    steps: u32,
     expected: String,
 }
 
@@ -45,10 +48,19 @@ impl Program {
         compile(&guests_dir().join(format!("faasm/{name}.c")), &[option.to_owned()], &wasm)
             .expect("it compiles");
         let dir = tempfile::tempdir().expect("a directory");
-        let program = Self { wasm, dir, expected: String::new() };
-        let ran = program.begin(&[]).wait();
-        assert_eq!(ran.status, Some(0), "{ran:#?}");
-        Self { expected: ran.stdout, ..program }
+        Self { wasm, dir, steps: 200, expected: String::new() }.lasting(Duration::ZERO)
+    }
+
+    /// The same with so many steps that it runs at least so long.
+    fn lasting(mut self, least: Duration) -> Self {
+        loop {
+            let ran = self.begin(&[]).wait();
+            assert_eq!(ran.status, Some(0), "{ran:#?}");
+            if ran.took >= least {
+                return Self { expected: ran.stdout, ..self };
+            }
+            self.steps *= 2;
+        }
     }
 
     fn threads() -> Self {
@@ -71,7 +83,7 @@ impl Program {
     fn begin(&self, options: &[&str]) -> Running {
         let mut command = faasm_run();
         command.env("FAASM_STATE_DIR", self.state());
-        command.args(options).args(["-n", RANKS]).arg(&self.wasm).arg("200");
+        command.args(options).args(["-n", RANKS]).arg(&self.wasm).arg(self.steps.to_string());
         command.env("OMP_NUM_THREADS", "3").current_dir(self.dir.path());
         Running::start(&mut command, "")
     }
@@ -170,7 +182,7 @@ fn each_cut_of_a_job_with_threads_can_be_gone_on_from() {
 
 #[test]
 fn ranks_move_with_their_threads() {
-    for program in [Program::threads(), Program::team()] {
+    for program in [Program::threads().lasting(LASTS), Program::team().lasting(LASTS)] {
         let running = program.begin(&["--local-nodes", "2", "--migratable"]);
         let process = running.id().to_string();
         let mut moved = 0;
