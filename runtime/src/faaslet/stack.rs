@@ -160,26 +160,24 @@ pub(super) fn rewinds(
 
 /// Offers what a migratable program hands its frames over through.
 pub(crate) fn add_to_linker(linker: &mut Linker<FaasletState>) -> wasmtime::Result<()> {
-    linker.func_wrap(STACK_MODULE, "push32", |mut caller: Caller<'_, _>, value: i32| {
-        push(&mut caller, Bits::Bits32(value))
-    })?;
-    linker.func_wrap(STACK_MODULE, "push64", |mut caller: Caller<'_, _>, value: i64| {
+    linker.func_wrap(STACK_MODULE, "push", |mut caller: Caller<'_, _>, value: i64| {
         push(&mut caller, Bits::Bits64(value))
     })?;
+    let push4 = |mut caller: Caller<'_, _>, a: i64, b: i64, c: i64, d: i64| {
+        [a, b, c, d].into_iter().try_for_each(|value| push(&mut caller, Bits::Bits64(value)))
+    };
+    linker.func_wrap(STACK_MODULE, "push4", push4)?;
     linker.func_wrap(STACK_MODULE, "push128", |mut caller: Caller<'_, _>, value: V128| {
         push(&mut caller, Bits::Bits128(value.as_u128()))
     })?;
-    linker.func_wrap(STACK_MODULE, "pop32", |mut caller: Caller<'_, _>| {
-        match pop(&mut caller) {
-            Some(Bits::Bits32(value)) => Ok(value),
-            other => Err(mismatch(other, 32)),
+    linker.func_wrap(STACK_MODULE, "pop", |mut caller: Caller<'_, _>| pop64(&mut caller))?;
+    linker.func_wrap(STACK_MODULE, "pop4", |mut caller: Caller<'_, _>| -> wasmtime::Result<_> {
+        let mut four = [0; 4];
+        for value in four.iter_mut().rev() {
+            *value = pop64(&mut caller)?;
         }
-    })?;
-    linker.func_wrap(STACK_MODULE, "pop64", |mut caller: Caller<'_, _>| {
-        match pop(&mut caller) {
-            Some(Bits::Bits64(value)) => Ok(value),
-            other => Err(mismatch(other, 64)),
-        }
+        let [a, b, c, d] = four;
+        Ok((a, b, c, d))
     })?;
     linker.func_wrap(STACK_MODULE, "pop128", |mut caller: Caller<'_, _>| {
         match pop(&mut caller) {
@@ -197,6 +195,13 @@ fn push(caller: &mut Caller<'_, FaasletState>, value: Bits) -> wasmtime::Result<
 
 fn pop(caller: &mut Caller<'_, FaasletState>) -> Option<Bits> {
     caller.data_mut().stack.as_mut()?.pop()
+}
+
+fn pop64(caller: &mut Caller<'_, FaasletState>) -> wasmtime::Result<i64> {
+    match pop(caller) {
+        Some(Bits::Bits64(value)) => Ok(value),
+        other => Err(mismatch(other, 64)),
+    }
 }
 
 fn mismatch(found: Option<Bits>, bits: u32) -> wasmtime::Error {

@@ -97,9 +97,9 @@ fn assemble(
 
 /// Adds the imports through which frames leave and enter; `first` is the number of the first new type.
 fn add_imports(types: &mut TypeSection, imports: &mut ImportSection, first: u32) {
-    let widths = [ValType::I32, ValType::I64, ValType::V128];
-    let push = widths.map(|ty| (vec![ty], vec![]));
-    let pop = widths.map(|ty| (vec![], vec![ty]));
+    let values = [vec![ValType::I64], vec![ValType::I64; 4], vec![ValType::V128]];
+    let push = values.clone().map(|values| (values, vec![]));
+    let pop = values.map(|values| (vec![], values));
     for ((name, (params, results)), ty) in
         STACK_IMPORTS.iter().zip(push.into_iter().chain(pop)).zip(first..)
     {

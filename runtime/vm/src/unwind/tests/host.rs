@@ -38,9 +38,8 @@ struct Host {
 
 #[derive(Clone, Copy, Debug)]
 enum Value {
-    Half(i32),
-    Whole(i64),
-    Double(u128),
+    One(i64),
+    Wide(u128),
 }
 
 pub(super) fn engine() -> Engine {
@@ -137,49 +136,48 @@ fn instantiate(engine: &Engine, module: &Module, host: Host) -> (Store<Host>, In
 }
 
 fn add_stack(linker: &mut Linker<Host>) {
-    linker
-        .func_wrap(STACK_MODULE, "push32", |mut caller: Caller<'_, Host>, value: i32| {
-            caller.data_mut().frames.push(Value::Half(value));
+    type Four = (i64, i64, i64, i64);
+    let push = |caller: &mut Caller<'_, Host>, value| caller.data_mut().frames.push(value);
+    let pop = |caller: &mut Caller<'_, Host>| match caller.data_mut().frames.pop() {
+        Some(Value::One(value)) => value,
+        other => panic!("{other:?} where 64 bits were saved"),
+    };
+    let added = linker
+        .func_wrap(STACK_MODULE, "push", move |mut caller: Caller<'_, Host>, value: i64| {
+            push(&mut caller, Value::One(value));
         })
         .and_then(|linker| {
-            linker.func_wrap(STACK_MODULE, "push64", |mut caller: Caller<'_, Host>, value: i64| {
-                caller.data_mut().frames.push(Value::Whole(value));
-            })
+            let push4 = move |mut caller: Caller<'_, Host>, a: i64, b: i64, c: i64, d: i64| {
+                [a, b, c, d].into_iter().for_each(|value| push(&mut caller, Value::One(value)));
+            };
+            linker.func_wrap(STACK_MODULE, "push4", push4)
         })
         .and_then(|linker| {
-            linker.func_wrap(
-                STACK_MODULE,
-                "push128",
-                |mut caller: Caller<'_, Host>, value: V128| {
-                    caller.data_mut().frames.push(Value::Double(value.as_u128()));
-                },
-            )
+            let push128 = move |mut caller: Caller<'_, Host>, value: V128| {
+                push(&mut caller, Value::Wide(value.as_u128()));
+            };
+            linker.func_wrap(STACK_MODULE, "push128", push128)
         })
         .and_then(|linker| {
-            linker.func_wrap(STACK_MODULE, "pop32", |mut caller: Caller<'_, Host>| {
-                match caller.data_mut().frames.pop() {
-                    Some(Value::Half(value)) => value,
-                    other => panic!("{other:?} where 32 bits were saved"),
-                }
-            })
+            let pop = move |mut caller: Caller<'_, Host>| pop(&mut caller);
+            linker.func_wrap(STACK_MODULE, "pop", pop)
         })
         .and_then(|linker| {
-            linker.func_wrap(STACK_MODULE, "pop64", |mut caller: Caller<'_, Host>| {
-                match caller.data_mut().frames.pop() {
-                    Some(Value::Whole(value)) => value,
-                    other => panic!("{other:?} where 64 bits were saved"),
-                }
-            })
+            let pop4 = move |mut caller: Caller<'_, Host>| -> Four {
+                let [d, c, b, a] = std::array::from_fn(|_| pop(&mut caller));
+                (a, b, c, d)
+            };
+            linker.func_wrap(STACK_MODULE, "pop4", pop4)
         })
         .and_then(|linker| {
             linker.func_wrap(STACK_MODULE, "pop128", |mut caller: Caller<'_, Host>| {
                 match caller.data_mut().frames.pop() {
-                    Some(Value::Double(value)) => V128::from(value),
+                    Some(Value::Wide(value)) => V128::from(value),
                     other => panic!("{other:?} where 128 bits were saved"),
                 }
             })
-        })
-        .expect("imports");
+        });
+    added.expect("imports");
 }
 
 /// The switch point: an answer that depends on its arguments and on how often it was called.
