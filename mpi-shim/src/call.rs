@@ -1,5 +1,6 @@
 //! One call of a host function: its caller, waiting, and what becomes of an error.
 
+mod at_once;
 mod clocks;
 mod end;
 mod guest;
@@ -13,6 +14,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 use wasmtime::Caller;
 
+pub(crate) use at_once::{RAISE, attempt, make, raise};
 pub use end::MpiExit;
 pub(crate) use end::{Ending, Failure, ending};
 
@@ -53,6 +55,12 @@ pub trait MpiView: Send + 'static {
     /// Gives the state back at the end of a call.
     #[inline]
     fn leave(&mut self) {}
+
+    /// Whether calls may be made at once: nothing is to happen at them but what MPI does.
+    #[inline]
+    fn is_hasty(&self) -> bool {
+        !self.is_threaded() && self.door().is_none()
+    }
 
     /// From now on everything that comes for the rank wakes the calling thread. Returns whether
     /// something has come already.
@@ -121,6 +129,8 @@ pub struct Call<'a, T: MpiView> {
     is_switch_point: bool,
     /// It was left before where it waited.
     comes_again: bool,
+    /// It must not wait: where it would, it is dropped and called anew as one that may.
+    is_at_once: bool,
 }
 
 impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
@@ -134,7 +144,14 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[inline]
     pub fn new(mut caller: Caller<'a, T>, function: &'static str, large: bool) -> Self {
         caller.data_mut().mpi().error_comm = abi::MPI_COMM_SELF;
-        Self { caller, function, large, is_switch_point: false, comes_again: false }
+        Self {
+            caller,
+            function,
+            large,
+            is_switch_point: false,
+            comes_again: false,
+            is_at_once: false,
+        }
     }
 
     /// The rank's MPI state.
@@ -181,6 +198,21 @@ impl<'a, T: MpiView> Call<'a, T> {
             .map_err(|fault| MpiError::argument(ErrorClass::Arg, argument, fault.to_string()))
     }
 
+    /// Reads an `int` (or 4-byte handle) of the guest.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ARG` when it is not inside the guest's memory.
+    #[inline]
+    pub fn read_i32(&mut self, argument: &'static str, addr: GuestAddr) -> Result<i32> {
+        check_pointer(argument, addr, 4)?;
+        let mut bytes = [0; 4];
+        self.mpi()
+            .memory()?
+            .read(addr, &mut bytes)
+            .map_err(|fault| MpiError::argument(ErrorClass::Arg, argument, fault.to_string()))?;
+        Ok(i32::from_le_bytes(bytes))
+    }
+
     /// Reads `len` consecutive `int`s (or 4-byte handles) of the guest.
     ///
     /// # Errors
@@ -191,13 +223,21 @@ impl<'a, T: MpiView> Call<'a, T> {
         addr: GuestAddr,
         len: usize,
     ) -> Result<Vec<i32>> {
+        /// Numbers that are read at a time.
+        const PIECE: usize = 64;
         check_pointer(argument, addr, len)?;
-        let bytes =
-            self.mpi().memory()?.read_vec(addr, (len as u64).saturating_mul(4)).map_err(
-                |fault| MpiError::argument(ErrorClass::Arg, argument, fault.to_string()),
-            )?;
-        let word = |chunk: &[u8]| i32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-        Ok(bytes.chunks_exact(4).map(word).collect())
+        let memory = self.mpi().memory()?;
+        let mut words = Vec::with_capacity(len.min(PIECE));
+        let mut bytes = [[0; 4]; PIECE];
+        while words.len() < len {
+            let piece = &mut bytes[..PIECE.min(len - words.len())];
+            let at = addr.get().saturating_add(4 * words.len() as u64);
+            memory.read(GuestAddr::new(at), piece.as_flattened_mut()).map_err(|fault| {
+                MpiError::argument(ErrorClass::Arg, argument, fault.to_string())
+            })?;
+            words.extend(piece.iter().map(|word| i32::from_le_bytes(*word)));
+        }
+        Ok(words)
     }
 
     /// Reads bytes of the guest.
@@ -328,6 +368,10 @@ impl<'a, T: MpiView> Call<'a, T> {
             if let Some(result) = ready(mpi) {
                 return result;
             }
+            if self.is_at_once {
+                self.look(is_done).await;
+                continue;
+            }
             self.refuse_if_told();
             if self.is_threaded() {
                 Box::pin(self.sleep(pending, is_done)).await;
@@ -335,7 +379,7 @@ impl<'a, T: MpiView> Call<'a, T> {
             }
             let mpi = self.mpi();
             if mpi.underway.is_empty() {
-                if mpi.port.watch(&|| is_done()) {
+                if !mpi.take_watched() && mpi.port.watch(&|| is_done()) {
                     continue;
                 }
                 poll_fn(|cx| mpi.port.poll_suspend(cx, &|| is_done(), pending)).await;
@@ -378,13 +422,18 @@ impl<'a, T: MpiView> Call<'a, T> {
         mut ready: impl FnMut(&mut MpiCtx<T::Port>) -> Option<R>,
     ) -> R {
         loop {
-            self.refuse_if_told();
-            let mpi = self.mpi();
-            if !mpi.underway.is_empty() {
-                mpi.pause(pending, &|| false).await;
-                mpi.advance();
-            } else if !mpi.port.watch(&|| false) {
-                poll_fn(|cx| mpi.port.poll_suspend(cx, &|| false, pending)).await;
+            if self.is_at_once {
+                self.look(&|| false).await;
+                self.mpi().advance();
+            } else {
+                self.refuse_if_told();
+                let mpi = self.mpi();
+                if !mpi.underway.is_empty() {
+                    mpi.pause(pending, &|| false).await;
+                    mpi.advance();
+                } else if mpi.take_watched() || !mpi.port.watch(&|| false) {
+                    poll_fn(|cx| mpi.port.poll_suspend(cx, &|| false, pending)).await;
+                }
             }
             if let Some(result) = ready(self.mpi()) {
                 return result;
@@ -394,6 +443,7 @@ impl<'a, T: MpiView> Call<'a, T> {
 
     /// Lets other ranks of this worker run.
     pub async fn yield_now(&mut self) {
+        self.later().await;
         if self.is_threaded() {
             // Those may be the rank's own threads, which want to call MPI.
             let error_comm = self.mpi().error_comm;
@@ -408,6 +458,8 @@ impl<'a, T: MpiView> Call<'a, T> {
 
     /// Lets other ranks of this worker run when a polling call has failed a few times in a row.
     pub async fn yield_if_due(&mut self) {
+        // The call that is made instead counts.
+        self.later().await;
         if self.mpi().port.is_yield_due() {
             self.yield_now().await;
         }

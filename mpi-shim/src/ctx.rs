@@ -194,6 +194,14 @@ pub struct MpiCtx<P> {
     pub(crate) faults: Faults,
     /// What all files share.
     pub(crate) files: FileDefaults,
+    /// A call that must not wait has watched for messages in vain, and the same call is about to be made again.
+    pub(crate) has_watched: bool,
+    /// Calls in a row that had to wait although they were made at once.
+    pub(crate) misses: u32,
+    /// The receiver of a message that was sent at once is to run before more is sent.
+    pub(crate) owes_turn: bool,
+    /// The function that has failed at once, until the program's error handler is called for it, and why.
+    pub(crate) unraised: Option<(&'static str, MpiError)>,
     /// What was left where it waited, until the same call is there again.
     pub(crate) interrupted: Option<Interrupted>,
     /// The same of the rank's threads that do not have the state now, by their numbers.
@@ -277,6 +285,10 @@ impl<P: MpiPort> MpiCtx<P> {
             tool: ToolState::default(),
             files: FileDefaults::default(),
             faults,
+            has_watched: false,
+            misses: 0,
+            owes_turn: false,
+            unraised: None,
             interrupted: None,
             notes: std::collections::BTreeMap::new(),
             fortran_booleans: None,

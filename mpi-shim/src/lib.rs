@@ -58,6 +58,10 @@ pub fn add_to_linker<T: MpiView>(
 
 /// Whether `name`, with or without the `P` of the profiling interface, is a function of this crate.
 pub fn is_offered(name: &str) -> bool {
+    if let Some(of) = name.strip_prefix(table::AT_ONCE_PREFIX) {
+        let is_function = functions().any(|function| function.at_once && function.name == of);
+        return is_function || name == call::RAISE;
+    }
     let is_twin = name.starts_with("PMPI_") || name.starts_with("PMPIX_");
     let name = if is_twin { &name[1..] } else { name };
     functions().any(|function| function.name == name)

@@ -100,9 +100,15 @@ pub struct FunctionInfo {
     pub name: &'static str,
     /// Whether a [`Count`] among its parameters is an `MPI_Count`.
     pub large: bool,
+    /// Whether the guest library may call it at once, see [`AT_ONCE_PREFIX`].
+    pub at_once: bool,
     /// Names and Rust types of its parameters.
     pub parameters: &'static [(&'static str, &'static str)],
 }
+
+/// What the import names begin with of those functions that the guest library calls first, and that do not wait: they return
+/// -1 where they would, and have done nothing that calling `MPI_x` does not do.
+pub const AT_ONCE_PREFIX: &str = "at_once.";
 
 /// A linker for one program, which takes only the functions that the program imports: registering all
 /// of them would take longer than everything else at the start of a job.
@@ -161,20 +167,24 @@ impl<T: Send + 'static> Imports<'_, T> {
 ///
 /// `MPI_Name or MPI_Name_c(count: Count) = path;` declares twins, of which the second takes large
 /// counts; the implementation is the same.
+///
+/// With `, at_once` behind the path the function, and not its large twin, is also offered as one that does not wait
+/// (see `call/at_once.rs`). `, at_once quick` names a plain function that does the usual cases of it, and gives
+/// `None`, having done nothing, where the others have to do it.
 macro_rules! host_functions {
     ($(
         $(#[doc = $doc:literal])*
-        $kind:ident fn $name:ident $(or $large:ident)* ($($arg:ident: $ty:ty),* $(,)?) = $path:path;
+        $kind:ident fn $name:ident $(or $large:ident)* ($($arg:ident: $ty:ty),* $(,)?) = $path:path $(, $($haste:ident)+)?;
     )*) => {
         $crate::table::host_functions! {
-            @rows $($kind $name [$($large)*] ($($arg: $ty),*) $path;)*
+            @rows $($kind $name [$($large)*] ($($arg: $ty),*) $path, [$($($haste)+)?];)*
         }
     };
-    (@rows $($kind:ident $name:ident [$($large:ident)*] $args:tt $path:path;)*) => {
+    (@rows $($kind:ident $name:ident [$($large:ident)*] $args:tt $path:path, $haste:tt;)*) => {
         /// The functions of this chapter.
         pub(in crate::host) const FUNCTIONS: &[$crate::table::FunctionInfo] = &[$(
-            $crate::table::function_info!(Plain, $name $args),
-            $($crate::table::function_info!(Large, $large $args),)*
+            $crate::table::function_info!(Plain, $name $args $haste),
+            $($crate::table::function_info!(Large, $large $args []),)*
         )*];
 
         /// Registers the functions of this chapter.
@@ -182,8 +192,8 @@ macro_rules! host_functions {
             linker: &mut $crate::table::Imports<'_, T>,
         ) -> wasmtime::Result<()> {
             $(
-                $crate::table::host_function!(linker, $kind, Plain, $name $args = $path);
-                $($crate::table::host_function!(linker, $kind, Large, $large $args = $path);)*
+                $crate::table::host_function!(linker, $kind $haste, Plain, $name $args = $path);
+                $($crate::table::host_function!(linker, $kind [], Large, $large $args = $path);)*
             )*
             Ok(())
         }
@@ -192,10 +202,11 @@ macro_rules! host_functions {
 
 /// Describes one host function; see [`host_functions!`].
 macro_rules! function_info {
-    ($width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?)) => {
+    ($width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) [$($haste:ident)*]) => {
         $crate::table::FunctionInfo {
             name: stringify!($name),
             large: <$crate::table::$width as $crate::table::Width>::LARGE,
+            at_once: !stringify!($($haste)*).is_empty(),
             parameters: &[$((stringify!($arg), stringify!($ty))),*],
         }
     };
@@ -203,8 +214,8 @@ macro_rules! function_info {
 
 /// Registers one host function; see [`host_functions!`].
 macro_rules! host_function {
-    ($linker:ident, call, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
-        $crate::table::host_function!($linker, waiting, $width, $name($($arg: $ty),*), |call| {
+    ($linker:ident, call $haste:tt, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
+        $crate::table::host_function!($linker, waiting $haste, $width, $name($($arg: $ty),*), |call| {
             match call.require_running() {
                 Ok(()) => $path(
                     call,
@@ -214,8 +225,8 @@ macro_rules! host_function {
             }
         })
     };
-    ($linker:ident, calling, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
-        $crate::table::host_function!($linker, waiting, $width, $name($($arg: $ty),*), |call| {
+    ($linker:ident, calling $haste:tt, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
+        $crate::table::host_function!($linker, waiting $haste, $width, $name($($arg: $ty),*), |call| {
             let result = match call.require_running() {
                 Ok(()) => $path(
                     call,
@@ -226,15 +237,15 @@ macro_rules! host_function {
             $crate::call::ending(result)?
         })
     };
-    ($linker:ident, ending, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
-        $crate::table::host_function!($linker, waiting, $width, $name($($arg: $ty),*), |call| {
+    ($linker:ident, ending $haste:tt, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {
+        $crate::table::host_function!($linker, waiting $haste, $width, $name($($arg: $ty),*), |call| {
             $path(
                 call,
                 $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*
             ).await?
         })
     };
-    ($linker:ident, waiting, $width:ident, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
+    ($linker:ident, waiting $haste:tt, $width:ident, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
         #[allow(non_snake_case, reason = "the host function has the name of the C function")]
         fn $name<'a, T: $crate::call::MpiView>(
             mut caller: wasmtime::Caller<'a, T>,
@@ -288,14 +299,37 @@ macro_rules! host_function {
         }
         $linker.func_wrap_async("mpi", stringify!($name), $name::<T>)?;
         $linker.func_wrap_async("mpi", concat!("P", stringify!($name)), $name::<T>)?;
+        $crate::table::host_function!($linker, also $haste, $width, $name($($arg: $ty),*), |$call| $body);
     }};
-    ($linker:ident, real, $width:ident, $name:ident $args:tt = $path:path) => {
+    ($linker:ident, also [], $width:ident, $name:ident $args:tt, |$call:ident| $body:block) => {};
+    ($linker:ident, also [at_once], $width:ident, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
+        let function = |
+            caller: wasmtime::Caller<'_, T>,
+            $($arg: <$ty as $crate::table::Argument<$crate::table::$width>>::Wasm),*
+        | -> wasmtime::Result<i32> {
+            let large = <$crate::table::$width as $crate::table::Width>::LARGE;
+            $crate::call::attempt(caller, (stringify!($name), large), async |$call| Ok($body))
+        };
+        $linker.func_wrap("mpi", concat!("at_once.", stringify!($name)), function)?;
+    }};
+    ($linker:ident, also [at_once $path:path], $width:ident, $name:ident($($arg:ident: $ty:ty),*), |$call:ident| $body:block) => {{
+        let function = |
+            caller: wasmtime::Caller<'_, T>,
+            $($arg: <$ty as $crate::table::Argument<$crate::table::$width>>::Wasm),*
+        | -> wasmtime::Result<i32> {
+            $crate::call::make(caller, stringify!($name), |call| {
+                $path(call, $(<$ty as $crate::table::Argument<$crate::table::$width>>::from_wasm($arg)),*)
+            })
+        };
+        $linker.func_wrap("mpi", concat!("at_once.", stringify!($name)), function)?;
+    }};
+    ($linker:ident, real [], $width:ident, $name:ident $args:tt = $path:path) => {
         $crate::table::host_function!($linker, plain f64, $width, $name $args = $path)
     };
-    ($linker:ident, aint, $width:ident, $name:ident $args:tt = $path:path) => {
+    ($linker:ident, aint [], $width:ident, $name:ident $args:tt = $path:path) => {
         $crate::table::host_function!($linker, plain i32, $width, $name $args = $path)
     };
-    ($linker:ident, tool, $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {{
+    ($linker:ident, tool [], $width:ident, $name:ident($($arg:ident: $ty:ty),* $(,)?) = $path:path) => {{
         let function = |
             mut caller: wasmtime::Caller<'_, T>,
             $($arg: <$ty as $crate::table::Argument<$crate::table::$width>>::Wasm),*

@@ -24,6 +24,7 @@ impl<T: MpiView> Call<'_, T> {
         let params: Vec<_> = args.iter().map(|arg| wasmtime::Val::I32(*arg)).collect();
         let mut result = [wasmtime::Val::I32(0)];
         let function_name = self.function;
+        self.later().await;
         self.enter_guest();
         let called = function
             .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
@@ -62,6 +63,7 @@ impl<T: MpiView> Call<'_, T> {
     /// # Errors
     /// `MPI_ERR_NO_MEM` when the guest's memory is exhausted; a trap of its `malloc`.
     pub async fn allocate(&mut self, bytes: u32) -> wasmtime::Result<Result<u32>> {
+        self.later().await;
         self.commit();
         let none = || {
             let detail = format!("{bytes} bytes cannot be had in the program's memory");
@@ -102,6 +104,7 @@ impl<T: MpiView> Call<'_, T> {
     /// # Errors
     /// A trap of the guest's `free`.
     pub async fn free(&mut self, addr: u32) -> wasmtime::Result<bool> {
+        self.later().await;
         if let Some(Extern::Func(free)) = self.caller.get_export("free")
             && let Ok(free) = free.typed::<i32, ()>(&self.caller)
         {

@@ -216,7 +216,7 @@ pub(super) fn free_keyval<T: MpiView>(
     target: Target,
     keyval: GuestAddr,
 ) -> Result<()> {
-    let key = call.read_i32s("keyval", keyval, 1)?[0];
+    let key = call.read_i32("keyval", keyval)?;
     refuse_predefined(key)?;
     call.mpi().keyvals.free(key, target)?;
     call.write_i32("keyval", keyval, abi::MPI_KEYVAL_INVALID)

@@ -18,21 +18,21 @@ use seen::{
 
 host_functions! {
     /// Waits for one request. Section 3.7.3.
-    calling fn MPI_Wait(request: GuestAddr, status: GuestAddr) = wait;
+    calling fn MPI_Wait(request: GuestAddr, status: GuestAddr) = wait, at_once wait_at_once;
     /// Waits for all of several requests. Section 3.7.5.
-    calling fn MPI_Waitall(count: i32, requests: GuestAddr, statuses: GuestAddr) = waitall;
+    calling fn MPI_Waitall(count: i32, requests: GuestAddr, statuses: GuestAddr) = waitall, at_once;
     /// Waits for any of several requests. Section 3.7.5.
-    calling fn MPI_Waitany(count: i32, requests: GuestAddr, index: GuestAddr, status: GuestAddr) = waitany;
+    calling fn MPI_Waitany(count: i32, requests: GuestAddr, index: GuestAddr, status: GuestAddr) = waitany, at_once;
     /// Waits for some of several requests. Section 3.7.5.
-    calling fn MPI_Waitsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = waitsome;
+    calling fn MPI_Waitsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = waitsome, at_once;
     /// Tests one request. Section 3.7.3.
-    calling fn MPI_Test(request: GuestAddr, flag: GuestAddr, status: GuestAddr) = test;
+    calling fn MPI_Test(request: GuestAddr, flag: GuestAddr, status: GuestAddr) = test, at_once;
     /// Tests whether all of several requests are complete. Section 3.7.5.
-    calling fn MPI_Testall(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = testall;
+    calling fn MPI_Testall(count: i32, requests: GuestAddr, flag: GuestAddr, statuses: GuestAddr) = testall, at_once;
     /// Tests whether any of several requests is complete. Section 3.7.5.
-    calling fn MPI_Testany(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = testany;
+    calling fn MPI_Testany(count: i32, requests: GuestAddr, index: GuestAddr, flag: GuestAddr, status: GuestAddr) = testany, at_once;
     /// Tests which of several requests are complete. Section 3.7.5.
-    calling fn MPI_Testsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = testsome;
+    calling fn MPI_Testsome(incount: i32, requests: GuestAddr, outcount: GuestAddr, indices: GuestAddr, statuses: GuestAddr) = testsome, at_once;
     /// Gives a request up; its operation goes on. Section 3.7.3.
     calling fn MPI_Request_free(request: GuestAddr) = request_free;
     /// Looks at a request without completing it. Section 3.7.6.
@@ -169,6 +169,16 @@ fn handles<T: MpiView>(call: &mut Call<'_, T>, count: i32, addr: GuestAddr) -> R
     Ok(handles)
 }
 
+/// The guest's request, checked: it is null or alive.
+#[inline]
+fn handle<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr) -> Result<i32> {
+    let handle = call.read_i32("request", addr)?;
+    if handle != abi::MPI_REQUEST_NULL {
+        known(call.mpi(), handle)?;
+    }
+    Ok(handle)
+}
+
 fn known<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) -> Result<()> {
     match mpi.requests.get(handle) {
         Some(request) => {
@@ -224,7 +234,7 @@ async fn wait<T: MpiView>(
     request: GuestAddr,
     status: GuestAddr,
 ) -> Outcome {
-    let handle = handles(call, 1, request)?[0];
+    let handle = handle(call, request)?;
     if call.mpi().generalized > 0 {
         let pending = pending_of(call, handle);
         call.wait(&pending, &|| false, |mpi| is_complete(mpi, handle).then_some(())).await;
@@ -236,13 +246,40 @@ async fn wait<T: MpiView>(
     completion.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
+/// The usual case: no function of the program has to be asked.
+fn wait_at_once<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: GuestAddr,
+    status: GuestAddr,
+) -> Option<Result<()>> {
+    if call.mpi().generalized > 0 || !call.mpi().has_luck() {
+        return None;
+    }
+    let handle = handle(call, request).ok()?;
+    let mpi = call.mpi();
+    let completion = loop {
+        if let Some(completion) = take(mpi, handle) {
+            break completion;
+        }
+        mpi.progress();
+        match take(mpi, handle) {
+            None if mpi.watches_well() => {}
+            taken => break taken?,
+        }
+    };
+    mpi.misses = 0;
+    let told = put_handle(call, request, handle);
+    let told = told.and_then(|()| put_status(call, status, &completion.status));
+    Some(told.and(completion.error.map_or(Ok(()), Err)))
+}
+
 async fn test<T: MpiView>(
     call: &mut Call<'_, T>,
     request: GuestAddr,
     flag: GuestAddr,
     status: GuestAddr,
 ) -> Outcome {
-    let handle = handles(call, 1, request)?[0];
+    let handle = handle(call, request)?;
     call.mpi().progress();
     settle(call, &[handle]).await?;
     let done = take(call.mpi(), handle);
@@ -290,13 +327,15 @@ async fn complete_all<T: MpiView>(
     statuses: GuestAddr,
 ) -> Outcome {
     settle(call, handles).await?;
-    let mut results = Vec::with_capacity(handles.len());
+    let mut results = Vec::new();
     for (index, handle) in handles.iter().enumerate() {
         let completion = take(call.mpi(), *handle).unwrap_or_else(unfinished);
         if *handle != abi::MPI_REQUEST_NULL {
             put_handle(call, element(requests, index, 4), *handle)?;
         }
-        results.push(completion);
+        if !statuses.is_null() || completion.error.is_some() {
+            results.push(completion);
+        }
     }
     Ok(put_results(call, results, statuses)?)
 }
@@ -497,7 +536,7 @@ async fn testsome<T: MpiView>(
 }
 
 async fn request_free<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Outcome {
-    let handle = call.read_i32s("request", request, 1)?[0];
+    let handle = call.read_i32("request", request)?;
     let mpi = call.mpi();
     known(mpi, handle)?;
     let is_active = is_active(mpi, handle);
@@ -565,7 +604,7 @@ fn give_up<P: MpiPort>(mpi: &mut MpiCtx<P>, handle: i32) {
 }
 
 async fn cancel<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr) -> Outcome {
-    let handle = call.read_i32s("request", request, 1)?[0];
+    let handle = call.read_i32("request", request)?;
     let mpi = call.mpi();
     known(mpi, handle)?;
     if is_collective(mpi, handle) {

@@ -262,7 +262,7 @@ async fn errhandler_free<T: MpiView>(call: &mut Call<'_, T>, errhandler: GuestAd
 }
 
 fn free<T: MpiView>(call: &mut Call<'_, T>, errhandler: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("errhandler", errhandler, 1)?[0];
+    let handle = call.read_i32("errhandler", errhandler)?;
     let mpi = call.mpi();
     // MPI_Comm_get_errhandler may have given a predefined one, which the program then frees.
     if !is_predefined(handle) {

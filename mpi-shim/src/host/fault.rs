@@ -97,7 +97,7 @@ async fn comm_ishrink<T: MpiView>(
 }
 
 async fn comm_agree<T: MpiView>(call: &mut Call<'_, T>, comm: i32, flag: GuestAddr) -> Result<()> {
-    let own = call.read_i32s("flag", flag, 1)?[0].cast_unsigned();
+    let own = call.read_i32("flag", flag)?.cast_unsigned();
     let handle = propose(call, comm, own, Agreed::Flag(flag.get()))?;
     wait_own(call, handle).await.error.map_or(Ok(()), Err)
 }
@@ -108,7 +108,7 @@ async fn comm_iagree<T: MpiView>(
     flag: GuestAddr,
     request: GuestAddr,
 ) -> Result<()> {
-    let own = call.read_i32s("flag", flag, 1)?[0].cast_unsigned();
+    let own = call.read_i32("flag", flag)?.cast_unsigned();
     call.write_i32("request", request, crate::abi::MPI_REQUEST_NULL)?;
     let handle = propose(call, comm, own, Agreed::Flag(flag.get()))?;
     call.write_i32("request", request, handle)

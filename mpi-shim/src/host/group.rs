@@ -231,7 +231,7 @@ async fn group_range_excl<T: MpiView>(
 }
 
 async fn group_free<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("group", addr, 1)?[0];
+    let handle = call.read_i32("group", addr)?;
     let mpi = call.mpi();
     // A call that makes a group may have given MPI_GROUP_EMPTY, which the program then frees.
     group(mpi, handle)?;

@@ -201,7 +201,7 @@ fn get_string<T: MpiView>(
 ) -> Result<()> {
     let found = value(call, info, key)?;
     if let Some(found) = &found {
-        let room = call.read_i32s("buflen", buflen, 1)?[0];
+        let room = call.read_i32("buflen", buflen)?;
         if room > 0 {
             call.write_string("value", text, found, room as usize)?;
         }
@@ -266,7 +266,7 @@ async fn info_free<T: MpiView>(call: &mut Call<'_, T>, info: GuestAddr) -> Endin
 }
 
 fn free<T: MpiView>(call: &mut Call<'_, T>, info: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("info", info, 1)?[0];
+    let handle = call.read_i32("info", info)?;
     info_mut(call.mpi(), handle)?;
     call.mpi().others.remove(handle);
     call.write_i32("info", info, abi::MPI_INFO_NULL)

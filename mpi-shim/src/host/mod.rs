@@ -30,7 +30,7 @@ mod tool;
 mod topology;
 mod window;
 
-use crate::call::MpiView;
+use crate::call::{MpiView, RAISE, raise};
 use crate::table::{FunctionInfo, Imports};
 
 /// The functions of every chapter.
@@ -81,6 +81,7 @@ pub const CHAPTERS: &[&[FunctionInfo]] = &[
 ];
 
 pub(crate) fn add_to_linker<T: MpiView>(linker: &mut Imports<'_, T>) -> wasmtime::Result<()> {
+    linker.func_wrap_async("mpi", RAISE, |caller, (): ()| Box::new(raise(caller)))?;
     attribute::add_to_linker(linker)?;
     buffer::add_to_linker(linker)?;
     collective::add_to_linker(linker)?;

@@ -48,7 +48,7 @@ async fn create<T: MpiView>(
 }
 
 async fn free<T: MpiView>(call: &mut Call<'_, T>, op: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("op", op, 1)?[0];
+    let handle = call.read_i32("op", op)?;
     if let Some(predefined) = Op::from_handle(handle) {
         let detail = format!("{} is predefined and cannot be freed", predefined.name());
         return Err(MpiError::argument(ErrorClass::Op, "op", detail));

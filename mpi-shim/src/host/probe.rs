@@ -17,9 +17,9 @@ use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Waits for a matching message without receiving it. Section 3.8.1.
-    call fn MPI_Probe(source: i32, tag: i32, comm: i32, status: GuestAddr) = probe;
+    call fn MPI_Probe(source: i32, tag: i32, comm: i32, status: GuestAddr) = probe, at_once;
     /// Looks for a matching message. Section 3.8.1.
-    call fn MPI_Iprobe(source: i32, tag: i32, comm: i32, flag: GuestAddr, status: GuestAddr) = iprobe;
+    call fn MPI_Iprobe(source: i32, tag: i32, comm: i32, flag: GuestAddr, status: GuestAddr) = iprobe, at_once;
     /// Waits for a matching message and extracts it. Section 3.8.2.
     call fn MPI_Mprobe(source: i32, tag: i32, comm: i32, message: GuestAddr, status: GuestAddr) = mprobe;
     /// Looks for a matching message and extracts it. Section 3.8.2.
@@ -187,7 +187,7 @@ fn matched_receive<T: MpiView>(
     datatype: i32,
     message: GuestAddr,
 ) -> Result<i32> {
-    let handle = call.read_i32s("message", message, 1)?[0];
+    let handle = call.read_i32("message", message)?;
     let mpi = call.mpi();
     let count = MpiCtx::<T::Port>::count(count)?;
     let buffer = Buffer { addr: buf.get(), count, datatype: mpi.datatype(datatype)? };

@@ -118,7 +118,7 @@ fn open<T: MpiView>(
 }
 
 async fn session_finalize<T: MpiView>(call: &mut Call<'_, T>, addr: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("session", addr, 1)?[0];
+    let handle = call.read_i32("session", addr)?;
     let errhandler = session(call.mpi(), handle)?.errhandler;
     let is_left = |comm: &Communicator| comm.session == handle;
     if call.mpi().comms.iter().any(|(_, comm)| is_left(comm)) {
@@ -304,7 +304,7 @@ async fn group_from_pset<T: MpiView>(
     session(call.mpi(), handle)?;
     let members = pset(call, pset_name)?;
     group::put(call, "newgroup", newgroup, members)?;
-    let made = call.read_i32s("newgroup", newgroup, 1)?[0];
+    let made = call.read_i32("newgroup", newgroup)?;
     call.mpi().group_sessions.insert(made, handle);
     Ok(())
 }

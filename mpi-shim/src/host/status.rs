@@ -9,7 +9,7 @@ use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Number of elements received. Section 3.2.5.
-    call fn MPI_Get_count or MPI_Get_count_c(status: GuestAddr, datatype: i32, count: GuestAddr) = get_count;
+    call fn MPI_Get_count or MPI_Get_count_c(status: GuestAddr, datatype: i32, count: GuestAddr) = get_count, at_once;
     /// Number of basic elements received. Section 5.1.11.
     call fn MPI_Get_elements or MPI_Get_elements_x or MPI_Get_elements_c(status: GuestAddr, datatype: i32, count: GuestAddr) = get_elements;
     /// Sets the number of basic elements. Section 13.3.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use faasm_mpi_shim::file_port::Files;
-use faasm_mpi_shim::gate::Door;
+use faasm_mpi_shim::gate::{Cut, Door};
 use faasm_mpi_shim::port::Pending;
 use faasm_mpi_shim::{MpiCtx, MpiView};
 use faasm_vm::GuestMemory;
@@ -86,6 +86,15 @@ impl MpiView for FaasletState {
     #[inline]
     fn door(&self) -> Option<&Arc<Door>> {
         self.door.as_ref()
+    }
+
+    #[inline]
+    fn is_hasty(&self) -> bool {
+        let may_leave = |door: &Arc<Door>| {
+            door.cut() != Cut::Open
+                || self.stack.as_ref().is_some_and(|stack| stack.every().is_some())
+        };
+        self.thread.is_none() && !self.door.as_ref().is_some_and(may_leave)
     }
 
     fn leave_now(caller: &mut Caller<'_, Self>) -> bool {

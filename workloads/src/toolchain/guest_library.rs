@@ -174,6 +174,7 @@ const HEADERS: &[(&str, &str)] = &[
 
 /// Sources by file name.
 pub(crate) const SOURCES: &[(&str, &str)] = &[
+    ("at_once.c", include_str!("../../../mpi-shim/guest/at_once.c")),
     ("descriptor.c", include_str!("../../libc/descriptor.c")),
     ("identity.c", include_str!("../../libc/identity.c")),
     ("machine.c", include_str!("../../libc/machine.c")),

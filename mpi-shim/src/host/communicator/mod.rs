@@ -36,9 +36,9 @@ pub(crate) use wire::Wire;
 
 host_functions! {
     /// Number of members. Section 7.4.1.
-    call fn MPI_Comm_size(comm: i32, size: GuestAddr) = comm_size;
+    call fn MPI_Comm_size(comm: i32, size: GuestAddr) = comm_size, at_once;
     /// Rank of this process. Section 7.4.1.
-    call fn MPI_Comm_rank(comm: i32, rank: GuestAddr) = comm_rank;
+    call fn MPI_Comm_rank(comm: i32, rank: GuestAddr) = comm_rank, at_once;
     /// Compares members, order and context. Section 7.4.1.
     call fn MPI_Comm_compare(comm1: i32, comm2: i32, result: GuestAddr) = comm_compare;
     /// The group of the members. Section 7.3.2.
@@ -503,7 +503,7 @@ pub(crate) async fn free<T: MpiView>(
     comm: GuestAddr,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
-    let handle = call.read_i32s("comm", comm, 1)?[0];
+    let handle = call.read_i32("comm", comm)?;
     call.mpi().comm(handle)?;
     if matches!(handle, abi::MPI_COMM_WORLD | abi::MPI_COMM_SELF) {
         let detail = "a predefined communicator lives until MPI_Finalize; free only what you made";

@@ -45,7 +45,7 @@ host_functions! {
     /// Gives a type up. Section 5.1.9.
     ending fn MPI_Type_free(datatype: GuestAddr) = free;
     /// Bytes of data. Section 5.1.5.
-    call fn MPI_Type_size or MPI_Type_size_x or MPI_Type_size_c(datatype: i32, size: GuestAddr) = size_of;
+    call fn MPI_Type_size or MPI_Type_size_x or MPI_Type_size_c(datatype: i32, size: GuestAddr) = size_of, at_once;
     /// Lower bound and extent. Section 5.1.7.
     call fn MPI_Type_get_extent or MPI_Type_get_extent_x or MPI_Type_get_extent_c(datatype: i32, lb: GuestAddr, extent: GuestAddr) = extent_of;
     /// First data byte and span of the data. Section 5.1.8.
@@ -238,7 +238,7 @@ async fn duplicate<T: MpiView>(
 }
 
 async fn commit<T: MpiView>(call: &mut Call<'_, T>, datatype: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("datatype", datatype, 1)?[0];
+    let handle = call.read_i32("datatype", datatype)?;
     call.mpi().any_datatype(handle)?.commit();
     Ok(())
 }
@@ -252,7 +252,7 @@ async fn give_up<T: MpiView>(
     datatype: GuestAddr,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
-    let handle = call.read_i32s("datatype", datatype, 1)?[0];
+    let handle = call.read_i32("datatype", datatype)?;
     if let Some(predefined) = Predefined::from_handle(handle) {
         let detail = format!("{} is predefined and cannot be freed", predefined.name());
         return Err(MpiError::argument(ErrorClass::Type, "datatype", detail).into());

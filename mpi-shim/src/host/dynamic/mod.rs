@@ -70,7 +70,7 @@ async fn disconnect<T: MpiView>(
     comm: GuestAddr,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
-    let handle = call.read_i32s("comm", comm, 1)?[0];
+    let handle = call.read_i32("comm", comm)?;
     if !matches!(handle, abi::MPI_COMM_WORLD | abi::MPI_COMM_SELF) {
         barrier(call, handle).await?;
     }

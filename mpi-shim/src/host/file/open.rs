@@ -169,7 +169,7 @@ fn open_host<T: MpiView>(
 }
 
 pub(super) async fn close<T: MpiView>(call: &mut Call<'_, T>, fh: GuestAddr) -> Result<()> {
-    let handle = call.read_i32s("fh", fh, 1)?[0];
+    let handle = call.read_i32("fh", fh)?;
     let entry = call.mpi().file(handle)?;
     let (comm, path) = (entry.comm, entry.path.clone());
     let pending = entry.split.is_some();

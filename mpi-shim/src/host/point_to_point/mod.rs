@@ -26,7 +26,7 @@ use crate::table::{Count, host_functions};
 
 host_functions! {
     /// Standard-mode blocking send. Section 3.2.1.
-    call fn MPI_Send or MPI_Send_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = send;
+    call fn MPI_Send or MPI_Send_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = send, at_once send_at_once;
     /// Buffered-mode blocking send. Section 3.4.
     call fn MPI_Bsend or MPI_Bsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = bsend;
     /// Synchronous-mode blocking send. Section 3.4.
@@ -34,21 +34,21 @@ host_functions! {
     /// Ready-mode blocking send. Section 3.4.
     call fn MPI_Rsend or MPI_Rsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32) = rsend;
     /// Blocking receive. Section 3.2.4.
-    call fn MPI_Recv or MPI_Recv_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, status: GuestAddr) = recv;
+    call fn MPI_Recv or MPI_Recv_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, status: GuestAddr) = recv, at_once recv_at_once;
     /// Send and receive at once. Section 3.11.
     call fn MPI_Sendrecv or MPI_Sendrecv_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv;
     /// Send and receive in one buffer. Section 3.11.
     call fn MPI_Sendrecv_replace or MPI_Sendrecv_replace_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, sendtag: i32, source: i32, recvtag: i32, comm: i32, status: GuestAddr) = sendrecv_replace;
     /// Standard-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Isend or MPI_Isend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = isend;
+    call fn MPI_Isend or MPI_Isend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = isend, at_once isend_at_once;
     /// Buffered-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Ibsend or MPI_Ibsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ibsend;
+    call fn MPI_Ibsend or MPI_Ibsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = ibsend, at_once;
     /// Synchronous-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Issend or MPI_Issend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = issend;
+    call fn MPI_Issend or MPI_Issend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = issend, at_once;
     /// Ready-mode non-blocking send. Section 3.7.2.
-    call fn MPI_Irsend or MPI_Irsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = irsend;
+    call fn MPI_Irsend or MPI_Irsend_c(buf: GuestAddr, count: Count, datatype: i32, dest: i32, tag: i32, comm: i32, request: GuestAddr) = irsend, at_once;
     /// Non-blocking receive. Section 3.7.2.
-    call fn MPI_Irecv or MPI_Irecv_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = irecv;
+    call fn MPI_Irecv or MPI_Irecv_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = irecv, at_once irecv_at_once;
     /// Non-blocking send and receive at once. Section 3.11.
     call fn MPI_Isendrecv or MPI_Isendrecv_c(sendbuf: GuestAddr, sendcount: Count, sendtype: i32, dest: i32, sendtag: i32, recvbuf: GuestAddr, recvcount: Count, recvtype: i32, source: i32, recvtag: i32, comm: i32, request: GuestAddr) = isendrecv;
     /// Non-blocking send and receive in one buffer. Section 3.11.
@@ -64,9 +64,9 @@ host_functions! {
     /// Persistent receive. Section 3.9.
     call fn MPI_Recv_init or MPI_Recv_init_c(buf: GuestAddr, count: Count, datatype: i32, source: i32, tag: i32, comm: i32, request: GuestAddr) = recv_init;
     /// Starts a persistent request. Section 3.9.
-    ending fn MPI_Start(request: GuestAddr) = start_persistent;
+    ending fn MPI_Start(request: GuestAddr) = start_persistent, at_once;
     /// Starts several persistent requests. Section 3.9.
-    ending fn MPI_Startall(count: i32, requests: GuestAddr) = start_all;
+    ending fn MPI_Startall(count: i32, requests: GuestAddr) = start_all, at_once;
 }
 
 macro_rules! send_modes {
@@ -108,6 +108,7 @@ async fn blocking_send<T: MpiView>(
     if let Some(Interrupted::Request(handle)) = call.resume() {
         return Box::pin(finish_send(call, handle)).await;
     }
+    call.mpi().owes_turn = false;
     let request = send_request(call.mpi(), mode, args)?;
     call.mpi().check_peer(request.context, args.peer, request.peer)?;
     // Only a send that has to wait needs an entry in the table, for the answer to find.
@@ -122,6 +123,32 @@ async fn blocking_send<T: MpiView>(
         return Ok(());
     }
     Box::pin(send_and_wait(call, request)).await
+}
+
+/// The usual case: the message is copied away.
+fn send_at_once<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i64,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+) -> Option<Result<()>> {
+    let mpi = call.mpi();
+    if mpi.owes_turn {
+        return None;
+    }
+    let args = Args { buf, count, datatype, peer, tag, comm };
+    let request = send_request(mpi, SendMode::Standard, args).ok()?;
+    mpi.check_peer(request.context, peer, request.peer).ok()?;
+    let eager_bytes_max = mpi.eager_bytes_max(request.peer);
+    if !request.is_eager(eager_bytes_max) {
+        return None;
+    }
+    let sent = mpi.start_send(&request, 0, eager_bytes_max);
+    mpi.owes_turn = mpi.port.is_congested(request.peer);
+    Some(sent.map(|_| ()))
 }
 
 /// Lets others run while much is queued for `peer`: for a neighbour one turn, so that it can receive;
@@ -203,6 +230,49 @@ async fn recv<T: MpiView>(
     completion.error.map_or(Ok(()), Err)
 }
 
+/// The usual case: no other receive is posted.
+fn recv_at_once<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i64,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+    status: GuestAddr,
+) -> Option<Result<()>> {
+    let mpi = call.mpi();
+    let is_usual = mpi.matching.posted_len() == 0 && mpi.partitioned.is_empty();
+    if !is_usual || peer == abi::MPI_PROC_NULL || mpi.faults.is_active() || !mpi.has_luck() {
+        return None;
+    }
+    let request = receive_request(mpi, Args { buf, count, datatype, peer, tag, comm }).ok()?;
+    let pattern = pattern(request.context, peer, tag);
+    let received = loop {
+        match mpi.receive_directly(&pattern, &request.buffer) {
+            None if mpi.watches_well() => mpi.advance(),
+            received => break received?,
+        }
+    };
+    (mpi.error_comm, mpi.misses) = (comm, 0);
+    let completion = match received {
+        Received::Here(completion) => completion,
+        Received::Refused(error) => return Some(Err(error)),
+        Received::Far(arrived) => {
+            // It is matched, and the call that is made instead waits for its data.
+            let handle = match insert(mpi, request) {
+                Ok(handle) => handle,
+                Err(error) => return Some(Err(error)),
+            };
+            mpi.deliver(handle, &arrived);
+            mpi.interrupted = Some(Interrupted::Request(handle));
+            return None;
+        }
+    };
+    let told = put_status(call, status, &completion.status);
+    Some(told.and(completion.error.map_or(Ok(()), Err)))
+}
+
 /// Receives a message that was matched and whose data is on another node.
 async fn receive_far<T: MpiView>(
     call: &mut Call<'_, T>,
@@ -263,6 +333,38 @@ async fn irecv<T: MpiView>(
     let new = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm })?;
     let handle = start(call.mpi(), new)?;
     call.write_i32("request", request, handle)
+}
+
+/// The usual case: nothing is wrong with the arguments.
+fn isend_at_once<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i64,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+    request: GuestAddr,
+) -> Option<Result<()>> {
+    let args = Args { buf, count, datatype, peer, tag, comm };
+    let handle = start_new_send(call.mpi(), SendMode::Standard, args).ok()?;
+    Some(call.write_i32("request", request, handle))
+}
+
+/// The usual case: nothing is wrong with the arguments.
+fn irecv_at_once<T: MpiView>(
+    call: &mut Call<'_, T>,
+    buf: GuestAddr,
+    count: i64,
+    datatype: i32,
+    peer: i32,
+    tag: i32,
+    comm: i32,
+    request: GuestAddr,
+) -> Option<Result<()>> {
+    let new = receive_request(call.mpi(), Args { buf, count, datatype, peer, tag, comm }).ok()?;
+    let handle = start(call.mpi(), new).ok()?;
+    Some(call.write_i32("request", request, handle))
 }
 
 pub(super) const fn pending(function: &'static str, peer: i32, tag: i32, context: u32) -> Pending {

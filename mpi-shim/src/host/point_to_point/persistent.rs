@@ -58,6 +58,9 @@ async fn start_requests<T: MpiView>(
         Ok(handles) => handles,
         Err(error) => return Ok(Err(error)),
     };
+    if call.is_at_once() && handles.iter().any(|handle| is_collective(call.mpi(), *handle)) {
+        call.later().await;
+    }
     for handle in handles {
         let is_started = match restart(call.mpi(), handle) {
             Ok(is_started) => is_started,
@@ -68,6 +71,11 @@ async fn start_requests<T: MpiView>(
         }
     }
     Ok(Ok(()))
+}
+
+fn is_collective<P: MpiPort>(mpi: &MpiCtx<P>, handle: i32) -> bool {
+    let request = mpi.requests.get(handle);
+    request.is_some_and(|request| matches!(request.operation, Operation::Collective(_)))
 }
 
 /// Starts a persistent request; `false` leaves it to [`collective::begin`].

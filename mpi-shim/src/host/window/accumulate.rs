@@ -24,17 +24,17 @@ use crate::window::calculate;
 
 host_functions! {
     /// Combines with a target's memory. Section 12.3.4.
-    call fn MPI_Accumulate or MPI_Accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32) = accumulate;
+    call fn MPI_Accumulate or MPI_Accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32) = accumulate, at_once;
     /// Combines with a target's memory, with a request. Section 12.3.5.
     call fn MPI_Raccumulate or MPI_Raccumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = raccumulate;
     /// Reads a target's memory and combines with it. Section 12.3.4.
-    call fn MPI_Get_accumulate or MPI_Get_accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, result_addr: GuestAddr, result_count: Count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32) = get_accumulate;
+    call fn MPI_Get_accumulate or MPI_Get_accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, result_addr: GuestAddr, result_count: Count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32) = get_accumulate, at_once;
     /// Reads a target's memory and combines with it, with a request. Section 12.3.5.
     call fn MPI_Rget_accumulate or MPI_Rget_accumulate_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, result_addr: GuestAddr, result_count: Count, result_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, op: i32, win: i32, request: GuestAddr) = rget_accumulate;
     /// Reads one element of a target and combines with it. Section 12.3.4.
-    call fn MPI_Fetch_and_op(origin_addr: GuestAddr, result_addr: GuestAddr, datatype: i32, target_rank: i32, target_disp: i32, op: i32, win: i32) = fetch_and_op;
+    call fn MPI_Fetch_and_op(origin_addr: GuestAddr, result_addr: GuestAddr, datatype: i32, target_rank: i32, target_disp: i32, op: i32, win: i32) = fetch_and_op, at_once;
     /// Reads one element of a target and replaces it if it has a value. Section 12.3.4.
-    call fn MPI_Compare_and_swap(origin_addr: GuestAddr, compare_addr: GuestAddr, result_addr: GuestAddr, datatype: i32, target_rank: i32, target_disp: i32, win: i32) = compare_and_swap;
+    call fn MPI_Compare_and_swap(origin_addr: GuestAddr, compare_addr: GuestAddr, result_addr: GuestAddr, datatype: i32, target_rank: i32, target_disp: i32, win: i32) = compare_and_swap, at_once;
 }
 
 /// Bytes combined at a time; whole elements of every predefined type fit.
@@ -292,6 +292,7 @@ async fn compare_and_swap<T: MpiView>(
     let Some(reached) = reach(mpi, win, target, false)? else { return Ok(()) };
     if far::is_far(mpi, win, reached.rank)? {
         let there = (win, reached.rank, reached.buffer.addr);
+        call.later().await;
         return Box::pin(far::swap(call, there, basic, (origin, compare, result))).await;
     }
     let shared = window(mpi, win)?.shared.clone();

@@ -192,7 +192,7 @@ async fn free<T: MpiView>(
     win: GuestAddr,
 ) -> std::result::Result<(), Failure> {
     call.require_running()?;
-    let handle = call.read_i32s("win", win, 1)?[0];
+    let handle = call.read_i32("win", win)?;
     let own = window(call.mpi(), handle)?;
     if own.is_in_epoch() || own.fence == Fence::Used {
         let detail = "an epoch of the window is open; end it before MPI_Win_free";

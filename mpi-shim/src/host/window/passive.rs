@@ -9,7 +9,7 @@ use super::synchronize::{check_assert, leave_fence, wake};
 use super::{far, wait_for, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
-use crate::ctx::Interrupted;
+use crate::ctx::{Interrupted, OtherEntry};
 use crate::port::Pending;
 use crate::table::host_functions;
 use crate::window::Window;
@@ -24,13 +24,13 @@ host_functions! {
     /// Unlocks all targets. Section 12.5.3.
     call fn MPI_Win_unlock_all(win: i32) = win_unlock_all;
     /// Completes all operations on one target. Section 12.5.4.
-    call fn MPI_Win_flush(rank: i32, win: i32) = win_flush;
+    call fn MPI_Win_flush(rank: i32, win: i32) = win_flush, at_once flush_at_once;
     /// Completes all operations. Section 12.5.4.
-    call fn MPI_Win_flush_all(win: i32) = win_flush_all;
+    call fn MPI_Win_flush_all(win: i32) = win_flush_all, at_once;
     /// Completes all operations on one target at this rank. Section 12.5.4.
-    call fn MPI_Win_flush_local(rank: i32, win: i32) = win_flush;
+    call fn MPI_Win_flush_local(rank: i32, win: i32) = win_flush, at_once flush_at_once;
     /// Completes all operations at this rank. Section 12.5.4.
-    call fn MPI_Win_flush_local_all(win: i32) = win_flush_all;
+    call fn MPI_Win_flush_local_all(win: i32) = win_flush_all, at_once;
     /// Lets this rank see what others have written, and others what it has. Section 12.5.4.
     call fn MPI_Win_sync(win: i32) = win_sync;
 }
@@ -114,7 +114,7 @@ async fn acquire<T: MpiView>(call: &mut Call<'_, T>, win: i32, wanted: Wanted) -
         Wanted::All => None,
     };
     let pending = Pending { function: call.function, peer, tag: None, context };
-    let is_done = || granted.load(Ordering::Acquire);
+    let is_done = || granted.load(Ordering::SeqCst);
     call.note(Interrupted::Lock);
     let granted = wait_for(call, &pending, &shared.group, &is_done).await;
     call.mpi().interrupted = None;
@@ -131,7 +131,7 @@ fn release<T: MpiView>(call: &mut Call<'_, T>, win: i32, held: Wanted) -> Result
     }
     let granted = shared.locks().release(rank, held);
     for origin in granted {
-        shared.member(origin).granted.store(true, Ordering::Release);
+        shared.member(origin).granted.store(true, Ordering::SeqCst);
         wake(mpi, &shared.group, origin);
     }
     Ok(())
@@ -173,16 +173,36 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
     }
     let is_spread = own.shared.is_spread;
     if !far::is_settled(call.mpi(), is_spread) {
+        call.later().await;
         far::settle(call, win, Some(target)).await?;
     }
     give_way(call, win).await
 }
 
+/// The usual case: nothing is under way, and it is nobody else's turn.
+fn flush_at_once<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> Option<Result<()>> {
+    let mpi = call.mpi();
+    let Some(OtherEntry::Window(own)) = mpi.others.get_mut(win) else { return None };
+    let target = target(own, rank).ok()??;
+    let flushes = own.flushes.wrapping_add(1);
+    let is_usual = own.has_locked(target) && !own.shared.is_spread;
+    if !is_usual || flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) || !mpi.far_ops.errors().is_empty()
+    {
+        return None;
+    }
+    own.flushes = flushes;
+    Some(Ok(()))
+}
+
 /// Operations on this node are complete when their calls return; but programs poll with flushes between.
 async fn give_way<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     let own = window(call.mpi(), win)?;
-    own.flushes = own.flushes.wrapping_add(1);
-    if own.flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) {
+    let flushes = own.flushes.wrapping_add(1);
+    if flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) {
+        call.later().await;
+    }
+    window(call.mpi(), win)?.flushes = flushes;
+    if flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) {
         call.yield_now().await;
     }
     Ok(())
@@ -192,6 +212,10 @@ async fn win_flush_all<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<(
     if !window(call.mpi(), win)?.is_in_passive_epoch() {
         let detail = "no target is locked; call MPI_Win_lock or MPI_Win_lock_all";
         return Err(wrong_synchronization(detail));
+    }
+    let is_spread = window(call.mpi(), win)?.shared.is_spread;
+    if !far::is_settled(call.mpi(), is_spread) {
+        call.later().await;
     }
     far::settle(call, win, None).await?;
     give_way(call, win).await

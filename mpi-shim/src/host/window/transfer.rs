@@ -19,13 +19,13 @@ use crate::window::{Member, Shared};
 
 host_functions! {
     /// Writes to a target's memory. Section 12.3.1.
-    call fn MPI_Put or MPI_Put_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32) = put;
+    call fn MPI_Put or MPI_Put_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32) = put, at_once put_at_once;
     /// Reads a target's memory. Section 12.3.2.
-    call fn MPI_Get or MPI_Get_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32) = get;
+    call fn MPI_Get or MPI_Get_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32) = get, at_once get_at_once;
     /// Writes to a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Rput or MPI_Rput_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32, request: GuestAddr) = rput;
+    call fn MPI_Rput or MPI_Rput_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32, request: GuestAddr) = rput, at_once;
     /// Reads a target's memory, with a request. Section 12.3.5.
-    call fn MPI_Rget or MPI_Rget_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32, request: GuestAddr) = rget;
+    call fn MPI_Rget or MPI_Rget_c(origin_addr: GuestAddr, origin_count: Count, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: Count, target_datatype: i32, win: i32, request: GuestAddr) = rget, at_once;
 }
 
 /// Address, number and type of elements at the origin, as the program gives them.
@@ -301,7 +301,10 @@ pub(super) async fn perform<T: MpiView>(
 ) -> Result<()> {
     match far {
         None => Ok(()),
-        Some(far) => Box::pin(far::perform(call, &far, completes)).await,
+        Some(far) => {
+            call.later().await;
+            Box::pin(far::perform(call, &far, completes)).await
+        }
     }
 }
 
@@ -312,7 +315,13 @@ pub(super) fn put_request<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr
 }
 
 macro_rules! transfers {
-    ($($direction:ident: $name:ident $request_name:ident;)*) => {$(
+    ($($direction:ident: $name:ident $request_name:ident $usual_name:ident;)*) => {$(
+        fn $usual_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) -> Option<Result<()>> {
+            let origin = (origin_addr, origin_count, origin_datatype);
+            let target = (target_rank, target_disp, target_count, target_datatype);
+            at_once(call.mpi(), Direction::$direction, origin, target, (win, false)).map(Ok)
+        }
+
         async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) -> Result<()> {
             let origin = (origin_addr, origin_count, origin_datatype);
             let target = (target_rank, target_disp, target_count, target_datatype);
@@ -331,6 +340,6 @@ macro_rules! transfers {
 }
 
 transfers! {
-    Put: put rput;
-    Get: get rget;
+    Put: put rput put_at_once;
+    Get: get rget get_at_once;
 }
