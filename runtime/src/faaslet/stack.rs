@@ -170,6 +170,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<FaasletState>) -> wasmtime::Resu
     linker.func_wrap(STACK_MODULE, "push128", |mut caller: Caller<'_, _>, value: V128| {
         push(&mut caller, Bits::Bits128(value.as_u128()))
     })?;
+    linker.func_wrap(STACK_MODULE, "zeros", |mut caller: Caller<'_, _>, count: i32| {
+        (0..count).try_for_each(|_| push(&mut caller, Bits::Bits64(0)))
+    })?;
     linker.func_wrap(STACK_MODULE, "pop", |mut caller: Caller<'_, _>| pop64(&mut caller))?;
     linker.func_wrap(STACK_MODULE, "pop4", |mut caller: Caller<'_, _>| -> wasmtime::Result<_> {
         let mut four = [0; 4];

@@ -8,7 +8,7 @@ use wasmparser::{Operator, ValType};
 use super::{
     UnwindError,
     encode::{Places, Sink, written},
-    frame,
+    frame::{self, Layout},
     tree::{Block, Code, Kind, Node, Site},
 };
 
@@ -18,18 +18,16 @@ pub(super) fn function(
     code: &Code<'_>,
     sites: u32,
 ) -> Result<Function, UnwindError> {
-    let mut locals = Locals { types: code.locals.clone(), free: HashMap::new() };
-    let resume = locals.take(ValType::I32);
-    let results = code.results.clone();
-    let sink = Sink::new(places);
-    let mut writer =
-        Writer { sink, locals, resume, results, waiting: Vec::new(), saved: Vec::new() };
-    writer.body(&code.body, &[])?;
-    debug_assert_eq!(writer.saved.len(), sites as usize);
+    // What the sites save is known when they are written, so the first time is for finding out.
+    let first = Writer::run(places, code, Layout::default())?;
+    debug_assert_eq!(first.saved.len(), sites as usize);
+    let layout = Layout::new(&first.saved, &first.locals.types);
+    let writer = Writer::run(places, code, layout)?;
 
     let mut head = Sink::new(places);
     if sites > 0 {
-        frame::take_back(&mut head, resume, &writer.saved, &writer.locals.types);
+        let resume = (writer.resume, sites);
+        frame::take_back(&mut head, &writer.layout, resume, &writer.locals.types);
     }
     let mut declared = Vec::new();
     for &ty in &writer.locals.types[code.parameters..] {
@@ -74,6 +72,7 @@ struct Writer {
     waiting: Vec<u32>,
     /// What each site saved, in the order of their numbers.
     saved: Vec<Vec<u32>>,
+    layout: Layout,
 }
 
 /// A node that holds sites.
@@ -87,6 +86,17 @@ struct Entry {
 }
 
 impl Writer {
+    /// Writes all of `code` but its head.
+    fn run(places: Places, code: &Code<'_>, layout: Layout) -> Result<Self, UnwindError> {
+        let mut locals = Locals { types: code.locals.clone(), free: HashMap::new() };
+        let resume = locals.take(ValType::I32);
+        let (sink, results) = (Sink::new(places), code.results.clone());
+        let (waiting, saved) = (Vec::new(), Vec::new());
+        let mut writer = Self { sink, locals, resume, results, waiting, saved, layout };
+        writer.body(&code.body, &[])?;
+        Ok(writer)
+    }
+
     /// Writes a body that starts with `parameters` on the stack.
     fn body(&mut self, nodes: &[Node<'_>], parameters: &[ValType]) -> Result<(), UnwindError> {
         let entries = self.entries(nodes);
@@ -220,7 +230,8 @@ impl Writer {
         saved.extend(&site.live);
         saved.extend(&inputs[inputs.len() - site.kept..]);
         let locals = &self.locals.types;
-        frame::hand_over(&mut self.sink, site.number, &saved, locals, &self.results);
+        let frame = (site.number, &saved[..]);
+        frame::hand_over(&mut self.sink, &self.layout, frame, locals, &self.results);
         self.saved.push(saved);
         Ok(())
     }

@@ -1,15 +1,20 @@
 //! Handing a frame over, and taking it back at the head of a function.
 
+use std::collections::BTreeSet;
+
 use wasm_encoder::Instruction;
 use wasmparser::ValType;
 
 use super::encode::Sink;
 
-/// Numbers of the imports that push; the `pop` of each is three further.
-const ONE: usize = 0;
-const FOUR: usize = 1;
-const WIDE: usize = 2;
-const POP: usize = 3;
+/// Numbers of the imports.
+const PUSH: usize = 0;
+const PUSH_4: usize = 1;
+const PUSH_128: usize = 2;
+const ZEROS: usize = 3;
+const POP: usize = 4;
+const POP_4: usize = 5;
+const POP_128: usize = 6;
 
 /// The local's value as 64 bits.
 fn widen(sink: &mut Sink, local: u32, ty: ValType) {
@@ -44,60 +49,118 @@ fn call(sink: &mut Sink, import: usize) {
     sink.put(&Instruction::Call(function));
 }
 
-/// Locals in the order in which they are handed over: wide ones, then the others.
-fn sorted(saved: &[u32], locals: &[ValType]) -> (Vec<u32>, Vec<u32>) {
-    saved.iter().partition(|&&local| locals[local as usize] == ValType::V128)
+/// What a function's frame holds: a place for each local that any of its sites saves, so that one piece of code takes
+/// all frames back. A site that does not save a local has a zero there.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    wide: Vec<u32>,
+    /// The others, in fours; the last places may be empty.
+    others: Vec<[Option<u32>; 4]>,
 }
 
-/// Hands the values of the locals over.
-fn push(sink: &mut Sink, saved: &[u32], locals: &[ValType]) {
-    let (wide, others) = sorted(saved, locals);
-    for local in wide {
-        widen(sink, local, ValType::V128);
-        call(sink, WIDE);
+impl Layout {
+    /// The layout for these sites.
+    pub(super) fn new(sites: &[Vec<u32>], locals: &[ValType]) -> Self {
+        let all: BTreeSet<u32> = sites.iter().flatten().copied().collect();
+        let (wide, others): (Vec<u32>, Vec<u32>) =
+            all.into_iter().partition(|&local| locals[local as usize] == ValType::V128);
+        let four = |locals: &[u32]| std::array::from_fn(|at| locals.get(at).copied());
+        Self { wide, others: others.chunks(4).map(four).collect() }
     }
-    for four in others.chunks(4) {
-        four.iter().for_each(|&local| widen(sink, local, locals[local as usize]));
-        if four.len() > 1 {
-            (four.len()..4).for_each(|_| sink.put(&Instruction::I64Const(0)));
-        }
-        call(sink, if four.len() > 1 { FOUR } else { ONE });
-    }
-}
 
-/// Takes the values of the locals back.
-fn pop(sink: &mut Sink, saved: &[u32], locals: &[ValType]) {
-    let (wide, others) = sorted(saved, locals);
-    for four in others.chunks(4).rev() {
-        call(sink, POP + if four.len() > 1 { FOUR } else { ONE });
-        if four.len() > 1 {
-            (four.len()..4).for_each(|_| sink.put(&Instruction::Drop));
+    /// Hands the values of `saved` over.
+    fn push(&self, sink: &mut Sink, saved: &[u32], locals: &[ValType]) {
+        for &local in &self.wide {
+            match saved.contains(&local) {
+                true => sink.get(local),
+                false => sink.put(&Instruction::V128Const(0)),
+            }
+            call(sink, PUSH_128);
         }
-        four.iter().rev().for_each(|&local| narrow(sink, local, locals[local as usize]));
+        let is_saved = |place: &Option<u32>| place.filter(|local| saved.contains(local));
+        let places: Vec<Option<u32>> = self.others.as_flattened().iter().map(is_saved).collect();
+        let mut rest = &places[..];
+        while !rest.is_empty() {
+            let zeros = rest.iter().take_while(|place| place.is_none()).count();
+            let next = if zeros >= 4 || zeros == rest.len() {
+                sink.number(u32::try_from(zeros).unwrap_or(u32::MAX));
+                call(sink, ZEROS);
+                zeros
+            } else {
+                let next = if rest.len() >= 4 { 4 } else { 1 };
+                for place in &rest[..next] {
+                    match *place {
+                        Some(local) => widen(sink, local, locals[local as usize]),
+                        None => sink.put(&Instruction::I64Const(0)),
+                    }
+                }
+                call(sink, if next == 4 { PUSH_4 } else { PUSH });
+                next
+            };
+            rest = &rest[next..];
+        }
     }
-    for local in wide.into_iter().rev() {
-        call(sink, POP + WIDE);
-        narrow(sink, local, ValType::V128);
+
+    /// Takes all values back.
+    fn pop(&self, sink: &mut Sink, locals: &[ValType]) {
+        for four in self.others.iter().rev() {
+            call(sink, POP_4);
+            for place in four.iter().rev() {
+                match *place {
+                    Some(local) => narrow(sink, local, locals[local as usize]),
+                    None => sink.put(&Instruction::Drop),
+                }
+            }
+        }
+        for &local in self.wide.iter().rev() {
+            call(sink, POP_128);
+            sink.set(local);
+        }
     }
 }
 
 /// Behind a call: if frames are being taken, hands this one over and returns zeros.
 pub(super) fn hand_over(
     sink: &mut Sink,
-    number: u32,
-    saved: &[u32],
+    layout: &Layout,
+    (number, saved): (u32, &[u32]),
     locals: &[ValType],
     results: &[ValType],
 ) {
     sink.put(&Instruction::GlobalGet(sink.places().state));
     sink.open_if();
-    push(sink, saved, locals);
+    layout.push(sink, saved, locals);
     sink.put(&Instruction::I64Const(number.into()));
-    call(sink, ONE);
+    call(sink, PUSH);
     for &result in results {
         zero(sink, result);
     }
     sink.put(&Instruction::Return);
+    sink.close();
+}
+
+/// At the head of a function with so many `sites`: if frames are being put back, takes this one, and leaves the
+/// site's number in `resume`.
+pub(super) fn take_back(
+    sink: &mut Sink,
+    layout: &Layout,
+    (resume, sites): (u32, u32),
+    locals: &[ValType],
+) {
+    sink.put(&Instruction::GlobalGet(sink.places().state));
+    sink.open_if();
+    call(sink, POP);
+    narrow(sink, resume, ValType::I32);
+    // Numbers begin at 1.
+    sink.get(resume);
+    sink.number(1);
+    sink.put(&Instruction::I32Sub);
+    sink.number(sites);
+    sink.put(&Instruction::I32GeU);
+    sink.open_if();
+    sink.put(&Instruction::Unreachable);
+    sink.close();
+    layout.pop(sink, locals);
     sink.close();
 }
 
@@ -111,33 +174,4 @@ fn zero(sink: &mut Sink, ty: ValType) {
         // Functions that return references are refused before.
         ValType::Ref(_) => Instruction::Unreachable,
     });
-}
-
-/// At the head of a function: if frames are being put back, takes this one, and leaves the site's number in `resume`.
-pub(super) fn take_back(sink: &mut Sink, resume: u32, sites: &[Vec<u32>], locals: &[ValType]) {
-    sink.put(&Instruction::GlobalGet(sink.places().state));
-    sink.open_if();
-    call(sink, POP + ONE);
-    narrow(sink, resume, ValType::I32);
-    // A block for each site, the first innermost, and one for a number that no site has.
-    sink.open_block();
-    for _ in sites {
-        sink.open_block();
-    }
-    sink.open_block();
-    let count = u32::try_from(sites.len()).unwrap_or(u32::MAX);
-    sink.get(resume);
-    let targets: Vec<u32> = (0..=count).collect();
-    sink.put(&Instruction::BrTable(targets.into(), 0));
-    sink.close();
-    sink.put(&Instruction::Unreachable);
-    for (saved, left) in sites.iter().zip((0..count).rev()) {
-        sink.close();
-        pop(sink, saved, locals);
-        if left > 0 {
-            sink.put(&Instruction::Br(left));
-        }
-    }
-    sink.close();
-    sink.close();
 }

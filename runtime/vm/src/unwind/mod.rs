@@ -25,6 +25,8 @@
 //! What is taken is exact: only locals that are read later, and operands that waited under the
 //! call. The frames go through imports into the host's memory (`faasm_stack.push4` and so on: numbers as 64 bits,
 //! one or four a call, because calls are most of the code that the pass adds), so a guest cannot touch them and needs no buffer.
+//! All sites of a function have frames of the same form, with zeros for what a site does not save, so that the function's
+//! head takes them back by the same code.
 //!
 //! A call made while an exception reference is held, as clean-up code does, cannot be taken: for its
 //! length the global `faasm.stack.held` is above zero, and the host must not ask.
@@ -72,7 +74,7 @@ pub const STATE_UNWINDING: i32 = 1;
 pub const STATE_REWINDING: i32 = 2;
 
 /// Imports of [`STACK_MODULE`], in the order in which they are added.
-pub const STACK_IMPORTS: [&str; 6] = ["push", "push4", "push128", "pop", "pop4", "pop128"];
+pub const STACK_IMPORTS: [&str; 7] = ["push", "push4", "push128", "zeros", "pop", "pop4", "pop128"];
 
 /// What the pass did, for those who wonder why a program is slower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -99,9 +99,10 @@ fn assemble(
 fn add_imports(types: &mut TypeSection, imports: &mut ImportSection, first: u32) {
     let values = [vec![ValType::I64], vec![ValType::I64; 4], vec![ValType::V128]];
     let push = values.clone().map(|values| (values, vec![]));
+    let zeros = [(vec![ValType::I32], vec![])];
     let pop = values.map(|values| (vec![], values));
     for ((name, (params, results)), ty) in
-        STACK_IMPORTS.iter().zip(push.into_iter().chain(pop)).zip(first..)
+        STACK_IMPORTS.iter().zip(push.into_iter().chain(zeros).chain(pop)).zip(first..)
     {
         types.ty().function(params, results);
         imports.import(STACK_MODULE, name, wasm_encoder::EntityType::Function(ty));

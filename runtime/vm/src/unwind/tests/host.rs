@@ -159,6 +159,12 @@ fn add_stack(linker: &mut Linker<Host>) {
             linker.func_wrap(STACK_MODULE, "push128", push128)
         })
         .and_then(|linker| {
+            let zeros = move |mut caller: Caller<'_, Host>, count: i32| {
+                (0..count).for_each(|_| push(&mut caller, Value::One(0)));
+            };
+            linker.func_wrap(STACK_MODULE, "zeros", zeros)
+        })
+        .and_then(|linker| {
             let pop = move |mut caller: Caller<'_, Host>| pop(&mut caller);
             linker.func_wrap(STACK_MODULE, "pop", pop)
         })
