@@ -95,7 +95,7 @@ pub trait MpiView: Send + 'static {
         None
     }
 
-    /// Called when the rank is to leave where it waits ([`Cut::Leave`], or a test): begins to take its stack, and the host
+    /// Called when the rank is to leave where it waits ([`Cut::Leave`](crate::gate::Cut::Leave), or a test): begins to take its stack, and the host
     /// function returns. `false` when the program's frames cannot be taken here.
     fn leave_now(caller: &mut Caller<'_, Self>) -> bool
     where
@@ -106,7 +106,7 @@ pub trait MpiView: Send + 'static {
     }
 
     /// The rank was told to leave and cannot; the runtime opens the gate and tries again. Called once
-    /// for each [`Cut::Leave`]. The text names the function and the reason.
+    /// for each [`Cut::Leave`](crate::gate::Cut::Leave). The text names the function and the reason.
     fn refuses(&mut self, why: String) {
         let _ = why;
     }

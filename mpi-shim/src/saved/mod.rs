@@ -14,7 +14,7 @@
 //! Nothing that is read is trusted: datatypes are made by their constructors, ranks, lengths and handles are checked.
 //!
 //! # Unfinished features
-//! Processes that were spawned, published ports, windows of shared memory: [`MpiCtx::hindrance`] names them.
+//! Processes that were spawned, published ports, windows of shared memory: [`MpiCtx::hindrance`](crate::MpiCtx::hindrance) names them.
 
 mod communicator;
 mod message;
