@@ -75,9 +75,8 @@ clippy:
 	@.ci/setup build
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 
-# Those who read these pages work on the project: links to what is private tell them its name.
 doc:
-	@RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --quiet
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 # Known vulnerabilities are looked up in a database that is fetched each time; without a network the rest is checked.
 deny:

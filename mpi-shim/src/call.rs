@@ -95,8 +95,8 @@ pub trait MpiView: Send + 'static {
         None
     }
 
-    /// Called when the rank is to leave where it waits ([`Cut::Leave`](crate::gate::Cut::Leave), or a test): begins to take its stack, and the host
-    /// function returns. `false` when the program's frames cannot be taken here.
+    /// Called when the rank is to leave where it waits ([`Cut::Leave`](crate::gate::Cut::Leave), or a test): begins to
+    /// take its stack, and the host function returns. `false` when the program's frames cannot be taken here.
     fn leave_now(caller: &mut Caller<'_, Self>) -> bool
     where
         Self: Sized,

@@ -113,7 +113,7 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Starts the send of `request`; returns whether it is complete already.
     ///
     /// `name` is the request's handle, which answers carry; `eager_bytes_max` is from
-    /// [`MpiCtx::eager_bytes_max`].
+    /// `MpiCtx::eager_bytes_max`.
     ///
     /// # Errors
     /// `MPI_ERR_BUFFER` when the data is not inside the guest's memory.

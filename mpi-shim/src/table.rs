@@ -307,8 +307,7 @@ macro_rules! host_function {
             caller: wasmtime::Caller<'_, T>,
             $($arg: <$ty as $crate::table::Argument<$crate::table::$width>>::Wasm),*
         | -> wasmtime::Result<i32> {
-            let large = <$crate::table::$width as $crate::table::Width>::LARGE;
-            $crate::call::attempt(caller, (stringify!($name), large), async |$call| Ok($body))
+            $crate::call::attempt(caller, stringify!($name), async |$call| Ok($body))
         };
         $linker.func_wrap("mpi", concat!("at_once.", stringify!($name)), function)?;
     }};

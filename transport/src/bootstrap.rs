@@ -2,7 +2,7 @@
 //!
 //! The joining side has an address and a [`Token`]. Over a TLS connection to a server that it
 //! recognises by the authority's fingerprint in the token, and on which only this protocol can be
-//! spoken, four messages are exchanged, each with a length in front (see [`message`]):
+//! spoken, four messages are exchanged, each with a length in front (see `bootstrap/message.rs`):
 //!
 //! ```text
 //! joiner                                          coordinator

@@ -3,7 +3,7 @@
 //! All links use TLS 1.3 with certificates on both sides. A certificate names the node and the
 //! cluster (`node-5.0123456789abcdef.faasm`), so that a node's name is what its certificate says
 //! and nothing that it claims. The one exception is the protocol by which nodes join
-//! ([`JOIN_PROTOCOL`]): the coordinator, when it admits nodes, lets a peer without a certificate
+//! (`JOIN_PROTOCOL`): the coordinator, when it admits nodes, lets a peer without a certificate
 //! speak that and nothing else.
 //!
 //! Sessions are not resumed and no data is sent early: each connection proves both sides anew.

@@ -1,6 +1,6 @@
 //! A cable with delay and loss between TAP devices, for kernels without netem (`bench/netns.sh` uses it).
 //!
-//! [`Switch`] decides where a frame goes and when; this driver has a thread that reads each device and one that
+//! `Switch` decides where a frame goes and when; this driver has a thread that reads each device and one that
 //! writes it.
 
 mod options;

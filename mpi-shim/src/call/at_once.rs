@@ -31,13 +31,13 @@ const FAILED: i32 = -2;
 #[inline]
 pub(crate) fn attempt<'a, T: MpiView>(
     caller: Caller<'a, T>,
-    (function, large): (&'static str, bool),
+    function: &'static str,
     body: impl AsyncFnOnce(&mut Call<'a, T>) -> wasmtime::Result<Result<()>>,
 ) -> wasmtime::Result<i32> {
     if !caller.data().is_hasty() {
         return Ok(LATER);
     }
-    let mut call = Call::new(caller, function, large);
+    let mut call = Call::new(caller, function, false);
     call.is_at_once = true;
     let outcome = {
         let body = pin!(body(&mut call));

@@ -177,6 +177,7 @@ pub(super) async fn settle<T: MpiView>(
     if is_settled(call.mpi(), is_spread) {
         return Ok(());
     }
+    call.later().await;
     if call.mpi().far_ops.reaches(context, target) {
         let pending = pending(call, win, target)?;
         call.commit();

@@ -173,7 +173,6 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
     }
     let is_spread = own.shared.is_spread;
     if !far::is_settled(call.mpi(), is_spread) {
-        call.later().await;
         far::settle(call, win, Some(target)).await?;
     }
     give_way(call, win).await
@@ -198,11 +197,13 @@ fn flush_at_once<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> Opt
 async fn give_way<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     let own = window(call.mpi(), win)?;
     let flushes = own.flushes.wrapping_add(1);
-    if flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) {
+    let is_due = flushes.is_multiple_of(FLUSHES_BEFORE_YIELD);
+    if is_due {
         call.later().await;
     }
+    // Counted first: a call that is left where it yields finds its turn given.
     window(call.mpi(), win)?.flushes = flushes;
-    if flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) {
+    if is_due {
         call.yield_now().await;
     }
     Ok(())
@@ -212,10 +213,6 @@ async fn win_flush_all<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<(
     if !window(call.mpi(), win)?.is_in_passive_epoch() {
         let detail = "no target is locked; call MPI_Win_lock or MPI_Win_lock_all";
         return Err(wrong_synchronization(detail));
-    }
-    let is_spread = window(call.mpi(), win)?.shared.is_spread;
-    if !far::is_settled(call.mpi(), is_spread) {
-        call.later().await;
     }
     far::settle(call, win, None).await?;
     give_way(call, win).await

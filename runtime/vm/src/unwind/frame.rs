@@ -70,6 +70,7 @@ impl Layout {
 
     /// Hands the values of `saved` over.
     fn push(&self, sink: &mut Sink, saved: &[u32], locals: &[ValType]) {
+        let saved: BTreeSet<u32> = saved.iter().copied().collect();
         for &local in &self.wide {
             match saved.contains(&local) {
                 true => sink.get(local),
