@@ -5,30 +5,68 @@
  * would have to and has then done nothing that may not be done again, and once as the one that does. FAILED says that the
  * program's own error handler is to be called, which only a function that may wait can do.
  *
+ * Puts and gets may come back as SETTLED: all that this rank began with the target is complete. The flush that
+ * follows is then left out, unless the epoch has ended before.
+ *
  * The definitions are weak: a profiling layer's MPI_Send wins, and finds PMPI_Send here. A program that is linked
  * without this library imports the functions themselves, and works as well.
  */
 #include <mpi.h>
 
 #define FAILED (-2)
+#define SETTLED (-3)
 
 #define IMPORT(name) __attribute__((import_module("mpi"), import_name(name)))
 
 int faasm_mpi_raise(void) IMPORT("at_once.raise");
 
+/* The target whose next flush has nothing to do, if it is a rank; and its window. */
+static int settled_rank = -1;
+static MPI_Win settled_win;
+
+#define DEFINE(name, parameters, body) \
+    int faasm_mpi_##name parameters IMPORT("MPI_" #name); \
+    __attribute__((weak)) int MPI_##name parameters body \
+    __attribute__((weak)) int PMPI_##name parameters body
+
 #define AT_ONCE(name, parameters, arguments) \
     int faasm_at_once_##name parameters IMPORT("at_once.MPI_" #name); \
-    int faasm_mpi_##name parameters IMPORT("MPI_" #name); \
-    __attribute__((weak)) int MPI_##name parameters CALL(name, arguments) \
-    __attribute__((weak)) int PMPI_##name parameters CALL(name, arguments)
+    DEFINE(name, parameters, { CALL(name, arguments) })
+
+#define AT_ONCE_SETTLING(name, parameters, arguments) \
+    int faasm_at_once_##name parameters IMPORT("at_once.MPI_" #name); \
+    DEFINE(name, parameters, { CALL_SETTLING(name, arguments, target_rank, win) })
+
+#define AT_ONCE_UNLESS_SETTLED(name, parameters, arguments) \
+    int faasm_at_once_##name parameters IMPORT("at_once.MPI_" #name); \
+    DEFINE(name, parameters, { SKIP_SETTLED(rank, win) CALL(name, arguments) })
+
+#define UNSETTLING(name, parameters, arguments) \
+    DEFINE(name, parameters, { settled_rank = -1; return faasm_mpi_##name arguments; })
 
 #define CALL(name, arguments) \
-    { \
-        int code = faasm_at_once_##name arguments; \
-        if (__builtin_expect(code >= 0, 1)) { \
-            return code; \
-        } \
-        return code == FAILED ? faasm_mpi_raise() : faasm_mpi_##name arguments; \
+    int code = faasm_at_once_##name arguments; \
+    if (__builtin_expect(code >= 0, 1)) { \
+        return code; \
+    } \
+    return code == FAILED ? faasm_mpi_raise() : faasm_mpi_##name arguments;
+
+#define CALL_SETTLING(name, arguments, rank, win) \
+    int code = faasm_at_once_##name arguments; \
+    if (__builtin_expect(code == SETTLED, 1)) { \
+        settled_rank = rank; \
+        settled_win = win; \
+        return MPI_SUCCESS; \
+    } \
+    if (code >= 0) { \
+        return code; \
+    } \
+    return code == FAILED ? faasm_mpi_raise() : faasm_mpi_##name arguments;
+
+#define SKIP_SETTLED(rank, win) \
+    if (rank >= 0 && rank == settled_rank && win == settled_win) { \
+        settled_rank = -1; \
+        return MPI_SUCCESS; \
     }
 
 AT_ONCE(Comm_size, (MPI_Comm comm, int *size), (comm, size))
@@ -68,10 +106,10 @@ AT_ONCE(Testsome, (int incount, MPI_Request array_of_requests[], int *outcount, 
 AT_ONCE(Probe, (int source, int tag, MPI_Comm comm, MPI_Status *status), (source, tag, comm, status))
 AT_ONCE(Iprobe, (int source, int tag, MPI_Comm comm, int *flag, MPI_Status *status), (source, tag, comm, flag,
     status))
-AT_ONCE(Put, (const void *origin_addr, int origin_count, MPI_Datatype origin_datatype, int target_rank, MPI_Aint
+AT_ONCE_SETTLING(Put, (const void *origin_addr, int origin_count, MPI_Datatype origin_datatype, int target_rank, MPI_Aint
     target_disp, int target_count, MPI_Datatype target_datatype, MPI_Win win), (origin_addr, origin_count,
     origin_datatype, target_rank, target_disp, target_count, target_datatype, win))
-AT_ONCE(Get, (void *origin_addr, int origin_count, MPI_Datatype origin_datatype, int target_rank, MPI_Aint
+AT_ONCE_SETTLING(Get, (void *origin_addr, int origin_count, MPI_Datatype origin_datatype, int target_rank, MPI_Aint
     target_disp, int target_count, MPI_Datatype target_datatype, MPI_Win win), (origin_addr, origin_count,
     origin_datatype, target_rank, target_disp, target_count, target_datatype, win))
 AT_ONCE(Rput, (const void *origin_addr, int origin_count, MPI_Datatype origin_datatype, int target_rank, MPI_Aint
@@ -92,7 +130,11 @@ AT_ONCE(Fetch_and_op, (const void *origin_addr, void *result_addr, MPI_Datatype 
 AT_ONCE(Compare_and_swap, (const void *origin_addr, const void *compare_addr, void *result_addr, MPI_Datatype
     datatype, int target_rank, MPI_Aint target_disp, MPI_Win win), (origin_addr, compare_addr, result_addr,
     datatype, target_rank, target_disp, win))
-AT_ONCE(Win_flush, (int rank, MPI_Win win), (rank, win))
+AT_ONCE_UNLESS_SETTLED(Win_flush, (int rank, MPI_Win win), (rank, win))
 AT_ONCE(Win_flush_all, (MPI_Win win), (win))
-AT_ONCE(Win_flush_local, (int rank, MPI_Win win), (rank, win))
+AT_ONCE_UNLESS_SETTLED(Win_flush_local, (int rank, MPI_Win win), (rank, win))
 AT_ONCE(Win_flush_local_all, (MPI_Win win), (win))
+
+UNSETTLING(Win_unlock, (int rank, MPI_Win win), (rank, win))
+UNSETTLING(Win_unlock_all, (MPI_Win win), (win))
+UNSETTLING(Win_free, (MPI_Win *win), (win))

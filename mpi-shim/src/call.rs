@@ -14,7 +14,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 use wasmtime::Caller;
 
-pub(crate) use at_once::{RAISE, attempt, make, raise};
+pub(crate) use at_once::{Made, RAISE, attempt, make, raise};
 pub use end::MpiExit;
 pub(crate) use end::{Ending, Failure, ending};
 

@@ -27,6 +27,24 @@ const LATER: i32 = -1;
 /// What it returns when the program's error handler is to be called, which cannot be done at once.
 const FAILED: i32 = -2;
 
+/// What it returns when the call is made, and a flush of its target would find nothing to do.
+const SETTLED: i32 = -3;
+
+/// A call that was made at once.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Made {
+    /// Nothing more is to be said of it.
+    Plainly,
+    /// A flush of its target that comes next has nothing to do.
+    Settled,
+}
+
+impl From<()> for Made {
+    fn from((): ()) -> Self {
+        Self::Plainly
+    }
+}
+
 /// Makes a call until it would wait; its code for the guest library.
 #[inline]
 pub(crate) fn attempt<'a, T: MpiView>(
@@ -53,10 +71,10 @@ pub(crate) fn attempt<'a, T: MpiView>(
 
 /// Makes a call by a function that does the usual case and never waits; else it does nothing, but for a note.
 #[inline]
-pub(crate) fn make<'a, T: MpiView>(
+pub(crate) fn make<'a, T: MpiView, M: Into<Made>>(
     caller: Caller<'a, T>,
     function: &'static str,
-    usual: impl FnOnce(&mut Call<'a, T>) -> Option<Result<()>>,
+    usual: impl FnOnce(&mut Call<'a, T>) -> Option<Result<M>>,
 ) -> wasmtime::Result<i32> {
     if !caller.data().is_hasty() {
         return Ok(LATER);
@@ -66,7 +84,10 @@ pub(crate) fn make<'a, T: MpiView>(
         return Ok(LATER);
     }
     match usual(&mut call) {
-        Some(Ok(())) => Ok(abi::MPI_SUCCESS),
+        Some(Ok(made)) => Ok(match made.into() {
+            Made::Plainly => abi::MPI_SUCCESS,
+            Made::Settled => SETTLED,
+        }),
         Some(Err(error)) => call.fail_at_once(error),
         None => Ok(LATER),
     }

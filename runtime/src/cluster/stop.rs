@@ -8,6 +8,7 @@
 //!      | <------------------------------ Stands --|   whether all wait, what was sent and begun
 //!      |-- Leave -------------------------------> |   once nothing is under way anywhere
 //!      | <---------------------- Left | Refused --|   every rank is a value
+//!      |-- Pause -------------------------------> |   where some cannot leave: go on for a moment, then Look again
 //!      |-- Act ---------------------------------> |   as often as wanted
 //!      | <---------------------- Done | Refused --|
 //!      |-- GoOn --------------------------------> |
@@ -35,6 +36,8 @@ pub(crate) enum StopOrder {
     Leave,
     /// Do something with the ranks that have left.
     Act(Task),
+    /// Let the ranks go on for a moment, until it is tried again. What was done before of a move still holds.
+    Pause,
     /// Let the ranks go on.
     GoOn {
         /// Whether everything had been brought to one state before.

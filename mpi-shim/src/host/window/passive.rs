@@ -178,19 +178,25 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
     give_way(call, win).await
 }
 
+/// Whether the next flush of a locked target may be left out: nothing is under way, and it is nobody else's turn. It
+/// counts as made then.
+#[inline]
+pub(super) fn needs_no_flush(own: &mut Window) -> bool {
+    let flushes = own.flushes.wrapping_add(1);
+    let is_usual = !own.shared.is_spread && !flushes.is_multiple_of(FLUSHES_BEFORE_YIELD);
+    if is_usual {
+        own.flushes = flushes;
+    }
+    is_usual
+}
+
 /// The usual case: nothing is under way, and it is nobody else's turn.
 fn flush_at_once<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> Option<Result<()>> {
     let mpi = call.mpi();
     let Some(OtherEntry::Window(own)) = mpi.others.get_mut(win) else { return None };
     let target = target(own, rank).ok()??;
-    let flushes = own.flushes.wrapping_add(1);
-    let is_usual = own.has_locked(target) && !own.shared.is_spread;
-    if !is_usual || flushes.is_multiple_of(FLUSHES_BEFORE_YIELD) || !mpi.far_ops.errors().is_empty()
-    {
-        return None;
-    }
-    own.flushes = flushes;
-    Some(Ok(()))
+    let is_usual = mpi.far_ops.errors().is_empty() && own.has_locked(target);
+    (is_usual && needs_no_flush(own)).then_some(Ok(()))
 }
 
 /// Operations on this node are complete when their calls return; but programs poll with flushes between.

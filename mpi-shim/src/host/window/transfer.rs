@@ -7,9 +7,10 @@ use faasm_mpi_engine::op::Op;
 use faasm_vm::{GuestAddr, GuestMemory};
 
 use super::far::{self, FarAccess};
-use super::{passive, window, wrong_synchronization};
+use super::passive::{self, needs_no_flush};
+use super::{window, wrong_synchronization};
 use crate::abi;
-use crate::call::{Call, MpiView};
+use crate::call::{Call, Made, MpiView};
 use crate::ctx::{MpiCtx, OtherEntry, engine_fault};
 use crate::host::point_to_point::insert_complete;
 use crate::port::MpiPort;
@@ -211,7 +212,7 @@ fn transfer<T: MpiView>(
     (win, is_passive): (i32, bool),
 ) -> Result<Option<FarAccess>> {
     let mpi = call.mpi();
-    if at_once(mpi, direction, origin, target, (win, is_passive)).is_some() {
+    if at_once(mpi, direction, origin, target, (win, is_passive), false).is_some() {
         return Ok(None);
     }
     window(mpi, win)?;
@@ -238,7 +239,8 @@ fn transfer<T: MpiView>(
 }
 
 /// The usual case: as many elements of the same predefined type at both ends, adjacent, in a window whose memory
-/// is on this node. `None` when anything is otherwise, or wrong; then nothing has been done.
+/// is on this node. `None` when anything is otherwise, or wrong; then nothing has been done. A flush may be left out
+/// where the rank `stays` on its node.
 #[inline]
 fn at_once<P: MpiPort>(
     mpi: &mut MpiCtx<P>,
@@ -246,7 +248,8 @@ fn at_once<P: MpiPort>(
     (addr, count, datatype): Local,
     (rank, disp, target_count, target_datatype): Remote,
     (win, is_passive): (i32, bool),
-) -> Option<()> {
+    stays: bool,
+) -> Option<Made> {
     if (count, datatype) != (target_count, target_datatype) || addr.is_null() {
         return None;
     }
@@ -258,10 +261,11 @@ fn at_once<P: MpiPort>(
     let start = u64::try_from(disp).ok()? * u64::from(part.unit);
     let is_inside = start.checked_add(len)? <= u64::from(part.size);
     let is_usual = !own.shared.is_dynamic && !own.shared.is_spread && kind.size() == kind.extent();
-    let is_open = if is_passive { own.has_locked(rank) } else { own.enter(rank) };
-    if !(is_inside && is_usual && is_open) {
+    let is_locked = own.has_locked(rank);
+    if !(is_inside && is_usual && (is_locked || !is_passive && own.enter(rank))) {
         return None;
     }
+    let is_settled = stays && is_locked && needs_no_flush(own);
     let world_rank = own.shared.group.world_rank(rank as usize)?;
     let (near, far) = (mpi.memory().ok()?, mpi.port.memory(world_rank)?);
     let there = GuestAddr::new(u64::from(part.base) + start);
@@ -269,7 +273,8 @@ fn at_once<P: MpiPort>(
         Direction::Put => far.copy_from(there, near, addr, len),
         Direction::Get => near.copy_from(addr, far, there, len),
     }
-    .ok()
+    .ok()?;
+    Some(if is_settled { Made::Settled } else { Made::Plainly })
 }
 
 /// The same for a target on another node.
@@ -316,10 +321,11 @@ pub(super) fn put_request<T: MpiView>(call: &mut Call<'_, T>, request: GuestAddr
 
 macro_rules! transfers {
     ($($direction:ident: $name:ident $request_name:ident $usual_name:ident;)*) => {$(
-        fn $usual_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) -> Option<Result<()>> {
+        fn $usual_name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) -> Option<Result<Made>> {
+            let stays = call.caller.data().door().is_none();
             let origin = (origin_addr, origin_count, origin_datatype);
             let target = (target_rank, target_disp, target_count, target_datatype);
-            at_once(call.mpi(), Direction::$direction, origin, target, (win, false)).map(Ok)
+            at_once(call.mpi(), Direction::$direction, origin, target, (win, false), stays).map(Ok)
         }
 
         async fn $name<T: MpiView>(call: &mut Call<'_, T>, origin_addr: GuestAddr, origin_count: i64, origin_datatype: i32, target_rank: i32, target_disp: i32, target_count: i64, target_datatype: i32, win: i32) -> Result<()> {

@@ -130,7 +130,7 @@ fn attempt(
         Ok(done) => done.iter().map(|(node, done)| tell(*node, done)).sum(),
         Err(why) => {
             let stayed = stopped.act(everybody(&Task::Stay));
-            return Err(stayed.map_or_else(Failure::Final, |_| Failure::Again(why)));
+            return Err(if stayed.is_ok() { Failure::Again(why) } else { Failure::Final(why) });
         }
     };
     let ready = begun.elapsed();

@@ -347,7 +347,7 @@ impl Stop {
         if now.duration_since(since) > ATTEMPTS_TIME_MAX {
             return self.fail(&why);
         }
-        self.order(StopOrder::GoOn { is_level: false });
+        self.order(StopOrder::Pause);
         self.waiting.clear();
         self.phase = Phase::Pausing(now + PAUSE);
     }

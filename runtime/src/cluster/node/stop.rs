@@ -32,6 +32,7 @@ pub(super) fn obey(
     let answer = match order {
         StopOrder::Look { targets } => look(halt, targets),
         StopOrder::Act(Task::Renew) => act(halt, mover.map(AsRef::as_ref), Task::Renew),
+        StopOrder::Pause => return halt.go_on(false),
         StopOrder::GoOn { is_level } => {
             if let Some(mover) = mover {
                 mover.go_on(halt);
