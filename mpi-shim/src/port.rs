@@ -342,6 +342,11 @@ pub trait MpiPort: Send + Sync + 'static {
     /// Returns `true` when the caller should yield now.
     fn is_yield_due(&mut self) -> bool;
 
+    /// Whether no other rank waits for its turn where the caller runs.
+    fn is_alone(&self) -> bool {
+        false
+    }
+
     /// Tells the runtime that this rank has passed `MPI_Init` (`true`) or `MPI_Finalize` (`false`).
     fn set_initialized(&mut self, initialized: bool);
 

@@ -148,9 +148,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let request = name.cast_unsigned();
         let header = Header { kind, context, source, tag, sender, request };
         let bytes = buffer.bytes()?;
-        self.sent_messages += 1;
-        self.sent_bytes += bytes;
-        self.port.count_sent(peer, bytes, (self.sent_messages, self.sent_bytes));
+        self.count_sent(peer, bytes);
         let run = buffer.run();
         if Some(bytes) <= eager_bytes_max {
             self.credits.sent(peer, self.is_far(peer), bytes);
@@ -204,6 +202,14 @@ impl<P: MpiPort> MpiCtx<P> {
         } else {
             Some(FAR_EAGER_BYTES_MAX)
         }
+    }
+
+    /// A message of so many bytes goes to `peer`.
+    #[inline]
+    pub(crate) fn count_sent(&mut self, peer: u32, bytes: u64) {
+        self.sent_messages += 1;
+        self.sent_bytes += bytes;
+        self.port.count_sent(peer, bytes, (self.sent_messages, self.sent_bytes));
     }
 
     /// Whether `rank` runs on another node.
@@ -282,8 +288,15 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Takes unexpected messages first and then arriving ones, in order. `None` when none matches yet.
     #[inline]
     pub fn receive_directly(&mut self, pattern: &Pattern, buffer: &Buffer) -> Option<Received> {
+        let arrived = self.take_matching(pattern)?;
+        Some(self.take_over(buffer, arrived))
+    }
+
+    /// The next message for a receive that nothing was posted before.
+    #[inline]
+    pub(crate) fn take_matching(&mut self, pattern: &Pattern) -> Option<Arrived> {
         if let Some((_, arrived)) = self.extract(pattern) {
-            return Some(self.take_over(buffer, arrived));
+            return Some(arrived);
         }
         while let Some(message) = self.port.receive() {
             let header = &message.header;
@@ -293,7 +306,7 @@ impl<P: MpiPort> MpiCtx<P> {
                 let Message { header, payload } = message;
                 let arrived = Arrived { header, payload };
                 self.let_pass(&arrived);
-                return Some(self.take_over(buffer, arrived));
+                return Some(arrived);
             }
             self.handle_message(message);
         }
@@ -302,7 +315,7 @@ impl<P: MpiPort> MpiCtx<P> {
 
     /// Copies a matched message into `buffer` and answers its sender, unless its data is far away.
     #[inline]
-    fn take_over(&mut self, buffer: &Buffer, arrived: Arrived) -> Received {
+    pub(crate) fn take_over(&mut self, buffer: &Buffer, arrived: Arrived) -> Received {
         if matches!(arrived.payload, Payload::Remote { .. }) {
             return Received::Far(Box::new(arrived));
         }
@@ -434,7 +447,8 @@ pub enum Received {
 }
 
 /// The status of a whole message.
-fn status(arrived: &Arrived) -> Status {
+#[inline]
+pub(crate) fn status(arrived: &Arrived) -> Status {
     Status {
         source: arrived.header.source,
         tag: arrived.header.tag,

@@ -238,6 +238,7 @@ impl Window {
     }
 
     /// Whether `target` is locked.
+    #[inline]
     pub fn has_locked(&self, target: u32) -> bool {
         self.has_locked_all || self.locks.contains_key(&target)
     }

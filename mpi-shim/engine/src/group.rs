@@ -99,6 +99,7 @@ impl Group {
     }
 
     /// World rank of the member with this rank.
+    #[inline]
     pub fn world_rank(&self, rank: usize) -> Option<u32> {
         match &self.0 {
             Ranks::Strided { first, step, len } => (rank < *len)

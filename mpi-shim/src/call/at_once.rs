@@ -11,11 +11,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use faasm_mpi_engine::error::{MpiError, Result};
+use faasm_mpi_engine::matching::Pattern;
 use wasmtime::Caller;
 
 use super::{Call, MpiView};
 use crate::abi;
-use crate::ctx::{MpiCtx, OtherEntry};
+use crate::ctx::{Arrived, MpiCtx, OtherEntry};
 use crate::port::MpiPort;
 
 /// Name of the import that calls the program's error handler for a function that has failed at once.
@@ -146,6 +147,19 @@ impl<P: MpiPort> MpiCtx<P> {
         }
         self.misses = self.misses.wrapping_add(1);
         self.misses.is_multiple_of(TRIES_EVERY)
+    }
+
+    /// The message for a receive that nothing was posted before; `None` when it does not come soon.
+    #[inline]
+    pub(crate) fn take_soon(&mut self, pattern: &Pattern) -> Option<Arrived> {
+        let arrived = loop {
+            match self.take_matching(pattern) {
+                None if self.watches_well() => self.advance(),
+                arrived => break arrived?,
+            }
+        };
+        self.misses = 0;
+        Some(arrived)
     }
 
     /// Watches for a message while nothing else is to be done; `false` when none comes soon.

@@ -56,6 +56,10 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Watches for a message, `is_done`, or news of a collective under way without leaving the fiber.
     pub(crate) fn watch(&mut self, is_done: &(dyn Fn() -> bool + Send + Sync)) -> bool {
         let Self { port, underway, .. } = self;
+        if underway.is_empty() {
+            // Without the count of who refers to the world, which all ranks share.
+            return port.watch(is_done);
+        }
         let (world, rank) = (port.world().clone(), port.rank());
         let underway = &*underway;
         port.watch(&|| is_done() || has_news(underway, &world, rank))

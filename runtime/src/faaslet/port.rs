@@ -335,6 +335,10 @@ impl MpiPort for RankPort {
         due
     }
 
+    fn is_alone(&self) -> bool {
+        LocalQueue::is_worker_idle()
+    }
+
     fn set_initialized(&mut self, initialized: bool) {
         self.job.rank(self.rank).set_initialized(initialized);
     }

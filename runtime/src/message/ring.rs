@@ -164,18 +164,26 @@ pub(super) fn reference(small: &[u8]) -> Payload {
 
 #[inline]
 fn store(words: &[AtomicU64], bytes: &[u8]) {
-    for (word, chunk) in words.iter().zip(bytes.chunks(8)) {
+    let (whole, rest) = bytes.as_chunks::<8>();
+    for (word, chunk) in words.iter().zip(whole) {
+        word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+    }
+    if let (Some(word), [_, ..]) = (words.get(whole.len()), rest) {
         let mut value = [0; 8];
-        value[..chunk.len()].copy_from_slice(chunk);
+        value[..rest.len()].copy_from_slice(rest);
         word.store(u64::from_le_bytes(value), Ordering::Relaxed);
     }
 }
 
 #[inline]
 fn load(words: &[AtomicU64], bytes: &mut [u8]) {
-    for (word, chunk) in words.iter().zip(bytes.chunks_mut(8)) {
+    let (whole, rest) = bytes.as_chunks_mut::<8>();
+    for (word, chunk) in words.iter().zip(&mut *whole) {
+        *chunk = word.load(Ordering::Relaxed).to_le_bytes();
+    }
+    if let (Some(word), [_, ..]) = (words.get(whole.len()), &*rest) {
         let value = word.load(Ordering::Relaxed).to_le_bytes();
-        chunk.copy_from_slice(&value[..chunk.len()]);
+        rest.copy_from_slice(&value[..rest.len()]);
     }
 }
 

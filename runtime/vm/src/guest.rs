@@ -410,6 +410,7 @@ impl GuestMemory {
     ///
     /// # Errors
     /// [`GuestFault`] of whichever range lies outside; nothing is copied then.
+    #[inline]
     pub fn copy_from(
         &self,
         to: GuestAddr,

@@ -4,6 +4,7 @@ mod arguments;
 mod begin;
 mod exchange;
 mod persistent;
+mod plain;
 
 use faasm_mpi_engine::error::{ErrorClass, Result};
 use faasm_vm::GuestAddr;
@@ -140,6 +141,9 @@ fn send_at_once<T: MpiView>(
         return None;
     }
     let args = Args { buf, count, datatype, peer, tag, comm };
+    if plain::send(mpi, &args).is_some() {
+        return Some(Ok(()));
+    }
     let request = send_request(mpi, SendMode::Standard, args).ok()?;
     mpi.check_peer(request.context, peer, request.peer).ok()?;
     let eager_bytes_max = mpi.eager_bytes_max(request.peer);
@@ -246,20 +250,30 @@ fn recv_at_once<T: MpiView>(
     if !is_usual || peer == abi::MPI_PROC_NULL || mpi.faults.is_active() || !mpi.has_luck() {
         return None;
     }
-    let request = receive_request(mpi, Args { buf, count, datatype, peer, tag, comm }).ok()?;
-    let pattern = pattern(request.context, peer, tag);
-    let received = loop {
-        match mpi.receive_directly(&pattern, &request.buffer) {
-            None if mpi.watches_well() => mpi.advance(),
-            received => break received?,
-        }
-    };
-    (mpi.error_comm, mpi.misses) = (comm, 0);
+    let args = Args { buf, count, datatype, peer, tag, comm };
+    if let Some(room) = plain::plain_bytes(&args) {
+        return plain::receive(call, args, room, status);
+    }
+    let request = receive_request(mpi, args).ok()?;
+    let arrived = mpi.take_soon(&pattern(request.context, peer, tag))?;
+    mpi.error_comm = comm;
+    let received = mpi.take_over(&request.buffer, arrived);
+    finish_at_once(call, request, received, status)
+}
+
+/// Ends a receive that has its message.
+fn finish_at_once<T: MpiView>(
+    call: &mut Call<'_, T>,
+    request: Request,
+    received: Received,
+    status: GuestAddr,
+) -> Option<Result<()>> {
     let completion = match received {
         Received::Here(completion) => completion,
         Received::Refused(error) => return Some(Err(error)),
         Received::Far(arrived) => {
             // It is matched, and the call that is made instead waits for its data.
+            let mpi = call.mpi();
             let handle = match insert(mpi, request) {
                 Ok(handle) => handle,
                 Err(error) => return Some(Err(error)),

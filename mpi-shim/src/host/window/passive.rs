@@ -10,7 +10,7 @@ use super::{far, wait_for, window, wrong_synchronization};
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::{Interrupted, OtherEntry};
-use crate::port::Pending;
+use crate::port::{MpiPort, Pending};
 use crate::table::host_functions;
 use crate::window::Window;
 
@@ -37,6 +37,8 @@ host_functions! {
 
 /// Flushes after which other fibers get their turn.
 const FLUSHES_BEFORE_YIELD: u32 = 32;
+/// The same where no other rank wants to run; a multiple of it.
+const FLUSHES_BEFORE_YIELD_ALONE: u32 = 32 * FLUSHES_BEFORE_YIELD;
 
 /// The target with `rank`; `None` for `MPI_PROC_NULL`.
 pub(super) fn target(own: &Window, rank: i32) -> Result<Option<u32>> {
@@ -181,9 +183,11 @@ async fn win_flush<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> R
 /// Whether the next flush of a locked target may be left out: nothing is under way, and it is nobody else's turn. It
 /// counts as made then.
 #[inline]
-pub(super) fn needs_no_flush(own: &mut Window) -> bool {
+pub(super) fn needs_no_flush(own: &mut Window, port: &impl MpiPort) -> bool {
     let flushes = own.flushes.wrapping_add(1);
-    let is_usual = !own.shared.is_spread && !flushes.is_multiple_of(FLUSHES_BEFORE_YIELD);
+    let is_due = flushes.is_multiple_of(FLUSHES_BEFORE_YIELD)
+        && (flushes.is_multiple_of(FLUSHES_BEFORE_YIELD_ALONE) || !port.is_alone());
+    let is_usual = !own.shared.is_spread && !is_due;
     if is_usual {
         own.flushes = flushes;
     }
@@ -196,7 +200,7 @@ fn flush_at_once<T: MpiView>(call: &mut Call<'_, T>, rank: i32, win: i32) -> Opt
     let Some(OtherEntry::Window(own)) = mpi.others.get_mut(win) else { return None };
     let target = target(own, rank).ok()??;
     let is_usual = mpi.far_ops.errors().is_empty() && own.has_locked(target);
-    (is_usual && needs_no_flush(own)).then_some(Ok(()))
+    (is_usual && needs_no_flush(own, &mpi.port)).then_some(Ok(()))
 }
 
 /// Operations on this node are complete when their calls return; but programs poll with flushes between.

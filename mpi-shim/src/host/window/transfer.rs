@@ -253,7 +253,7 @@ fn at_once<P: MpiPort>(
     if (count, datatype) != (target_count, target_datatype) || addr.is_null() {
         return None;
     }
-    let kind = Predefined::from_handle(datatype)?.kind();
+    let kind = Predefined::from_handle(datatype)?;
     let len = u64::try_from(count).ok()?.checked_mul(kind.size() as u64)?;
     let Some(OtherEntry::Window(own)) = mpi.others.get_mut(win) else { return None };
     let rank = u32::try_from(rank).ok()?;
@@ -265,7 +265,7 @@ fn at_once<P: MpiPort>(
     if !(is_inside && is_usual && (is_locked || !is_passive && own.enter(rank))) {
         return None;
     }
-    let is_settled = stays && is_locked && needs_no_flush(own);
+    let is_settled = stays && is_locked && needs_no_flush(own, &mpi.port);
     let world_rank = own.shared.group.world_rank(rank as usize)?;
     let (near, far) = (mpi.memory().ok()?, mpi.port.memory(world_rank)?);
     let there = GuestAddr::new(u64::from(part.base) + start);

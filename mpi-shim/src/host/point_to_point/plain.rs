@@ -1,0 +1,90 @@
+//! Blocking sends and receives of adjacent elements of a predefined type, made at once.
+//!
+//! A message of a few bytes takes hardly longer than the checks of its arguments, so these are made here without the request
+//! that longer ones need.
+
+use faasm_mpi_engine::datatype::Predefined;
+use faasm_mpi_engine::error::Result;
+use faasm_vm::GuestAddr;
+
+use super::arguments::{Args, check_rank, check_tag, receive_request};
+use super::finish_at_once;
+use crate::call::{Call, MpiView};
+use crate::ctx::{Arrived, MpiCtx, fault};
+use crate::host::completion::put_status;
+use crate::port::{Header, Kind, MpiPort, Payload, SMALL_BYTES_MAX};
+use crate::progress::{pattern, status};
+
+/// Bytes of the buffer that the arguments describe, if its elements are adjacent and of a predefined type.
+#[inline]
+pub(super) fn plain_bytes(args: &Args) -> Option<u64> {
+    let kind = Predefined::from_handle(args.datatype)?;
+    if kind.size() != kind.extent() || args.buf.is_null() {
+        return None;
+    }
+    u64::try_from(args.count).ok()?.checked_mul(kind.size() as u64)
+}
+
+/// Sends to a rank of this node what fits into the message itself. `None`, and nothing has happened, where anything is
+/// otherwise or wrong.
+#[inline]
+pub(super) fn send<P: MpiPort>(mpi: &mut MpiCtx<P>, args: &Args) -> Option<()> {
+    let bytes = plain_bytes(args).filter(|bytes| *bytes <= SMALL_BYTES_MAX as u64)?;
+    let dest = usize::try_from(args.peer).ok()?;
+    if args.tag < 0 || mpi.faults.is_active() {
+        return None;
+    }
+    let communicator = mpi.comm(args.comm).ok()?;
+    let (context, source) = (communicator.context, communicator.rank.cast_signed());
+    let peer = communicator.peers().world_rank(dest)?;
+    if mpi.is_far(peer) || mpi.port.is_full(peer) {
+        return None;
+    }
+    let mut small = [0; SMALL_BYTES_MAX];
+    let small = &mut small[..bytes as usize];
+    mpi.memory().ok()?.read(args.buf, small).ok()?;
+    mpi.count_sent(peer, bytes);
+    let (kind, sender) = (Kind::Eager, mpi.port.rank());
+    let header = Header { kind, context, source, tag: args.tag, sender, request: 0 };
+    mpi.port.send(peer, header, small);
+    mpi.owes_turn = mpi.port.is_congested(peer);
+    Some(())
+}
+
+/// Receives into a buffer of `room` bytes. No other receive is posted.
+#[inline]
+pub(super) fn receive<T: MpiView>(
+    call: &mut Call<'_, T>,
+    args: Args,
+    room: u64,
+    status_addr: GuestAddr,
+) -> Option<Result<()>> {
+    let mpi = call.mpi();
+    let communicator = mpi.comm(args.comm).ok()?;
+    let (context, size) = (communicator.context, communicator.peer_count());
+    check_rank("source", args.peer, size, true).and(check_tag(args.tag, true)).ok()?;
+    let arrived = mpi.take_soon(&pattern(context, args.peer, args.tag))?;
+    mpi.error_comm = args.comm;
+    match &arrived.payload {
+        Payload::Small(len, bytes) if u64::from(*len) <= room && is_answered(&arrived) => {
+            let bytes = &bytes[..usize::from(*len)];
+            let written =
+                mpi.memory().and_then(|memory| memory.write(args.buf, bytes).map_err(fault("buf")));
+            let told = put_status(call, status_addr, &status(&arrived));
+            Some(written.and(told))
+        }
+        _ => {
+            let request = match receive_request(mpi, args) {
+                Ok(request) => request,
+                Err(error) => return Some(Err(error)),
+            };
+            let received = mpi.take_over(&request.buffer, arrived);
+            finish_at_once(call, request, received, status_addr)
+        }
+    }
+}
+
+/// Whether the sender waits for nothing.
+fn is_answered(arrived: &Arrived) -> bool {
+    arrived.header.kind == Kind::Eager
+}
