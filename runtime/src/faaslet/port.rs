@@ -2,6 +2,7 @@
 
 use std::hint::spin_loop;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -12,7 +13,6 @@ use faasm_mpi_shim::port::{Header, Message, MpiPort, Payload, Pending, PullReque
 use faasm_mpi_shim::spawn_port::{SpawnAnswer, SpawnRequest};
 use faasm_mpi_shim::world::{PartHeader, World};
 use faasm_vm::GuestMemory;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::checkpoint::SavedOffer;
 use crate::job::JobShared;
@@ -307,7 +307,22 @@ impl MpiPort for RankPort {
     }
 
     fn in_parallel(&self, parts: usize, run: &(dyn Fn(usize) + Sync)) {
-        (0..parts).into_par_iter().for_each(run);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let part = next.fetch_add(1, Ordering::Relaxed);
+                if part >= parts {
+                    break;
+                }
+                run(part);
+            }
+        };
+        // The caller works, too: whoever is woken for it comes later.
+        rayon::in_place_scope(|scope| {
+            let helpers = rayon::current_num_threads().min(parts) - 1;
+            (0..helpers).for_each(|_| scope.spawn(|_| work()));
+            work();
+        });
     }
 
     #[inline]

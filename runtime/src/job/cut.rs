@@ -35,14 +35,21 @@ impl Cutter {
         Arc::new(Self { job, writer: Mutex::new(writer) })
     }
 
-    /// Makes one checkpoint; the job goes on then, also after an error.
-    pub(crate) fn cut(&self) -> Result<Cut, CheckpointError> {
+    /// Makes one checkpoint; the job goes on then, also after an error. If it is to `end`, it does without going on.
+    pub(crate) fn cut(&self, end: Option<&dyn Fn()>) -> Result<Cut, CheckpointError> {
         let mut writer = self.writer.lock();
         let begun = Instant::now();
         loop {
             let stopped = Stopped::new(&self.job)?;
             match stopped.gather()? {
-                Gathered::All(deposits) => return self.write(&mut writer, &deposits),
+                Gathered::All(deposits) => {
+                    let cut = self.write(&mut writer, &deposits)?;
+                    if let Some(end) = end {
+                        end();
+                        stopped.stays();
+                    }
+                    return Ok(cut);
+                }
                 Gathered::Refused(why) if begun.elapsed() > ATTEMPTS_TIME_MAX => {
                     let why: Vec<_> =
                         why.iter().map(|(rank, why)| format!("rank {rank}: {why}")).collect();
@@ -83,6 +90,11 @@ impl<'a> Stopped<'a> {
             }
             std::thread::sleep(LOOK_INTERVAL);
         }
+    }
+
+    /// The job ends as it stands: its ranks are dropped where they wait.
+    fn stays(self) {
+        std::mem::forget(self);
     }
 
     /// Tells all ranks to leave, and gives what they leave behind.

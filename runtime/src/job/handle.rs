@@ -62,8 +62,8 @@ pub(crate) trait RemoteJob: std::fmt::Debug + Send + Sync {
     /// Places ranks elsewhere.
     fn migrate(&self, order: MoveOrder) -> Result<MoveReport, String>;
 
-    /// Stops it, writes a checkpoint, and lets it go on.
-    fn checkpoint(&self) -> Result<Cut, CheckpointError>;
+    /// Stops it, writes a checkpoint, and lets it go on or ends it with this exit code.
+    fn checkpoint(&self, end: Option<i32>) -> Result<Cut, CheckpointError>;
 }
 
 impl JobHandle {
@@ -95,9 +95,25 @@ impl JobHandle {
     /// # Errors
     /// The job has no directory for checkpoints or its state cannot be written; it goes on all the same.
     pub fn checkpoint(&self) -> Result<Cut, CheckpointError> {
+        self.cut(None)
+    }
+
+    /// As [`checkpoint`](Self::checkpoint), but the job ends where it stands: nothing that it does or writes is behind the
+    /// checkpoint. [`JobReport::exit_code`] will be `code`.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint), and it goes on then, too.
+    pub fn checkpoint_and_end(&self, code: i32) -> Result<Cut, CheckpointError> {
+        self.cut(Some(code))
+    }
+
+    fn cut(&self, end: Option<i32>) -> Result<Cut, CheckpointError> {
         match (&self.control, &self.cutter) {
-            (Control::Elsewhere(job), _) => job.checkpoint(),
-            (_, Some(cutter)) => cutter.cut(),
+            (Control::Elsewhere(job), _) => job.checkpoint(end),
+            (_, Some(cutter)) => match end {
+                None => cutter.cut(None),
+                Some(code) => cutter.cut(Some(&|| self.kill(code))),
+            },
             (_, None) => Err(CheckpointError::no_directory()),
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use crate::support::{Ran, Running, build_dir, compile, faasm_run, guests_dir};
+use crate::support::{Ran, Running, build_dir, compile, faasm_run, guests_dir, peak_bytes};
 
 /// Nothing takes as long as this, however busy the machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -446,13 +446,6 @@ fn a_user_of_another_machine_gives_jobs_and_orders_with_a_token() {
     let daemon = coordinator.running.take().expect("it was started");
     daemon.signal(Signal::TERM);
     daemon.wait().expect_status(0);
-}
-
-/// Most memory that a process has had so far.
-fn peak_bytes(process: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// A receiver would have to keep several times as much as it may.

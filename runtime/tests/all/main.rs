@@ -11,6 +11,7 @@ mod cluster_guests;
 mod cluster_jobs;
 mod cluster_network;
 mod cluster_nodes;
+mod cluster_strangers;
 mod guests;
 mod lab;
 mod launchers;

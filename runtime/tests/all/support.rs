@@ -195,3 +195,10 @@ pub(crate) fn finish(command: &mut Command) -> Result<(), String> {
     let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     Err(format!("{command:?}: {status}\n{}", said.concat()))
 }
+
+/// Most memory that a process has had so far.
+pub(crate) fn peak_bytes(process: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+}

@@ -100,8 +100,9 @@ struct Counters {
 struct Counter(AtomicU64);
 
 impl Counter {
-    fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
+    /// Gives the new count.
+    fn add(&self, count: u64) -> u64 {
+        self.0.fetch_add(count, Ordering::Relaxed) + count
     }
 }
 

@@ -39,6 +39,7 @@ mod alltoall {
     pub(super) mod direct;
     pub(super) mod exchange;
     pub(super) mod transposed;
+    pub(super) mod uniform;
 }
 mod bcast {
     pub(super) mod fan_out;

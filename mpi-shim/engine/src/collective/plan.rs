@@ -35,6 +35,8 @@ enum Work<'a> {
     Gathered { block_bytes: u64 },
     /// Small equal blocks from everyone for everyone, by way of one buffer.
     Transposed { block_bytes: u64 },
+    /// Equal blocks from everyone for everyone.
+    Uniform { block_bytes: u64 },
     /// Blocks exchanged in place.
     Exchange,
     /// Elements are combined.
@@ -108,6 +110,9 @@ impl<'a> Plan<'a> {
             Work::Transposed { block_bytes } => {
                 alltoall::transposed::run(self.contributions, *block_bytes, members)
             }
+            Work::Uniform { block_bytes } => {
+                alltoall::uniform::run(self.contributions, *block_bytes, indices(n), members)
+            }
             Work::Exchange => exchange::run(self.contributions, indices(n), members),
             Work::Reduce(reduction) => {
                 run_reduction(reduction, slice(reduction.elements), members).map_err(everywhere)
@@ -141,9 +146,14 @@ impl<'a> Work<'a> {
             }
             Kind::Alltoall | Kind::Alltoallv | Kind::Alltoallw => {
                 let in_place = exchange::check(contributions)?;
-                match alltoall::transposed::block_bytes(contributions) {
+                match alltoall::uniform::block_bytes(contributions) {
                     _ if in_place => Self::Exchange,
-                    Some(block_bytes) => Self::Transposed { block_bytes },
+                    Some(block_bytes)
+                        if alltoall::transposed::applies(contributions, block_bytes) =>
+                    {
+                        Self::Transposed { block_bytes }
+                    }
+                    Some(block_bytes) => Self::Uniform { block_bytes },
                     None => Self::Move(alltoall::direct::DIRECT),
                 }
             }
@@ -162,9 +172,9 @@ impl<'a> Work<'a> {
         let copies = n as u64;
         match self {
             Self::Nothing => 0,
-            Self::Gathered { block_bytes } | Self::Transposed { block_bytes } => {
-                block_bytes.saturating_mul(copies * copies)
-            }
+            Self::Gathered { block_bytes }
+            | Self::Transposed { block_bytes }
+            | Self::Uniform { block_bytes } => block_bytes.saturating_mul(copies * copies),
             Self::Exchange => side_bytes(contributions, |this| this.recv.bytes(n)),
             Self::Across(both) => both.iter().map(Across::bytes).fold(0, u64::saturating_add),
             Self::Reduce(reduction) | Self::ReduceScatter(reduction, _) => reduction.bytes(),
@@ -186,7 +196,7 @@ impl<'a> Work<'a> {
         let pieces = match self {
             Self::Nothing | Self::Gathered { .. } | Self::Transposed { .. } => 1,
             Self::Move(movement) => (movement.transfers)(n),
-            Self::Exchange => n,
+            Self::Uniform { .. } | Self::Exchange => n,
             Self::Reduce(reduction) => usize::try_from(reduction.elements).unwrap_or(PARTS_MAX),
             Self::Across(both) => {
                 let elements = both.iter().map(Across::elements).max().unwrap_or(0);

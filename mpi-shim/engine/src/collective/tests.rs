@@ -254,6 +254,37 @@ fn allgather_and_alltoall() {
     });
 }
 
+/// Blocks that are too many bytes for one buffer, in several parts.
+#[test]
+fn alltoall_of_large_equal_blocks() {
+    const BLOCK: usize = 70 << 10;
+    let n = 3;
+    let bytes = |member: usize| (0..2 * n * BLOCK).map(move |at| (at * 31 + member * 97) as u8);
+    let world = World((0..n).map(|member| RefCell::new(bytes(member).collect())).collect());
+    let (send, recv) = (0, (n * BLOCK) as u64);
+    let byte = Datatype::from(Predefined::Byte);
+    let call = |recv| {
+        let side = |addr| Side::buffer(addr, BLOCK as i64, byte.clone());
+        Contribution::new(Kind::Alltoall).send(side(send)).recv(side(recv))
+    };
+    let pairs = (0..n).flat_map(|to| (0..n).map(move |from| (from, to)));
+    let count = BLOCK as i64;
+    let expected = pairs.map(|(from, to)| {
+        let data = world.packed(from, block(send, to, count, &byte), count, &byte);
+        (to, block(recv, from, count, &byte), count, byte.clone(), data)
+    });
+    let calls = vec![call(recv); n];
+    assert!(Plan::new(&calls).unwrap().parts() > 0);
+    run_and_compare(&world, &calls, expected.collect(), "alltoall of large blocks");
+
+    let calls = [call(recv), call(recv + 1), call(recv)];
+    let failures = execute(&calls, &world).expect_err("the second buffer ends beyond its memory");
+    assert!(
+        failures.errors.iter().any(|(_, error)| error.class == ErrorClass::Buffer),
+        "{failures:?}"
+    );
+}
+
 /// Elements that `from` sends to `to` in the calls with varying counts.
 fn varying(from: usize, to: usize) -> i64 {
     ((from * 5 + to * 3) % 4) as i64

@@ -172,7 +172,12 @@ fn write_window<M: Members>(
 }
 
 /// Finds out which end of a failed copy is outside its memory.
-fn blame<M: Members>(members: &M, from: (usize, u64), to: (usize, u64), len: u64) -> MemberFault {
+pub(super) fn blame<M: Members>(
+    members: &M,
+    from: (usize, u64),
+    to: (usize, u64),
+    len: u64,
+) -> MemberFault {
     let mut byte = [0];
     let readable = |(member, addr): (usize, u64), byte: &mut [u8]| {
         let last: Result<u64, Fault> = addr.checked_add(len - 1).ok_or(Fault { addr, len });

@@ -361,8 +361,12 @@ fn isend_at_once<T: MpiView>(
     request: GuestAddr,
 ) -> Option<Result<()>> {
     let args = Args { buf, count, datatype, peer, tag, comm };
-    let handle = start_new_send(call.mpi(), SendMode::Standard, args).ok()?;
-    Some(call.write_i32("request", request, handle))
+    let mpi = call.mpi();
+    let started = match plain::send(mpi, &args) {
+        Some(()) => insert_complete(mpi, comm),
+        None => Ok(start_new_send(mpi, SendMode::Standard, args).ok()?),
+    };
+    Some(started.and_then(|handle| call.write_i32("request", request, handle)))
 }
 
 /// The usual case: nothing is wrong with the arguments.

@@ -387,9 +387,9 @@ impl RemoteJob for Remote {
         Ok(JobStatus { moves, ..status })
     }
 
-    fn checkpoint(&self) -> Result<Cut, CheckpointError> {
+    fn checkpoint(&self, end: Option<i32>) -> Result<Cut, CheckpointError> {
         match &self.writer {
-            Some(writer) => stopped::cut(&self.cluster, self.job, &mut writer.lock()),
+            Some(writer) => stopped::cut((&self.cluster, self.job), &mut writer.lock(), end),
             None => Err(CheckpointError::no_directory()),
         }
     }

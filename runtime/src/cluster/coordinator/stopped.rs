@@ -11,7 +11,7 @@ use super::halting::StopNews;
 use super::stop::{Course, Plan};
 use crate::checkpoint::{CheckpointError, Cut, Unfinished, Writer, WrittenRank};
 use crate::cluster::stop::{Done, Legacy, Task, WriteTask, Written};
-use crate::job::ENDING;
+use crate::job::{ENDING, Outcome};
 
 /// How long whoever wants to stop a job waits for another one who does.
 const TURN_TIME_MAX: Duration = Duration::from_secs(60);
@@ -137,19 +137,33 @@ fn ended() -> String {
     "the cluster has ended".to_owned()
 }
 
-/// Makes a checkpoint of a job: its nodes write the files of their ranks, and what concerns all of them is written here.
+/// Makes a checkpoint of a job: its nodes write the files of their ranks, and what concerns all of them is written here. Then
+/// the job goes on, or ends with this exit code.
 pub(super) fn cut(
-    cluster: &Cluster,
-    job: u32,
+    (cluster, job): (&Cluster, u32),
     writer: &mut Writer,
+    end: Option<i32>,
 ) -> Result<Cut, CheckpointError> {
     let stopped = cluster.stop(job).map_err(hindered)?;
     let unfinished = writer.begin()?;
     let written = write(&stopped, &unfinished);
     // What is left to do needs no rank.
-    drop(stopped);
+    let stopped = if end.is_none() {
+        drop(stopped);
+        None
+    } else {
+        Some(stopped)
+    };
     match written {
-        Ok((shared, ranks)) => writer.finish(&unfinished, shared, ranks),
+        Ok((shared, ranks)) => {
+            let cut = writer.finish(&unfinished, shared, ranks)?;
+            if let Some(code) = end {
+                // Told before the ranks could go on.
+                cluster.tell(Input::End { job, outcome: Outcome::Killed { code } });
+            }
+            drop(stopped);
+            Ok(cut)
+        }
         Err(error) => {
             writer.abandon(&unfinished);
             Err(error)

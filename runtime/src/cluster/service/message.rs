@@ -52,7 +52,7 @@ pub(super) enum Ask {
     /// How the job is doing.
     Doing,
     /// Make a checkpoint of the job.
-    Checkpoint,
+    Checkpoint { end: Option<i32> },
     /// Place ranks of the job elsewhere.
     Move(Order),
 }

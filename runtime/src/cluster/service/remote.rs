@@ -64,8 +64,8 @@ impl RemoteJob for Remote {
         told.unwrap_or_else(|| Err("the job is ending".to_owned())).map(MoveReport::from)
     }
 
-    fn checkpoint(&self) -> Result<Cut, CheckpointError> {
-        let told = self.cuts.ask(None, || self.sender.send(&Ask::Checkpoint));
+    fn checkpoint(&self, end: Option<i32>) -> Result<Cut, CheckpointError> {
+        let told = self.cuts.ask(None, || self.sender.send(&Ask::Checkpoint { end }));
         told.map_or(Err(CheckpointError::Ending), Into::into)
     }
 }

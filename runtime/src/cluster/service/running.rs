@@ -21,7 +21,7 @@ pub(super) struct RunningJob {
 
 /// What the job is to do, as soon as what was ordered before is done.
 pub(super) enum JobOrder {
-    Checkpoint,
+    Checkpoint { end: Option<i32> },
     Move(Order),
 }
 
@@ -68,7 +68,10 @@ fn follow(handle: &JobHandle, sender: &Sender) {
 fn obey(handle: &JobHandle, orders: &flume::Receiver<JobOrder>, sender: &Sender) {
     for order in orders {
         let told = match order {
-            JobOrder::Checkpoint => Tell::Cut(CutTold::from(handle.checkpoint())),
+            JobOrder::Checkpoint { end } => Tell::Cut(CutTold::from(match end {
+                None => handle.checkpoint(),
+                Some(code) => handle.checkpoint_and_end(code),
+            })),
             JobOrder::Move(order) => Tell::Moved(handle.migrate(order.into()).map(Moves::from)),
         };
         // The user's process is gone, and the job ends.

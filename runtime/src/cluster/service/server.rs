@@ -179,7 +179,7 @@ impl Session<'_> {
                 Some(job) => Tell::States(with_hosts(&job.handle.rank_states())),
                 None => Tell::States(Vec::new()),
             },
-            Ask::Checkpoint => return self.order(JobOrder::Checkpoint),
+            Ask::Checkpoint { end } => return self.order(JobOrder::Checkpoint { end }),
             Ask::Move(order) => return self.order(JobOrder::Move(order)),
         };
         self.sender.send(&answer)

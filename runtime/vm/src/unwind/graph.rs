@@ -11,11 +11,12 @@ pub(super) struct Reach {
     types: Vec<bool>,
 }
 
-/// A vertex: a function, or the indirect calls of a type.
+/// A vertex: a function, the indirect calls of a type, or those among them that type information makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Vertex {
     Function(u32),
     Type(u32),
+    Information(u32),
 }
 
 impl Reach {
@@ -58,6 +59,7 @@ impl Reach {
 struct Callers {
     functions: Vec<Vec<Vertex>>,
     types: Vec<Vec<Vertex>>,
+    information: Vec<Vec<Vertex>>,
 }
 
 impl Callers {
@@ -65,6 +67,7 @@ impl Callers {
         Self {
             functions: vec![Vec::new(); index.functions() as usize],
             types: vec![Vec::new(); index.types() as usize],
+            information: vec![Vec::new(); index.types() as usize],
         }
     }
 
@@ -82,7 +85,11 @@ impl Callers {
                 Operator::CallIndirect { type_index, .. }
                 | Operator::ReturnCallIndirect { type_index, .. } => {
                     let ty = index.canonical(type_index);
-                    self.edge(Vertex::Type(ty), Vertex::Function(caller));
+                    let called = match index.is_type_information(caller) {
+                        true => Vertex::Information(ty),
+                        false => Vertex::Type(ty),
+                    };
+                    self.edge(called, Vertex::Function(caller));
                 }
                 Operator::RefFunc { function_index } => self.address(index, function_index)?,
                 Operator::TableSet { .. }
@@ -106,6 +113,9 @@ impl Callers {
     fn address(&mut self, index: &Index, function: u32) -> Result<(), UnwindError> {
         let ty = index.canonical(index.type_index(function)?);
         self.edge(Vertex::Function(function), Vertex::Type(ty));
+        if index.is_type_information(function) {
+            self.edge(Vertex::Function(function), Vertex::Information(ty));
+        }
         Ok(())
     }
 
@@ -113,6 +123,7 @@ impl Callers {
         let callers = match called {
             Vertex::Function(function) => self.functions.get_mut(function as usize),
             Vertex::Type(ty) => self.types.get_mut(ty as usize),
+            Vertex::Information(ty) => self.information.get_mut(ty as usize),
         };
         if let Some(callers) = callers
             && callers.last() != Some(&caller)
@@ -126,6 +137,7 @@ impl Callers {
             functions: vec![false; self.functions.len()],
             types: vec![false; self.types.len()],
         };
+        let mut information = vec![false; self.information.len()];
         let mut todo: Vec<Vertex> = (0..index.imports())
             .filter(|&import| index.switch[import as usize])
             .map(Vertex::Function)
@@ -137,6 +149,9 @@ impl Callers {
                     (&mut reach.functions[at], &self.functions[at])
                 }
                 Vertex::Type(ty) => (&mut reach.types[ty as usize], &self.types[ty as usize]),
+                Vertex::Information(ty) => {
+                    (&mut information[ty as usize], &self.information[ty as usize])
+                }
             };
             if !std::mem::replace(seen, true) {
                 todo.extend(callers);

@@ -1,6 +1,10 @@
 //! What a module declares: types of functions, and which of them are imports.
 
-use wasmparser::{CompositeInnerType, FuncType, Parser, Payload, TypeRef};
+use std::collections::HashSet;
+
+use wasmparser::{
+    CompositeInnerType, FuncType, KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef,
+};
 
 use super::{STACK_MODULE, UnwindError};
 
@@ -19,6 +23,8 @@ pub(super) struct Index {
     pub(super) globals: u32,
     /// Functions whose address is taken outside of code.
     pub(super) addressed: Vec<u32>,
+    /// Functions of C++'s type information, by their names.
+    type_information: HashSet<u32>,
 }
 
 impl Index {
@@ -100,9 +106,24 @@ impl Index {
                     }
                 }
             }
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Name(names) = section.as_known() {
+                    self.names(names);
+                }
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Names only tell which calls need no code, so those that cannot be read are none.
+    fn names(&mut self, names: NameSectionReader<'_>) {
+        for name in names {
+            let Ok(Name::Function(functions)) = name else { continue };
+            let named = functions.into_iter().filter_map(Result::ok);
+            let named = named.filter(|naming| is_type_information(naming.name));
+            self.type_information.extend(named.map(|naming| naming.index));
+        }
     }
 
     fn constant(&mut self, expression: wasmparser::ConstExpr<'_>) -> Result<(), UnwindError> {
@@ -119,6 +140,11 @@ impl Index {
         let first = self.types.iter().position(|other| ty.is_some() && *other == ty);
         self.same.push(u32::try_from(first.unwrap_or(own)).unwrap_or(u32::MAX));
         self.types.push(ty);
+    }
+
+    /// Whether `function` is one of C++'s type information. Such functions call, indirectly, only each other.
+    pub(super) fn is_type_information(&self, function: u32) -> bool {
+        self.type_information.contains(&function)
     }
 
     /// Number of types.
@@ -161,4 +187,20 @@ impl Index {
             .copied()
             .ok_or_else(|| UnwindError::Malformed(format!("there is no function {function}")))
     }
+}
+
+/// Whether a function has one of the names, reserved for C++'s library, of those that look at the types of objects and
+/// exceptions: `dynamic_cast`, the search for a handler, and the virtual functions of `std::type_info` that both call.
+fn is_type_information(name: &str) -> bool {
+    const WHOLE: [&str; 3] = ["__dynamic_cast", "__gxx_personality_wasm0", "__gxx_personality_v0"];
+    const BEGINNINGS: [&str; 3] = [
+        "_ZNK10__cxxabiv1",
+        "_ZN10__cxxabiv1L11scan_eh_tab",
+        "_ZN10__cxxabiv1L24exception_spec_can_catch",
+    ];
+    let is_cast =
+        |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("dyn_cast_");
+    WHOLE.contains(&name)
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        || name.strip_prefix("_ZN10__cxxabiv112_GLOBAL__N_1").is_some_and(is_cast)
 }

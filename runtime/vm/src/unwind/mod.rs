@@ -2,7 +2,7 @@
 //!
 //! The pass touches only functions that can reach a *switch point*, an import at which the host may
 //! ask for the stack: found by an exact call graph, in which an indirect call reaches the functions
-//! of its type whose address the module takes. In those it leaves alone whatever holds no call
+//! of its type whose address the module takes (C++'s type information, known by its names, reaches only its own). In those it leaves alone whatever holds no call
 //! to such a function, hot loops above all: code is not flattened, and no value moves to memory.
 //!
 //! ```text
@@ -52,7 +52,7 @@ mod tests;
 pub use error::UnwindError;
 
 /// Version of this pass; part of the key of compiled code, raised whenever its output changes.
-pub const UNWIND_VERSION: u32 = 2;
+pub const UNWIND_VERSION: u32 = 3;
 
 /// Module name of the imports through which frames leave and enter the guest.
 pub const STACK_MODULE: &str = "faasm_stack";

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -43,6 +44,8 @@ pub(super) const JOINERS_MAX: usize = 64;
 pub(super) const EARLY_MAX: usize = 256;
 /// Refusals per second that are told; more are only counted.
 const REFUSALS_TOLD_MAX: u32 = 10;
+/// So many ignored datagrams are worth a word.
+const IGNORED_UNTOLD_MAX: u64 = 1024;
 
 /// What the thread that drives the endpoint knows.
 pub(super) struct Driver {
@@ -212,7 +215,7 @@ impl Driver {
             let event =
                 self.endpoint.handle(now, from, to, batch.ecn, datagram, &mut self.response);
             match event {
-                None => shared.counters.ignored.add(1),
+                None => ignored(shared, from),
                 Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                     let Some(link) = self.links.get(&handle) else { continue };
                     link.conn.lock().proto.handle_event(event);
@@ -224,7 +227,7 @@ impl Driver {
                     self.handle_incoming(shared, incoming, now);
                 }
                 Some(DatagramEvent::Response(transmit)) => {
-                    shared.counters.ignored.add(1);
+                    ignored(shared, from);
                     shared.socket.send(&transmit, &self.response);
                 }
             }
@@ -235,7 +238,7 @@ impl Driver {
     fn handle_incoming(&mut self, shared: &Shared, incoming: Incoming, now: Instant) {
         let remote = incoming.remote_address();
         if self.handshakes >= HANDSHAKES_MAX {
-            shared.counters.ignored.add(1);
+            ignored(shared, remote);
             return self.endpoint.ignore(incoming);
         }
         let must_prove = self.handshakes >= UNPROVEN_HANDSHAKES_MAX;
@@ -255,7 +258,7 @@ impl Driver {
                 self.touched.push(link);
             }
             Err(error) => {
-                shared.counters.ignored.add(1);
+                ignored(shared, remote);
                 if let Some(transmit) = error.response {
                     shared.socket.send(&transmit, &self.response);
                 }
@@ -328,5 +331,14 @@ impl Driver {
             tracing::warn!(addr = %link.remote, reason, "a connection was refused");
             shared.handler.event(Event::Refused { addr: link.remote, reason });
         }
+    }
+}
+
+/// Counts a datagram that belonged to no connection. A few come after the ends of connections; more than that are told, each
+/// time that there are twice as many.
+fn ignored(shared: &Shared, addr: SocketAddr) {
+    let all = shared.counters.ignored.add(1);
+    if all >= IGNORED_UNTOLD_MAX && all.is_power_of_two() {
+        tracing::warn!(%addr, "{all} datagrams from outside the cluster were ignored");
     }
 }

@@ -4,23 +4,13 @@
 
 use alloc::vec;
 
-use crate::collective::contribution::{Contribution, Kind, Side};
+use crate::collective::contribution::Contribution;
 use crate::collective::members::{Failures, MemberFault, Members};
 
-/// Bytes of one block when this algorithm applies.
-pub(in crate::collective) fn block_bytes(contributions: &[Contribution]) -> Option<u64> {
-    if contributions.first()?.kind != Kind::Alltoall {
-        return None;
-    }
-    let expected = contiguous_bytes(&contributions[0].recv)?;
-    let equal = |this: &Contribution| {
-        contiguous_bytes(&this.send) == Some(expected)
-            && contiguous_bytes(&this.recv) == Some(expected)
-    };
+/// Whether this algorithm applies to equal contiguous blocks of so many bytes.
+pub(in crate::collective) fn applies(contributions: &[Contribution], block: u64) -> bool {
     let n = contributions.len() as u64;
-    let total = expected.checked_mul(n * n)?;
-    let applies = expected > 0 && total <= TRANSPOSED_BYTES_MAX && contributions.iter().all(equal);
-    applies.then_some(expected)
+    block.checked_mul(n * n).is_some_and(|total| total <= TRANSPOSED_BYTES_MAX)
 }
 
 /// Runs it with blocks of this many bytes.
@@ -71,11 +61,6 @@ fn assemble_any(all: &[u8], assembled: &mut [u8], member: usize, block: usize) {
     for (out, source) in assembled.chunks_exact_mut(block).zip(sources) {
         out.copy_from_slice(source);
     }
-}
-
-fn contiguous_bytes(side: &Side) -> Option<u64> {
-    let Side::Buffer(buffer) = side else { return None };
-    buffer.datatype.bytes(buffer.count).filter(|_| buffer.datatype.is_contiguous())
 }
 
 /// Above this the matrix leaves the second-level cache and direct copies cost less.

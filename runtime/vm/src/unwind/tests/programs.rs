@@ -177,6 +177,33 @@ fn only_what_is_read_later_is_saved() {
     assert_eq!(compare(&engine(), &text), 1);
 }
 
+/// A virtual function that comes to a switch point has the type of one that compares types of objects.
+#[test]
+fn type_information_calls_only_its_own() {
+    let of = |caller: &str, virtual_function: &str| {
+        let text = module(&format!(
+            "(type $virtual (func (param i32) (result i32)))
+             (table 2 funcref)
+             (elem (i32.const 0) $user ${virtual_function})
+             (func $user (param i32) (result i32)
+               (call $point (local.get 0) (i64.const 0)))
+             (func ${virtual_function} (param i32) (result i32) (local.get 0))
+             (func ${caller} (result i32)
+               (call_indirect (type $virtual) (i32.const 7) (i32.const 1)))
+             (func (export \"run\") (result i64)
+               (drop (call ${caller}))
+               (i64.extend_i32_s
+                 (call_indirect (type $virtual) (i32.const 7) (i32.const 0))))"
+        ));
+        assert_eq!(compare(&engine(), &text), 1);
+        let report = migratable(&text).report;
+        (report.functions, report.instrumented, report.sites)
+    };
+    assert_eq!(of("caller", "other"), (4, 3, 4), "any call may reach what has its type");
+    let can_catch = "_ZNK10__cxxabiv117__class_type_info9can_catchEPKNS_16__shim_type_infoERPv";
+    assert_eq!(of("__dynamic_cast", can_catch), (4, 2, 2));
+}
+
 #[test]
 fn a_module_without_switch_points_keeps_its_functions() {
     let text = "(module (memory (export \"memory\") 1)

@@ -141,7 +141,10 @@ fn serve(
             },
         };
         let begun = Instant::now();
-        let made = handle.checkpoint();
+        let made = match order {
+            Some(Order::Last(status)) => handle.checkpoint_and_end(status),
+            _ => handle.checkpoint(),
+        };
         let time = begun.elapsed();
         if let Ok(cut) = &made {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +175,7 @@ fn serve(
             }
             _ => {}
         }
-        if let Some(Order::Last(status)) = order {
+        if let (Some(Order::Last(status)), Err(_)) = (order, &made) {
             handle.kill(status);
         }
     }
