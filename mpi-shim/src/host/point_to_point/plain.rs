@@ -10,7 +10,7 @@ use faasm_vm::GuestAddr;
 use super::arguments::{Args, check_rank, check_tag, receive_request};
 use super::finish_at_once;
 use crate::call::{Call, MpiView};
-use crate::ctx::{Arrived, MpiCtx, fault};
+use crate::ctx::{MpiCtx, fault};
 use crate::host::completion::put_status;
 use crate::port::{Header, Kind, MpiPort, Payload, SMALL_BYTES_MAX};
 use crate::progress::{pattern, status};
@@ -25,11 +25,14 @@ pub(super) fn plain_bytes(args: &Args) -> Option<u64> {
     u64::try_from(args.count).ok()?.checked_mul(kind.size() as u64)
 }
 
-/// Sends to a rank of this node what fits into the message itself. `None`, and nothing has happened, where anything is
-/// otherwise or wrong.
+/// Longest message that is sent so.
+const BYTES_MAX: usize = 256;
+
+/// Sends to a rank of this node what is copied at once. `None`, and nothing has happened, where anything is otherwise or
+/// wrong.
 #[inline]
 pub(super) fn send<P: MpiPort>(mpi: &mut MpiCtx<P>, args: &Args) -> Option<()> {
-    let bytes = plain_bytes(args).filter(|bytes| *bytes <= SMALL_BYTES_MAX as u64)?;
+    let bytes = plain_bytes(args).filter(|bytes| *bytes <= BYTES_MAX as u64)?;
     let dest = usize::try_from(args.peer).ok()?;
     if args.tag < 0 || mpi.faults.is_active() {
         return None;
@@ -40,14 +43,28 @@ pub(super) fn send<P: MpiPort>(mpi: &mut MpiCtx<P>, args: &Args) -> Option<()> {
     if mpi.is_far(peer) || mpi.port.is_full(peer) {
         return None;
     }
-    let mut small = [0; SMALL_BYTES_MAX];
-    let small = &mut small[..bytes as usize];
-    mpi.memory().ok()?.read(args.buf, small).ok()?;
-    mpi.count_sent(peer, bytes);
     let (kind, sender) = (Kind::Eager, mpi.port.rank());
     let header = Header { kind, context, source, tag: args.tag, sender, request: 0 };
-    mpi.port.send(peer, header, small);
+    match bytes as usize {
+        // Room for longer ones would take longer to clear than the rest.
+        len @ ..=SMALL_BYTES_MAX => copy::<_, SMALL_BYTES_MAX>(mpi, args, (peer, header), len)?,
+        len => copy::<_, BYTES_MAX>(mpi, args, (peer, header), len)?,
+    }
     mpi.owes_turn = mpi.port.is_congested(peer);
+    Some(())
+}
+
+fn copy<P: MpiPort, const MAX: usize>(
+    mpi: &mut MpiCtx<P>,
+    args: &Args,
+    (peer, header): (u32, Header),
+    len: usize,
+) -> Option<()> {
+    let mut data = [0; MAX];
+    let data = &mut data[..len];
+    mpi.memory().ok()?.read(args.buf, data).ok()?;
+    mpi.count_sent(peer, len as u64);
+    mpi.port.send(peer, header, data);
     Some(())
 }
 
@@ -65,26 +82,18 @@ pub(super) fn receive<T: MpiView>(
     check_rank("source", args.peer, size, true).and(check_tag(args.tag, true)).ok()?;
     let arrived = mpi.take_soon(&pattern(context, args.peer, args.tag))?;
     mpi.error_comm = args.comm;
-    match &arrived.payload {
-        Payload::Small(len, bytes) if u64::from(*len) <= room && is_answered(&arrived) => {
-            let bytes = &bytes[..usize::from(*len)];
-            let written =
-                mpi.memory().and_then(|memory| memory.write(args.buf, bytes).map_err(fault("buf")));
-            let told = put_status(call, status_addr, &status(&arrived));
-            Some(written.and(told))
-        }
-        _ => {
-            let request = match receive_request(mpi, args) {
-                Ok(request) => request,
-                Err(error) => return Some(Err(error)),
-            };
-            let received = mpi.take_over(&request.buffer, arrived);
-            finish_at_once(call, request, received, status_addr)
-        }
+    let is_whole = arrived.header.kind == Kind::Eager && arrived.payload.len() <= room;
+    if let (Payload::Small(..) | Payload::Owned(_), true) = (&arrived.payload, is_whole) {
+        let memory = mpi.memory();
+        let bytes = arrived.payload.bytes();
+        let written = memory.and_then(|it| it.write(args.buf, bytes).map_err(fault("buf")));
+        let told = put_status(call, status_addr, &status(&arrived));
+        return Some(written.and(told));
     }
-}
-
-/// Whether the sender waits for nothing.
-fn is_answered(arrived: &Arrived) -> bool {
-    arrived.header.kind == Kind::Eager
+    let request = match receive_request(mpi, args) {
+        Ok(request) => request,
+        Err(error) => return Some(Err(error)),
+    };
+    let received = mpi.take_over(&request.buffer, arrived);
+    finish_at_once(call, request, received, status_addr)
 }

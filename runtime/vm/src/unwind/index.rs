@@ -190,17 +190,54 @@ impl Index {
 }
 
 /// Whether a function has one of the names, reserved for C++'s library, of those that look at the types of objects and
-/// exceptions: `dynamic_cast`, the search for a handler, and the virtual functions of `std::type_info` that both call.
+/// exceptions (`dynamic_cast`, the search for a handler, and the virtual functions of `std::type_info` that both call), or
+/// that write the names of types. Linkers write C++'s names in either form.
 fn is_type_information(name: &str) -> bool {
     const WHOLE: [&str; 3] = ["__dynamic_cast", "__gxx_personality_wasm0", "__gxx_personality_v0"];
-    const BEGINNINGS: [&str; 3] = [
+    const BEGINNINGS: [&str; 9] = [
         "_ZNK10__cxxabiv1",
         "_ZN10__cxxabiv1L11scan_eh_tab",
+        "__cxxabiv1::scan_eh_tab(",
         "_ZN10__cxxabiv1L24exception_spec_can_catch",
+        "__cxxabiv1::exception_spec_can_catch(",
+        "__cxxabiv1::(anonymous namespace)::dyn_cast_",
+        "_ZN12_GLOBAL__N_116itanium_demangle",
+        "_ZNK12_GLOBAL__N_116itanium_demangle",
+        "(anonymous namespace)::itanium_demangle::",
     ];
     let is_cast =
         |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("dyn_cast_");
     WHOLE.contains(&name)
         || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        // What changes nothing runs nothing of the program's, as destructors and handlers are.
+        || name.starts_with("__cxxabiv1::") && name.ends_with(") const")
         || name.strip_prefix("_ZN10__cxxabiv112_GLOBAL__N_1").is_some_and(is_cast)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_information_is_known_by_either_form_of_its_names() {
+        for name in [
+            "_ZNK10__cxxabiv117__class_type_info9can_catchEPKNS_16__shim_type_infoERPv",
+            "__cxxabiv1::__class_type_info::can_catch(__cxxabiv1::__shim_type_info const*, void*&) const",
+            "_ZN10__cxxabiv112_GLOBAL__N_113dyn_cast_slowEPKvS2_PKNS_17__class_type_infoES5_S5_l",
+            "(anonymous namespace)::itanium_demangle::QualType::printLeft(\
+             (anonymous namespace)::itanium_demangle::OutputBuffer&) const",
+            "__dynamic_cast",
+        ] {
+            assert!(is_type_information(name), "{name}");
+        }
+        for name in [
+            "__cxxabiv1::exception_cleanup_func(_Unwind_Reason_Code, _Unwind_Exception*)",
+            "_ZN10__cxxabiv1L22exception_cleanup_funcE19_Unwind_Reason_CodeP17_Unwind_Exception",
+            "ForceEAM::compute(Atom&, Neighbor&, Comm&, int)",
+            "__cxa_throw",
+            "qsort",
+        ] {
+            assert!(!is_type_information(name), "{name}");
+        }
+    }
 }
