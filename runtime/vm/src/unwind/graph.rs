@@ -46,7 +46,7 @@ impl Reach {
     pub(super) fn call(&self, index: &Index, operator: &Operator<'_>) -> bool {
         match *operator {
             Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
-                self.function(function_index)
+                self.function(function_index) && !index.is_end(function_index)
             }
             Operator::CallIndirect { type_index, .. }
             | Operator::ReturnCallIndirect { type_index, .. } => self.indirect(index, type_index),
@@ -79,6 +79,8 @@ impl Callers {
     ) -> Result<(), UnwindError> {
         for operator in body.get_operators_reader()? {
             match operator? {
+                Operator::Call { function_index } | Operator::ReturnCall { function_index }
+                    if index.is_end(function_index) => {}
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     self.edge(Vertex::Function(function_index), Vertex::Function(caller));
                 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use wasmparser::{
-    CompositeInnerType, FuncType, KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef,
+    CompositeInnerType, FuncType, KnownCustom, Name, NameSectionReader, Naming, Parser, Payload,
+    TypeRef,
 };
 
 use super::{STACK_MODULE, UnwindError};
@@ -25,6 +26,8 @@ pub(super) struct Index {
     pub(super) addressed: Vec<u32>,
     /// Functions of C++'s type information, by their names.
     type_information: HashSet<u32>,
+    /// Functions that end the program, by their names.
+    ends: HashSet<u32>,
 }
 
 impl Index {
@@ -120,9 +123,13 @@ impl Index {
     fn names(&mut self, names: NameSectionReader<'_>) {
         for name in names {
             let Ok(Name::Function(functions)) = name else { continue };
-            let named = functions.into_iter().filter_map(Result::ok);
-            let named = named.filter(|naming| is_type_information(naming.name));
-            self.type_information.extend(named.map(|naming| naming.index));
+            for Naming { index, name } in functions.into_iter().filter_map(Result::ok) {
+                if is_type_information(name) {
+                    self.type_information.insert(index);
+                } else if ENDS.contains(&name) {
+                    self.ends.insert(index);
+                }
+            }
         }
     }
 
@@ -145,6 +152,12 @@ impl Index {
     /// Whether `function` is one of C++'s type information. Such functions call, indirectly, only each other.
     pub(super) fn is_type_information(&self, function: u32) -> bool {
         self.type_information.contains(&function)
+    }
+
+    /// Whether `function` never returns. It may run a handler of the program, during which the stack cannot be taken: so its
+    /// callers need no code for that.
+    pub(super) fn is_end(&self, function: u32) -> bool {
+        self.ends.contains(&function)
     }
 
     /// Number of types.
@@ -188,6 +201,9 @@ impl Index {
             .ok_or_else(|| UnwindError::Malformed(format!("there is no function {function}")))
     }
 }
+
+/// C++'s function that ends a program, in either form of its name.
+const ENDS: [&str; 2] = ["std::terminate()", "_ZSt9terminatev"];
 
 /// Whether a function has one of the names, reserved for C++'s library, of those that look at the types of objects and
 /// exceptions (`dynamic_cast`, the search for a handler, and the virtual functions of `std::type_info` that both call), or

@@ -13,13 +13,13 @@ pub(super) struct Sites {
     pub(super) held: u32,
 }
 
-/// Fills in what each site of `code` must save, and gives the sites their numbers.
-pub(super) fn annotate(code: &mut Code<'_>) -> Sites {
+/// Fills in what each site of `code` must save, and gives the sites their numbers; none where the stack is `held`.
+pub(super) fn annotate(code: &mut Code<'_>, held: bool) -> Sites {
     let mut walk = Walk { labels: vec![Set::new(code.locals.len())], throws: Vec::new() };
     let nothing = Set::new(code.locals.len());
     walk.body(&mut code.body, nothing);
     let mut sites = Sites::default();
-    number(&mut code.body, &code.locals, false, &mut sites);
+    number(&mut code.body, &code.locals, held, &mut sites);
     sites
 }
 

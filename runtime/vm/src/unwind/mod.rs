@@ -29,7 +29,8 @@
 //! head takes them back by the same code.
 //!
 //! A call made while an exception reference is held, as clean-up code does, cannot be taken: for its
-//! length the global `faasm.stack.held` is above zero, and the host must not ask.
+//! length the global `faasm.stack.held` is above zero, and the host must not ask. So it is during `std::terminate`, whose
+//! many callers need no code therefore.
 //!
 //! # Unfinished features
 //! The older exception instructions (`try`, `rethrow`), typed function references and garbage-collected

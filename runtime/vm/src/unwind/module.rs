@@ -43,7 +43,7 @@ pub(super) fn transform(
         refuse_references(&index, number)?;
         let mut tree = tree::read(&index, &reach, &mut validator, &body, number)?;
         allocations = validator.into_allocations();
-        let sites = liveness::annotate(&mut tree);
+        let sites = liveness::annotate(&mut tree, index.is_end(number));
         report.instrumented += 1;
         report.sites += sites.taken;
         report.held_sites += sites.held;

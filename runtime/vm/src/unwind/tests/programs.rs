@@ -204,6 +204,25 @@ fn type_information_calls_only_its_own() {
     assert_eq!(of("__dynamic_cast", can_catch), (4, 2, 2));
 }
 
+/// A handler of the program may come to a switch point, but not back.
+#[test]
+fn who_ends_the_program_needs_no_code_for_it() {
+    let of = |ending: &str| {
+        let text = module(&format!(
+            "(func ${ending} (drop (call $point (i32.const 1) (i64.const 0))))
+             (func $caller (param i32) (if (local.get 0) (then (call ${ending}) unreachable)))
+             (func (export \"run\") (result i64)
+               (call $caller (i32.const 0))
+               (i64.extend_i32_s (call $point (i32.const 2) (i64.const 0))))"
+        ));
+        assert_eq!(compare(&engine(), &text), 1);
+        let report = migratable(&text).report;
+        (report.functions, report.instrumented, report.sites, report.held_sites)
+    };
+    assert_eq!(of("other"), (3, 3, 4, 0));
+    assert_eq!(of("_ZSt9terminatev"), (3, 2, 1, 1));
+}
+
 #[test]
 fn a_module_without_switch_points_keeps_its_functions() {
     let text = "(module (memory (export \"memory\") 1)
