@@ -29,39 +29,36 @@ static MPI_Win settled_win;
     __attribute__((weak)) int MPI_##name parameters body \
     __attribute__((weak)) int PMPI_##name parameters body
 
-#define AT_ONCE(name, parameters, arguments) \
+#define DEFINE_AT_ONCE(name, parameters, body) \
     int faasm_at_once_##name parameters IMPORT("at_once.MPI_" #name); \
-    DEFINE(name, parameters, { CALL(name, arguments) })
+    DEFINE(name, parameters, body)
+
+#define AT_ONCE(name, parameters, arguments) \
+    DEFINE_AT_ONCE(name, parameters, { CALL(name, arguments, ) })
 
 #define AT_ONCE_SETTLING(name, parameters, arguments) \
-    int faasm_at_once_##name parameters IMPORT("at_once.MPI_" #name); \
-    DEFINE(name, parameters, { CALL_SETTLING(name, arguments, target_rank, win) })
+    DEFINE_AT_ONCE(name, parameters, { CALL(name, arguments, SETTLE(target_rank, win)) })
 
 #define AT_ONCE_UNLESS_SETTLED(name, parameters, arguments) \
-    int faasm_at_once_##name parameters IMPORT("at_once.MPI_" #name); \
-    DEFINE(name, parameters, { SKIP_SETTLED(rank, win) CALL(name, arguments) })
+    DEFINE_AT_ONCE(name, parameters, { SKIP_SETTLED(rank, win) CALL(name, arguments, ) })
 
 #define UNSETTLING(name, parameters, arguments) \
     DEFINE(name, parameters, { settled_rank = -1; return faasm_mpi_##name arguments; })
 
-#define CALL(name, arguments) \
+#define CALL(name, arguments, settle) \
     int code = faasm_at_once_##name arguments; \
+    settle \
     if (__builtin_expect(code >= 0, 1)) { \
         return code; \
     } \
     return code == FAILED ? faasm_mpi_raise() : faasm_mpi_##name arguments;
 
-#define CALL_SETTLING(name, arguments, rank, win) \
-    int code = faasm_at_once_##name arguments; \
+#define SETTLE(rank, win) \
     if (__builtin_expect(code == SETTLED, 1)) { \
         settled_rank = rank; \
         settled_win = win; \
         return MPI_SUCCESS; \
-    } \
-    if (code >= 0) { \
-        return code; \
-    } \
-    return code == FAILED ? faasm_mpi_raise() : faasm_mpi_##name arguments;
+    }
 
 #define SKIP_SETTLED(rank, win) \
     if (rank >= 0 && rank == settled_rank && win == settled_win) { \

@@ -319,7 +319,7 @@ impl MpiPort for RankPort {
         };
         // The caller works, too: whoever is woken for it comes later.
         rayon::in_place_scope(|scope| {
-            let helpers = rayon::current_num_threads().min(parts) - 1;
+            let helpers = rayon::current_num_threads().min(parts).saturating_sub(1);
             (0..helpers).for_each(|_| scope.spawn(|_| work()));
             work();
         });

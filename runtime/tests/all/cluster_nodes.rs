@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What a lost node may cost: it is known at once when its process was a child of ours.
 const LOST_MAX: Duration = Duration::from_secs(6);
 
-static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = build_dir().join("launcher.nodes.wasm");
     let source = guests_dir().join("faasm/launcher.c");
     compile(&source, &["-g".into(), "-O1".into()], &program)
@@ -266,7 +266,7 @@ fn a_node_without_coordinator_or_token_says_so() {
 }
 
 /// A port that nobody uses at the moment.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("there are ports");
     socket.local_addr().expect("it is bound").port()
 }

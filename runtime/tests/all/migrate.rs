@@ -13,7 +13,7 @@ use crate::{
     checkpoint::{RANKS_MAX, movable_guests, steps},
     guests::compiled,
     suite::{check_all, check_run},
-    support::{Ran, Running, build_dir, compile, faasm_run, guests_dir},
+    support::{Ran, Running, build_dir, compile, faasm_run, guests_dir, random},
 };
 
 /// Number of nodes; ranks go back and forth between them.
@@ -123,12 +123,6 @@ fn memory_that_is_written_while_it_is_copied_arrives_whole() {
     let ran = running.wait();
     let end = ran.stdout.lines().find(|line| line.starts_with("END")).unwrap_or_default();
     assert!(ran.status == Some(0) && end.ends_with(" right"), "{ran:#?}");
-}
-
-/// The next number of a sequence that looks random.
-fn random(state: &mut u64) -> u32 {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (*state >> 33) as u32
 }
 
 #[test]

@@ -247,6 +247,14 @@ impl Predefined {
         self.measures().alignment as usize
     }
 
+    /// Bytes of `count` elements of the type with this handle; `None` where it is not predefined, or has gaps.
+    #[inline]
+    pub fn run_bytes(handle: i32, count: i64) -> Option<u64> {
+        let Measures { size, extent, .. } = Self::from_handle(handle)?.measures();
+        let count = u64::try_from(count).ok().filter(|_| size == extent)?;
+        count.checked_mul(u64::from(size))
+    }
+
     #[inline]
     const fn measures(self) -> Measures {
         MEASURES[self as usize - HANDLE_MIN]

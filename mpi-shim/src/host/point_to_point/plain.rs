@@ -1,4 +1,4 @@
-//! Blocking sends and receives of adjacent elements of a predefined type, made at once.
+//! Sends and blocking receives of adjacent elements of a predefined type, made at once.
 //!
 //! A message of a few bytes takes hardly longer than the checks of its arguments, so these are made here without the request
 //! that longer ones need.
@@ -18,11 +18,7 @@ use crate::progress::{pattern, status};
 /// Bytes of the buffer that the arguments describe, if its elements are adjacent and of a predefined type.
 #[inline]
 pub(super) fn plain_bytes(args: &Args) -> Option<u64> {
-    let kind = Predefined::from_handle(args.datatype)?;
-    if kind.size() != kind.extent() || args.buf.is_null() {
-        return None;
-    }
-    u64::try_from(args.count).ok()?.checked_mul(kind.size() as u64)
+    Predefined::run_bytes(args.datatype, args.count).filter(|_| !args.buf.is_null())
 }
 
 /// Longest message that is sent so.
@@ -54,6 +50,7 @@ pub(super) fn send<P: MpiPort>(mpi: &mut MpiCtx<P>, args: &Args) -> Option<()> {
     Some(())
 }
 
+/// Sends a copy of `len` bytes, of at most `MAX`.
 fn copy<P: MpiPort, const MAX: usize>(
     mpi: &mut MpiCtx<P>,
     args: &Args,

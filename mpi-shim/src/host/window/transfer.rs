@@ -253,14 +253,13 @@ fn at_once<P: MpiPort>(
     if (count, datatype) != (target_count, target_datatype) || addr.is_null() {
         return None;
     }
-    let kind = Predefined::from_handle(datatype)?;
-    let len = u64::try_from(count).ok()?.checked_mul(kind.size() as u64)?;
+    let len = Predefined::run_bytes(datatype, count)?;
     let Some(OtherEntry::Window(own)) = mpi.others.get_mut(win) else { return None };
     let rank = u32::try_from(rank).ok()?;
     let part = own.shared.members.get(rank as usize)?.part;
     let start = u64::try_from(disp).ok()? * u64::from(part.unit);
     let is_inside = start.checked_add(len)? <= u64::from(part.size);
-    let is_usual = !own.shared.is_dynamic && !own.shared.is_spread && kind.size() == kind.extent();
+    let is_usual = !own.shared.is_dynamic && !own.shared.is_spread;
     let is_locked = own.has_locked(rank);
     if !(is_inside && is_usual && (is_locked || !is_passive && own.enter(rank))) {
         return None;

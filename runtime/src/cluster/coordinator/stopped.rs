@@ -147,13 +147,8 @@ pub(super) fn cut(
     let stopped = cluster.stop(job).map_err(hindered)?;
     let unfinished = writer.begin()?;
     let written = write(&stopped, &unfinished);
-    // What is left to do needs no rank.
-    let stopped = if end.is_none() {
-        drop(stopped);
-        None
-    } else {
-        Some(stopped)
-    };
+    // What is left to do needs no rank, so that those of a job that does not end go on.
+    let stopped = end.is_some().then_some(stopped);
     match written {
         Ok((shared, ranks)) => {
             let cut = writer.finish(&unfinished, shared, ranks)?;
