@@ -20,7 +20,8 @@ static int part_of(int size, int node, int *first) {
 
 static void work_on(struct thread *self, const struct region *region) {
     int first, local = part_of(region->size, omp_node, &first);
-    __faasm_malloc_settle();
+    /* The other nodes' copies of the list are as it was when the region began. */
+    __faasm_malloc_forget();
     self->task->icv = region->icv;
     omp_region = region;
     omp_work_part(self, region, local, first);
@@ -33,6 +34,8 @@ int omp_may_span(struct thread *self, int size) {
 
 void omp_span(struct thread *self, int size, microtask_t function, int count, void **arguments) {
     struct region region = {function, count, size, arguments, self->task->icv, NULL};
+    /* While the others wait: what they write from then on shows here at once, in the middle of anything. */
+    __faasm_malloc_take_back();
     omp_host_span_fork(&region);
     work_on(self, &region);
     omp_host_span_join();
@@ -41,7 +44,9 @@ void omp_span(struct thread *self, int size, microtask_t function, int count, vo
 static void *serve(void *unused) {
     struct thread *self = self_thread();
     for (;;) {
-        work_on(self, omp_host_span_next());
+        const struct region *region = omp_host_span_next();
+        __faasm_malloc_take_back();
+        work_on(self, region);
         /* What is left of a line would come when the program has ended. */
         fflush(stdout);
     }

@@ -38,7 +38,9 @@ enum { PAGE = 65536, NODES_MAX = 16 };
 void __faasm_keep_private(void);
 void __faasm_keep_malloc(void);
 /* Takes back the blocks of this node that other nodes have freed; while no other node's threads run. */
-void __faasm_malloc_settle(void);
+void __faasm_malloc_take_back(void);
+/* The other nodes have done so with the blocks that this one has freed. */
+void __faasm_malloc_forget(void);
 
 /* Whole pages straight from the allocator; `fresh` says whether they are known to be zero. */
 void *__faasm_pages(size_t pages, int *fresh);

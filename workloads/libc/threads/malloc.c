@@ -378,7 +378,7 @@ void *reallocarray(void *memory, size_t count, size_t size) {
     return realloc(memory, bytes);
 }
 
-void __faasm_malloc_settle(void) {
+void __faasm_malloc_take_back(void) {
     for (int other = 0; other < NODES_MAX; other++) {
         if (other == node) continue;
         for (struct block *block = strangers[other], *next; block; block = next) {
@@ -386,8 +386,9 @@ void __faasm_malloc_settle(void) {
             if (is_own(page_of(block))) free(block);
         }
     }
-    strangers[node] = NULL;
 }
+
+void __faasm_malloc_forget(void) { strangers[node] = NULL; }
 
 void __faasm_keep_malloc(void) {
     if (!started) start();
