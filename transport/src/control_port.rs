@@ -26,11 +26,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection, pki_types::ServerName};
 
 use self::relay::{Deadline, complete_handshake, relay};
 use crate::{
-    config::Identity,
+    bootstrap::Admission,
     error::{Error, Shortage},
     tls::{self, COORDINATOR_NAME, ClusterId, UserToken},
 };
@@ -57,11 +58,18 @@ pub struct ControlPort {
 }
 
 struct Shared {
-    tls: Arc<ServerConfig>,
+    admission: Admission,
+    own: Mutex<Own>,
     cluster: ClusterId,
     handshakes: AtomicUsize,
     connections: AtomicUsize,
     refused: AtomicU64,
+}
+
+/// What the coordinator proves itself with to its users.
+struct Own {
+    tls: Arc<ServerConfig>,
+    renew_at: Instant,
 }
 
 /// A user that has proved itself, and its connection.
@@ -76,17 +84,18 @@ pub struct User {
 }
 
 impl ControlPort {
-    /// Listens as the coordinator with this identity.
+    /// Listens as the coordinator of the cluster that this admits to.
     ///
     /// # Errors
-    /// The address cannot be bound, or the certificate cannot be used.
-    pub fn bind(addr: SocketAddr, identity: &Identity) -> Result<Self, Error> {
-        let tls = Arc::new(tls::user_server_config(identity)?);
+    /// The address cannot be bound, or there were no random bytes.
+    pub fn bind(addr: SocketAddr, admission: Admission) -> Result<Self, Error> {
+        let own = Mutex::new(Own::issue(&admission)?);
         let listener = TcpListener::bind(addr)
             .map_err(|cause| Error::Io { what: format!("TCP port {addr} for users"), cause })?;
         let shared = Shared {
-            tls,
-            cluster: ClusterId::of_authority(&identity.authority),
+            own,
+            cluster: ClusterId::of_authority(admission.authority().certificate()),
+            admission,
             handshakes: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
@@ -142,7 +151,27 @@ impl fmt::Debug for ControlPort {
     }
 }
 
+impl Own {
+    fn issue(admission: &Admission) -> Result<Self, Error> {
+        let (identity, renew_at) = admission.issue_own()?;
+        Ok(Self { tls: Arc::new(tls::user_server_config(&identity)?), renew_at })
+    }
+}
+
 impl Shared {
+    /// The settings of a connection that is made now, with a new certificate if it is time.
+    fn tls(&self) -> Arc<ServerConfig> {
+        let mut own = self.own.lock();
+        if own.renew_at <= Instant::now() {
+            match Own::issue(&self.admission) {
+                Ok(new) => *own = new,
+                // The next connection tries again.
+                Err(error) => tracing::warn!(%error, "the port for users has no new certificate"),
+            }
+        }
+        Arc::clone(&own.tls)
+    }
+
     fn refuse(&self, addr: SocketAddr, reason: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%addr, reason, "a user was turned away");
@@ -158,7 +187,7 @@ impl Shared {
     ) -> Result<(), String> {
         let deadline = Deadline(Instant::now() + HANDSHAKE_TIME_MAX);
         let mut tls: Connection =
-            ServerConnection::new(Arc::clone(&self.tls)).map_err(|error| error.to_string())?.into();
+            ServerConnection::new(self.tls()).map_err(|error| error.to_string())?.into();
         complete_handshake(&mut tls, &mut tcp, deadline)
             .map_err(|error| tls::explain_certificate(&error.to_string()))?;
         let certificate = tls.peer_certificates().and_then(<[_]>::first);

@@ -13,7 +13,7 @@ use faasm_transport::tls::CERTIFICATE_LIFETIME;
 use faasm_transport::{Admission, Authority, Build, Endpoint, EndpointConfig, NodeId, Token};
 use faasm_vm::ContentHash;
 
-use super::coordinator::Cluster;
+use super::coordinator::{Certifier, Cluster};
 use super::error::ClusterError;
 use super::node::{Node, NodeOptions, Renewal};
 use crate::runtime::Runtime;
@@ -33,8 +33,8 @@ pub struct ClusterOptions {
     pub authority: Option<PathBuf>,
     /// A node from which nothing is heard for this long is lost. Default 5 s.
     pub node_timeout: Duration,
-    /// How long a node's certificate is valid. It asks for a new one when two thirds of this are over. Default
-    /// one day.
+    /// How long certificates are valid, those of nodes and the coordinator's own. Each is renewed when two thirds of
+    /// this are over. Default one day.
     pub certificate_lifetime: Duration,
 }
 
@@ -91,11 +91,12 @@ impl Cluster {
     /// The address cannot be listened at, or the authority's file cannot be used.
     pub fn open(options: &ClusterOptions) -> Result<Self, ClusterError> {
         let authority = authority(options.authority.as_deref())?;
-        let identity = authority.issue(NodeId::COORDINATOR, OWN_LIFETIME)?;
         let admission = Admission::with_lifetime(authority, build(), options.certificate_lifetime);
+        let (identity, renew_at) = admission.issue_own()?;
         let config = config(options.listen, NodeId::COORDINATOR, identity, options.node_timeout);
         let admits = admission.clone();
-        Self::start(Some(admission), |handler| Endpoint::admitting(config, admits, handler))
+        let certifier = Certifier::new(admission, renew_at);
+        Self::start(Some(certifier), |handler| Endpoint::admitting(config, admits, handler))
     }
 
     /// Makes a token with which so many machines can join in this time. It is a secret: hand it over
@@ -138,8 +139,7 @@ impl Cluster {
         let (Some(admission), Some(address)) = (self.admission(), self.address()) else {
             return Ok(None);
         };
-        let identity = admission.authority().issue(NodeId::COORDINATOR, OWN_LIFETIME)?;
-        Ok(Some(ControlPort::bind(address, &identity)?))
+        Ok(Some(ControlPort::bind(address, admission.clone())?))
     }
 
     /// Attempts to join that were refused.
@@ -254,8 +254,6 @@ fn bind_towards(coordinator: Option<&SocketAddr>) -> SocketAddr {
 
 /// Any port on all addresses.
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-/// The coordinator's own certificate lasts as long as any cluster does.
-const OWN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use super::{
     token::{ProofKey, Token, TokenName},
 };
 use crate::{
-    config::NODES_MAX,
+    config::{Identity, NODES_MAX},
     error::Error,
     id::NodeId,
     tls::{self, Authority, CERTIFICATE_LIFETIME},
@@ -121,6 +121,17 @@ impl Admission {
         let Shared { authority, certificate_lifetime: lifetime, .. } = &*self.0;
         let certificate = authority.certify(node, public_key, SystemTime::now(), *lifetime)?;
         Ok((certificate, *lifetime))
+    }
+
+    /// What the coordinator proves itself with from now on, and when it has to have a new one: well before a
+    /// certificate that is issued now runs out.
+    ///
+    /// # Errors
+    /// There were no random bytes.
+    pub fn issue_own(&self) -> Result<(Identity, Instant), Error> {
+        let Shared { authority, certificate_lifetime: lifetime, .. } = &*self.0;
+        let identity = authority.issue(NodeId::COORDINATOR, *lifetime)?;
+        Ok((identity, Instant::now() + *lifetime / 3 * 2))
     }
 
     /// The authority in whose name nodes are admitted.

@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, Shutdown};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::{NodeId, tls::Authority};
+use crate::{NodeId, bootstrap::Build, config::Identity, tls::Authority};
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -13,9 +13,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Names = Arc<Mutex<Vec<String>>>;
 
 /// A port that sends back what it is told.
-fn echo(authority: &Authority) -> (Arc<ControlPort>, SocketAddr, Names) {
-    let identity = authority.issue(NodeId::COORDINATOR, HOUR).expect("an identity");
-    let port = ControlPort::bind((Ipv4Addr::LOCALHOST, 0).into(), &identity).expect("a port");
+fn echo(admission: &Admission) -> (Arc<ControlPort>, SocketAddr, Names) {
+    let port = ControlPort::bind((Ipv4Addr::LOCALHOST, 0).into(), admission.clone());
+    let port = port.expect("a port");
     let (port, names) = (Arc::new(port), Names::default());
     let addr = port.local_addr().expect("it listens");
     let (serving, told) = (Arc::clone(&port), Arc::clone(&names));
@@ -31,6 +31,12 @@ fn echo(authority: &Authority) -> (Arc<ControlPort>, SocketAddr, Names) {
     (port, addr, names)
 }
 
+fn admission(lifetime: Duration) -> Admission {
+    let authority = Authority::new().expect("an authority");
+    let build = Build { version: "1".to_owned(), build: "test".to_owned() };
+    Admission::with_lifetime(authority, build, lifetime)
+}
+
 fn user(authority: &Authority) -> UserToken {
     authority.issue_user(HOUR).expect("a token")
 }
@@ -43,9 +49,10 @@ fn refusal(addr: SocketAddr, token: &UserToken) -> String {
 
 #[test]
 fn a_user_is_told_all_that_is_said_and_both_sides_see_the_end() {
-    let authority = Authority::new().expect("an authority");
-    let (port, addr, names) = echo(&authority);
-    let mut stream = connect(&[addr], &user(&authority), PATIENCE).expect("it is let in");
+    let admission = admission(HOUR);
+    let authority = admission.authority();
+    let (port, addr, names) = echo(&admission);
+    let mut stream = connect(&[addr], &user(authority), PATIENCE).expect("it is let in");
     let data: Vec<u8> = (0..5_000_000_u32).map(|n| (n * 7 / 3) as u8).collect();
     let (mut sender, sent) = (stream.try_clone().expect("a descriptor"), data.clone());
     let writer = thread::spawn(move || sender.write_all(&sent).expect("it is taken"));
@@ -66,8 +73,9 @@ fn a_user_is_told_all_that_is_said_and_both_sides_see_the_end() {
 
 #[test]
 fn who_is_no_user_of_this_cluster_is_refused_with_the_reason() {
-    let authority = Authority::new().expect("an authority");
-    let (port, addr, names) = echo(&authority);
+    let admission = admission(HOUR);
+    let authority = admission.authority();
+    let (port, addr, names) = echo(&admission);
     let node = authority.issue(NodeId(4), HOUR).expect("an identity");
     let node = UserToken::of(node);
     assert!(refusal(addr, &node).contains("not that of a user"));
@@ -84,7 +92,7 @@ fn who_is_no_user_of_this_cluster_is_refused_with_the_reason() {
     let before = std::time::SystemTime::now() - 2 * HOUR;
     let certificate =
         authority.certify_user("user-old", &public_key, before, HOUR).expect("a certificate");
-    let old = UserToken::of(Identity { certificate, key, ..user(&authority).into_identity() });
+    let old = UserToken::of(Identity { certificate, key, ..user(authority).into_identity() });
     let reason = refusal(addr, &old);
     assert!(reason.contains("has run out") && reason.contains("new token"), "{reason}");
     let mut rubbish = TcpStream::connect(addr).expect("it listens");
@@ -99,13 +107,28 @@ fn who_is_no_user_of_this_cluster_is_refused_with_the_reason() {
         thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(*names.lock(), Vec::<String>::new());
-    drop(connect(&[addr], &user(&authority), PATIENCE).expect("a user is let in all the same"));
+    drop(connect(&[addr], &user(authority), PATIENCE).expect("a user is let in all the same"));
+}
+
+/// The certificate that it began with has run out by then.
+#[test]
+fn a_port_that_is_open_for_long_has_a_certificate_that_is_valid() {
+    let lifetime = Duration::from_secs(2);
+    let admission = admission(lifetime);
+    let (port, addr, _) = echo(&admission);
+    let before = Arc::clone(&port.shared.own.lock().tls);
+    let token = user(admission.authority());
+    drop(connect(&[addr], &token, PATIENCE).expect("it is let in"));
+    thread::sleep(lifetime + Duration::from_secs(1));
+    drop(connect(&[addr], &token, PATIENCE).expect("it is let in"));
+    assert!(!Arc::ptr_eq(&before, &port.shared.own.lock().tls));
 }
 
 #[test]
 fn machines_that_say_nothing_are_few_and_leave_room_again() {
-    let authority = Authority::new().expect("an authority");
-    let (port, addr, _) = echo(&authority);
+    let admission = admission(HOUR);
+    let authority = admission.authority();
+    let (port, addr, _) = echo(&admission);
     let silent: Vec<TcpStream> =
         (0..HANDSHAKES_MAX + 10).map(|_| TcpStream::connect(addr).expect("it listens")).collect();
     let give_up = Instant::now() + PATIENCE;
@@ -119,7 +142,7 @@ fn machines_that_say_nothing_are_few_and_leave_room_again() {
         assert!(Instant::now() < give_up, "handshakes are left");
         thread::sleep(Duration::from_millis(5));
     }
-    drop(connect(&[addr], &user(&authority), PATIENCE).expect("there is room again"));
+    drop(connect(&[addr], &user(authority), PATIENCE).expect("there is room again"));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use faasm_transport::{Admission, Event, NodeId};
+use faasm_transport::{Event, NodeId};
 
+use super::certifier::Certifier;
 use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
 use super::halting::StopNews;
@@ -105,12 +106,12 @@ pub(super) struct Driver {
     /// Who asks all this.
     cluster: Weak<Inner>,
     /// Who certifies nodes; nobody inside one process.
-    admission: Option<Admission>,
+    certifier: Option<Certifier>,
     stopping: bool,
 }
 
 impl Driver {
-    pub(super) fn new(outbox: Arc<Outbox>, admission: Option<Admission>) -> Self {
+    pub(super) fn new(outbox: Arc<Outbox>, certifier: Option<Certifier>) -> Self {
         Self {
             outbox,
             core: Core::default(),
@@ -123,7 +124,7 @@ impl Driver {
             late: Vec::new(),
             admitted: HashMap::new(),
             cluster: Weak::new(),
-            admission,
+            certifier,
             stopping: false,
         }
     }
@@ -148,7 +149,9 @@ impl Driver {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.core.poll_timeout().into_iter().chain(self.late.iter().map(|late| late.at)).min()
+        let renewal = self.certifier.as_ref().map(Certifier::next_timeout);
+        let late = self.late.iter().map(|late| late.at);
+        self.core.poll_timeout().into_iter().chain(late).chain(renewal).min()
     }
 
     fn keep_time(&mut self) {
@@ -156,6 +159,7 @@ impl Driver {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle_timeout(now);
         }
+        self.renew_own(now);
         let (due, waiting) = std::mem::take(&mut self.late).into_iter().partition(|l| l.at <= now);
         self.late = waiting;
         self.late.extend(Vec::into_iter(due).filter_map(LateReport::look));
@@ -289,15 +293,22 @@ impl Driver {
         }
     }
 
-    /// Gives a member another certificate. The link has shown who it is: it gets one for its own name.
+    /// Gives a member another certificate.
     fn renew(&mut self, node: NodeId, public_key: &[u8], now: Instant) {
-        let Some(admission) = &self.admission else { return };
-        match admission.renew(node, public_key) {
-            Ok((certificate, valid)) => {
-                let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
-                self.outbox.send(node, &ToNode::Certificate { certificate, valid_ms });
-            }
-            Err(error) => self.cut_off(node, &format!("it cannot be certified: {error}"), now),
+        let Some(certifier) = &self.certifier else { return };
+        match certifier.renew(node, public_key) {
+            Ok(certificate) => self.outbox.send(node, &certificate),
+            Err(reason) => self.cut_off(node, &reason, now),
+        }
+    }
+
+    /// Gives the coordinator itself another one when it is time.
+    fn renew_own(&mut self, now: Instant) {
+        let renewed = self.certifier.as_mut().and_then(|certifier| certifier.handle_timeout(now));
+        let Some(identity) = renewed else { return };
+        match self.outbox.endpoint().renew(&identity) {
+            Ok(()) => tracing::info!("the coordinator has a new certificate"),
+            Err(error) => tracing::error!(%error, "the coordinator's new certificate is of no use"),
         }
     }
 

@@ -5,6 +5,7 @@
 //! `reach` tells whether nodes can reach each other, `stop` and `halting` stop a job on all its nodes, `stopped` is for
 //! whoever does something with it meanwhile, `relocate` places its ranks anew then, and `drain` empties a node so.
 
+mod certifier;
 mod core;
 mod drain;
 mod driver;
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 use faasm_transport::{Admission, Endpoint, Handler, NodeId};
 use parking_lot::Mutex;
 
+pub(crate) use self::certifier::Certifier;
 pub(crate) use self::core::Submission;
 pub use self::drain::DrainedJob;
 use super::codec::Outbox;
@@ -183,17 +185,18 @@ impl std::fmt::Debug for ClusterJob {
 }
 
 impl Cluster {
-    /// Starts a coordinator, which machines can join if there is an admission; `connect` makes its endpoint
+    /// Starts a coordinator, which machines can join if there is a certifier; `connect` makes its endpoint
     /// for the given handler.
     pub(crate) fn start(
-        admission: Option<Admission>,
+        certifier: Option<Certifier>,
         connect: impl FnOnce(Arc<dyn Handler>) -> Result<Endpoint, faasm_transport::Error>,
     ) -> Result<Self, ClusterError> {
         let (inbox, received) = flume::unbounded();
         let sorter: Sorter<NoServices, Input> = Sorter::new(inbox.clone(), NoServices);
         let endpoint = connect(Arc::new(sorter))?;
         let address = endpoint.local_addr();
-        let driver = Driver::new(Arc::new(Outbox::new(endpoint)), admission.clone());
+        let admission = certifier.as_ref().map(|certifier| certifier.admission().clone());
+        let driver = Driver::new(Arc::new(Outbox::new(endpoint)), certifier);
         let thread = std::thread::Builder::new()
             .name("faasm-coordinate".to_owned())
             .spawn(move || driver.run(received))
