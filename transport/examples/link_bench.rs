@@ -5,6 +5,9 @@
 //! none, and `link_bench dial AUTHORITY ADDR` with a copy of the file on the other. A last word
 //! `latency`, `rate` or `bandwidth` measures only that. `link_bench cost` has one thread drive both
 //! ends and measures its processor time.
+//!
+//! `link_bench listen-many AUTHORITY ADDR N` and `dial-many` measure the bandwidth of N endpoints on each side together, each
+//! with a socket, a connection and a thread of its own: what several connections for a pair of nodes would give.
 
 use std::{
     env, error,
@@ -85,21 +88,29 @@ fn main() -> Outcome<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["both", ..] => both(),
         ["cost"] => cost(),
-        ["listen", authority, addr] => {
-            let path = Path::new(authority);
-            if !path.exists() {
-                Authority::new()?.save(path)?;
-            }
-            listen(&Authority::load(path)?, addr.parse()?).map(|_| ())
-        }
+        ["listen", authority, addr] => listen(&load_or_make(Path::new(authority))?, addr.parse()?),
         ["dial", authority, addr, ..] => {
             dial(&Authority::load(Path::new(authority))?, addr.parse()?)
         }
-        _ => {
-            Err("usage: link_bench both | cost | listen AUTHORITY ADDR | dial AUTHORITY ADDR"
-                .into())
+        ["listen-many", authority, addr, count] => {
+            let authority = load_or_make(Path::new(authority))?;
+            listen_many(&authority, addr.parse()?, count.parse()?)
         }
+        ["dial-many", authority, addr, count] => {
+            let authority = Authority::load(Path::new(authority))?;
+            dial_many(&authority, addr.parse()?, count.parse()?)
+        }
+        _ => Err("usage: link_bench both | cost | listen AUTHORITY ADDR | dial AUTHORITY ADDR | \
+                 listen-many AUTHORITY ADDR N | dial-many AUTHORITY ADDR N"
+            .into()),
     }
+}
+
+fn load_or_make(path: &Path) -> Outcome<Authority> {
+    if !path.exists() {
+        Authority::new()?.save(path)?;
+    }
+    Ok(Authority::load(path)?)
 }
 
 fn both() -> Outcome<()> {
@@ -290,6 +301,59 @@ fn bandwidth(peer: &Peer, endpoint: &Endpoint) {
     wait(peer, endpoint, before + 1);
     let seconds = began.elapsed().as_secs_f64();
     println!("bandwidth: {:.0} MB/s", FRAMES as f64 * FRAME_BYTES as f64 / 1e6 / seconds);
+}
+
+fn nth(addr: SocketAddr, index: u16) -> SocketAddr {
+    SocketAddr::new(addr.ip(), addr.port() + index)
+}
+
+fn listen_many(authority: &Authority, addr: SocketAddr, count: u16) -> Outcome<()> {
+    let mut listeners = Vec::new();
+    for index in 0..count {
+        let (listener, _) = start(authority, 0, nth(addr, index), true)?;
+        listener.endpoint.get().ok_or("no endpoint")?.add_peer(NodeId(1), &[]);
+        listeners.push(listener);
+    }
+    // The others' own threads drive them.
+    serve(listeners.first().ok_or("no endpoint")?);
+    process::exit(0);
+}
+
+fn dial_many(authority: &Authority, addr: SocketAddr, count: u16) -> Outcome<()> {
+    let mut peers = Vec::new();
+    for index in 0..count {
+        let (peer, _) = start(authority, 1, (Ipv4Addr::UNSPECIFIED, 0).into(), false)?;
+        peer.endpoint.get().ok_or("no endpoint")?.add_peer(NodeId(0), &[nth(addr, index)]);
+        peers.push(peer);
+    }
+    thread::sleep(Duration::from_millis(500));
+    let ends: Vec<&Endpoint> = peers.iter().filter_map(|peer| peer.endpoint.get()).collect();
+    let first = *ends.first().ok_or("no endpoint")?;
+    let backlog = |end: &&&Endpoint| end.backlog_bytes(NodeId(0), Lane::Bulk);
+    let bytes = Bytes::from(vec![1; FRAME_BYTES]);
+    let began = Instant::now();
+    for _ in 0..FRAMES {
+        let idlest = loop {
+            let idlest = ends.iter().min_by_key(backlog).ok_or("no endpoint")?;
+            if backlog(&idlest) < BACKLOG_BYTES_MAX / usize::from(count) {
+                break idlest;
+            }
+            first.poll();
+        };
+        idlest.send_bytes(NodeId(0), Lane::Bulk, &kind(MORE), bytes.clone());
+    }
+    for end in &ends {
+        end.send_bytes(NodeId(0), Lane::Bulk, &kind(LAST), bytes.clone());
+    }
+    for peer in &peers {
+        wait(peer, first, 1);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "bandwidth of {count}: {:.0} MB/s",
+        FRAMES as f64 * FRAME_BYTES as f64 / 1e6 / seconds
+    );
+    Ok(())
 }
 
 fn kind(kind: u16) -> Envelope {
