@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::contender::{Contender, POOLS, call_once, said};
+use super::contender::{Contender, POOLS, Ready, said};
 use super::figures::{Cell, Figures, Row, Table};
 use super::{Plan, processor_time};
 use crate::stats::Summary;
@@ -32,10 +32,12 @@ pub(super) fn measure(plan: &Plan, figures: &mut Figures) -> Result<()> {
 }
 
 fn tables(plan: &Plan, title: &str, text: &str) -> Result<[Table; 2]> {
-    let ours = [Contender::Ours, Contender::OursSmall, Contender::OnDemand];
+    let ours = [Contender::Warm, Contender::Ours, Contender::OursSmall, Contender::OnDemand];
     let contenders: Vec<Contender> = ours.into_iter().chain(POOLS).collect();
     let made: Vec<_> = contenders.iter().map(|one| said(one.make(1000))).collect::<Result<_>>()?;
-    let ready: Vec<_> = made.iter().map(|one| said(one.ready(text))).collect::<Result<_>>()?;
+    let ready = contenders.iter().zip(&made);
+    let ready = ready.map(|(contender, made)| said(Ready::new(*contender, made, text)));
+    let ready: Vec<_> = ready.collect::<Result<_>>()?;
     let rows = || -> Vec<Row> {
         contenders.iter().map(|one| Row { name: one.name(), cells: Vec::new() }).collect()
     };
@@ -44,7 +46,7 @@ fn tables(plan: &Plan, title: &str, text: &str) -> Result<[Table; 2]> {
         let mut runs = vec![Vec::new(); contenders.len()];
         for _ in 0..plan.rounds {
             for (ready, runs) in ready.iter().zip(&mut runs) {
-                runs.push(rate(&|| said(call_once(ready)), threads, plan.seconds)?);
+                runs.push(rate(&|| said(ready.call()), threads, plan.seconds)?);
             }
         }
         for (index, runs) in runs.iter().enumerate() {
@@ -82,14 +84,21 @@ fn notes(contenders: &[Contender], rows: &[Row], less_is_better: bool) -> Vec<St
             contenders.iter().zip(rows).filter(|(one, _)| matches!(one, Contender::Pooling { .. }));
         pools.map(|(_, row)| value(median(row, column))).fold(0.0, f64::max)
     };
-    let ours = |column: usize| value(median(&rows[0], column));
-    vec![
-        format!(
-            "ours / best pooling setting: {}",
-            each(&|column| ours(column) / best_pool(column))
-        ),
-        format!("ours / ours with one thread: {}", each(&|column| ours(column) / ours(0))),
-    ]
+    let ours = contenders.iter().zip(rows).take(2);
+    ours.flat_map(|(one, row)| {
+        let (name, ours) = (one.name(), |column: usize| value(median(row, column)));
+        [
+            format!(
+                "{name} / best pooling setting: {}",
+                each(&|column| ours(column) / best_pool(column))
+            ),
+            format!(
+                "{name} / the same with one thread: {}",
+                each(&|column| ours(column) / ours(0))
+            ),
+        ]
+    })
+    .collect()
 }
 
 /// A value for each number of threads, in words.
@@ -112,13 +121,17 @@ fn machine(plan: &Plan) -> Result<String> {
     Ok(format!("this machine's arithmetic / that with one thread: {grown}"))
 }
 
-/// "calls:THREADS" measures ours alone, for a profiler; `None` if it is another part.
+/// "calls:THREADS" and "warm:THREADS" measure ours alone, for a profiler; `None` if it is another part.
 pub(super) fn part(part: &str) -> Option<Result<()>> {
-    let threads = part.strip_prefix("calls:")?.parse().ok()?;
+    let (contender, threads) = match part.split_once(':')? {
+        ("calls", threads) => (Contender::Ours, threads.parse().ok()?),
+        ("warm", threads) => (Contender::Warm, threads.parse().ok()?),
+        _ => return None,
+    };
     Some((|| {
-        let made = said(Contender::Ours.make(1000))?;
-        let ready = said(made.ready(RETURN_ONE))?;
-        let rate = rate(&|| said(call_once(&ready)), threads, 2.0)?;
+        let made = said(contender.make(1000))?;
+        let ready = said(Ready::new(contender, &made, RETURN_ONE))?;
+        let rate = rate(&|| said(ready.call()), threads, 2.0)?;
         println!("{:.0} calls a second, {:.3} µs of a processor each", rate.rate, rate.cpu_us);
         Ok(())
     })())

@@ -1,16 +1,18 @@
 //! Who makes instances: wasmtime's allocators and ours.
 
-use faasm_vm::{EngineConfig, PoolConfig, VmEngine, rewrite};
+use faasm_vm::{EngineConfig, PoolConfig, VmEngine, WarmFaaslets, WarmHost, rewrite};
 use wasmtime::Result;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module,
-    PoolingAllocationConfig, Store,
+    Config, Enabled, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker, Module,
+    PoolingAllocationConfig, Store, TypedFunc,
 };
 
 /// A way to make instances.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Contender {
-    /// Ours, with slots that reserve what a memory can grow to.
+    /// Ours, where used instances are made as if they were new.
+    Warm,
+    /// Ours, anew each time, with slots that reserve what a memory can grow to.
     Ours,
     /// Ours, with small slots.
     OursSmall,
@@ -59,7 +61,7 @@ impl Made {
         Module::new(self.engine(), bytes)
     }
 
-    /// What makes instances of a module without imports.
+    /// What makes new instances of a module without imports.
     pub(super) fn ready(&self, text: &str) -> Result<InstancePre<()>> {
         Linker::new(self.engine()).instantiate_pre(&self.module(text)?)
     }
@@ -69,7 +71,8 @@ impl Contender {
     /// For tables.
     pub(super) fn name(self) -> String {
         match self {
-            Self::Ours => "ours".to_owned(),
+            Self::Warm => "ours, used again".to_owned(),
+            Self::Ours => "ours, made anew".to_owned(),
             Self::OursSmall => "ours, small memories".to_owned(),
             Self::OnDemand => "wasmtime on demand".to_owned(),
             Self::Pooling { keep, scan } => {
@@ -82,7 +85,7 @@ impl Contender {
     /// Makes the engine, for at most `instances` at a time.
     pub(super) fn make(self, instances: u32) -> Result<Made> {
         Ok(match self {
-            Self::Ours => Made::Ours(VmEngine::new(&EngineConfig::default())?),
+            Self::Warm | Self::Ours => Made::Ours(VmEngine::new(&EngineConfig::default())?),
             Self::OursSmall => {
                 let pool =
                     PoolConfig { small_memory_bytes: Some(1 << 20), ..PoolConfig::default() };
@@ -112,10 +115,54 @@ pub(super) fn said<T>(result: Result<T>) -> anyhow::Result<T> {
     result.map_err(|error| anyhow::anyhow!("{error:#}"))
 }
 
-/// Makes an instance, calls its function `run`, and drops it.
-pub(super) fn call_once(ready: &InstancePre<()>) -> Result<i32> {
-    let mut store = Store::new(ready.module().engine(), ());
-    let instance = ready.instantiate(&mut store)?;
-    let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
-    run.call(&mut store, ())
+/// What calls are made of.
+pub(super) enum Ready {
+    /// An instance is made for each.
+    Anew(InstancePre<()>),
+    /// One that was used before.
+    Warm(WarmFaaslets<Run>),
+}
+
+/// A host that has nothing to do with its Faaslets but to call their function `run`.
+pub(super) struct Run;
+
+impl WarmHost for Run {
+    type State = ();
+    type Handles = TypedFunc<(), i32>;
+
+    fn state(&self) {}
+
+    fn handles(&self, store: &mut Store<()>, instance: &Instance) -> Result<Self::Handles> {
+        instance.get_typed_func(store, "run")
+    }
+}
+
+impl Ready {
+    /// For calls to the function `run` of the module with this text, which has no imports.
+    pub(super) fn new(contender: Contender, made: &Made, text: &str) -> Result<Self> {
+        match (contender, made) {
+            (Contender::Warm, Made::Ours(vm)) => {
+                let (linker, bytes) = (Linker::new(vm.engine()), wat::parse_str(text)?);
+                Ok(Self::Warm(WarmFaaslets::new(vm, &linker, &bytes, Run)?))
+            }
+            _ => Ok(Self::Anew(made.ready(text)?)),
+        }
+    }
+
+    /// Calls it once, in an instance that is new or as if it were.
+    pub(super) fn call(&self) -> Result<i32> {
+        match self {
+            Self::Anew(program) => {
+                let mut store = Store::new(program.module().engine(), ());
+                let instance = program.instantiate(&mut store)?;
+                let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
+                run.call(&mut store, ())
+            }
+            Self::Warm(faaslets) => {
+                let mut faaslet = faaslets.take()?;
+                let (store, run) = faaslet.parts();
+                run.call(store, ())
+            }
+        }
+    }
 }

@@ -169,8 +169,13 @@ impl Slot {
         Ok(())
     }
 
+    /// Asks for small pages only; true if there can be none but those.
+    pub(crate) fn refuses_huge_pages(&self) -> bool {
+        self.mapping().refuses_huge_pages(0, self.page_end())
+    }
+
     /// End of the last page that holds an accessible byte.
-    fn page_end(&self) -> usize {
+    pub(crate) fn page_end(&self) -> usize {
         HostPages::round_up(self.len()).map_or(0, HostPages::bytes)
     }
 

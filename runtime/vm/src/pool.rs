@@ -26,8 +26,9 @@ use self::free::{FreeList, Wanted};
 pub(crate) use self::memory::PoolMemories;
 #[cfg(feature = "lab")]
 pub(crate) use self::reset::empty;
-pub(crate) use self::share::on_view;
+pub(crate) use self::reset::{Present, renew};
 pub use self::share::{OnMemory, on_memory};
+pub(crate) use self::share::{on_view, with_view};
 pub(crate) use self::stack::PoolStacks;
 use crate::guest::{GuestMemory, Slot};
 use crate::page::HostPages;
@@ -110,6 +111,11 @@ impl Pool {
     pub fn memory_at(&self, base: *const u8) -> Option<GuestMemory> {
         let directory = self.slots.directory(base.addr()).lock();
         directory.get(&base.addr()).and_then(Weak::upgrade).map(GuestMemory::new)
+    }
+
+    /// Number of shards of the free lists, at most one for each processor.
+    pub(crate) fn shards(&self) -> usize {
+        self.homes.len()
     }
 
     /// Gives the pages back of slots that have been free since the last call. Returns whether there
@@ -218,7 +224,7 @@ impl Slots {
 }
 
 /// A small number of this thread, by which threads are told apart for speed only.
-fn thread_number() -> usize {
+pub(crate) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: Cell<Option<usize>> = const { Cell::new(None) };

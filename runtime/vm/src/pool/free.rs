@@ -70,6 +70,9 @@ enum Content {
 /// Most slots that are emptied together, by one scan of their pages.
 const EMPTIED_TOGETHER_MAX: usize = 8;
 
+/// Largest slots of which several are looked at by one scan though they were touched.
+const SCANNED_TOGETHER_MAX: usize = 16 << 20;
+
 /// What a slot is to be.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted<'a> {
@@ -208,9 +211,8 @@ impl Inner {
         }
         if let Some(index) = self.left.iter().rposition(exact) {
             let slot = self.left.swap_remove(index);
-            let is_cheap = slot.mapping.found == Found::Few && slot.image.is_none();
-            let is_scanned = is_cheap && !wanted.dirty;
-            return Some(if is_scanned { self.empty_with_neighbours(slot) } else { slot });
+            let with_neighbours = slot.is_scanned_with_neighbours() && !wanted.dirty;
+            return Some(if with_neighbours { self.empty_with_neighbours(slot) } else { slot });
         }
         let fits = |slot: &FreeSlot| slot.mapping.bytes() == wanted.bytes;
         let same = |slot: &FreeSlot| fits(slot) && slot.holds(wanted.image);
@@ -235,7 +237,7 @@ impl Inner {
         let left = || self.left.iter().filter(exact).take(EMPTIED_TOGETHER_MAX);
         !self.ready.iter().any(|slot| exact(&slot))
             && (1..EMPTIED_TOGETHER_MAX).contains(&left().count())
-            && left().all(|slot| slot.mapping.found == Found::Few)
+            && left().all(FreeSlot::is_scanned_with_neighbours)
     }
 
     /// A slot that holds nothing, whatever of it may be touched.
@@ -302,12 +304,22 @@ impl FreeSlot {
             && self.holds(wanted.image)
     }
 
+    /// Whether one scan of it and its neighbours is cheaper than one of each. On its way from slot to slot the scan looks at each
+    /// entry of the tables of pages, and where one page was touched there are hundreds for the rest of its GiB.
+    fn is_scanned_with_neighbours(&self) -> bool {
+        let is_quick = match self.mapping.found {
+            Found::Nothing => true,
+            Found::Few => self.mapping.bytes() <= SCANNED_TOGETHER_MAX,
+            Found::Some | Found::All => false,
+        };
+        is_quick && self.image.is_none()
+    }
+
     /// Whether it can be emptied together with `other`, which has no image.
     fn is_like(&self, other: &Self) -> bool {
         self.mapping.bytes() == other.mapping.bytes()
             && self.accessible == other.accessible
-            && self.image.is_none()
-            && self.mapping.found == Found::Few
+            && self.is_scanned_with_neighbours()
     }
 
     fn holds(&self, image: Option<&Arc<ImageView>>) -> bool {

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::io;
 use std::ops::Range;
 
-use crate::sys::{Found, ImageView, Mapping, Pages, scan_pages};
+use crate::guest::Slot;
+use crate::sys::{Found, ImageView, Mapping, Pages, page_faults, scan_pages};
 
 /// Bytes of a free slot that stay resident, at most.
 pub(super) const KEPT_BYTES_MAX: usize = 512 << 10;
@@ -45,8 +46,73 @@ pub(crate) fn empty(
             // Private pages of an image become the image's, others zero.
             return mapping.discard(range.start, range.end);
         }
-        overwrite_written(mapping, range, image, written)
+        mapping.found = overwrite_written(mapping, range, image, written)?;
+        Ok(())
     })
+}
+
+/// Pages of a memory that hold something of their own, as far as that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Present {
+    /// Where they are, from the memory's start.
+    ranges: Vec<Range<usize>>,
+    /// How often the process had taken a page fault when they were looked for; never the same again if the memory may come
+    /// by pages without.
+    faults: Option<u64>,
+    /// It comes by new pages with page faults only.
+    faults_tell: bool,
+}
+
+/// From this size on the kernel may put a huge page into a memory; that is not left to a request to refrain from it.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+impl Present {
+    /// Nothing is known of the memory in `slot`, whose size will not change.
+    pub(crate) fn unknown(slot: &Slot) -> Self {
+        let faults_tell = slot.page_end() < HUGE_PAGE_BYTES && slot.refuses_huge_pages();
+        Self { ranges: Vec::new(), faults: None, faults_tell }
+    }
+}
+
+/// Makes memories that nobody uses at the moment what they were when they began as `image`. Each is on that image still, and
+/// as long as it.
+///
+/// Pages stay once they are there. So where no fault has been taken since the last look, there are no others than then, and
+/// the kernel need not look for them.
+pub(crate) fn renew<'a>(
+    slots: impl Iterator<Item = (&'a Slot, &'a mut Present)>,
+    image: &ImageView,
+) -> io::Result<()> {
+    // Before all looks: what comes while they go on counts for the next time.
+    let faults = page_faults().ok();
+    for (slot, present) in slots {
+        let (mapping, range) = (slot.mapping(), 0..slot.page_end());
+        if present.faults.is_none() || present.faults != faults {
+            let base = mapping.base().as_ptr().addr();
+            present.ranges.clear();
+            if scan_pages(base..base + range.end, Pages::Private, &mut present.ranges).is_err() {
+                mapping.discard(range.start, range.end)?;
+                present.faults = None;
+                continue;
+            }
+            for pages in &mut present.ranges {
+                *pages = pages.start - base..pages.end - base;
+            }
+        }
+        let mut room = KEPT_BYTES_MAX;
+        present.faults = faults.filter(|_| present.faults_tell);
+        for pages in &present.ranges {
+            let kept = pages.start + room.min(pages.len());
+            overwrite(mapping, pages.start..kept, Some(image));
+            room -= kept - pages.start;
+            if kept < pages.end {
+                mapping.discard(kept, range.end)?;
+                present.faults = None;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes the slots `mappings`, of which exactly `range` is accessible, zero; they lie one behind the other. Returns whether
@@ -62,17 +128,23 @@ pub(super) fn empty_together<'a>(
             return false;
         }
         let mut mappings = mappings;
-        mappings.all(|mapping| overwrite_written(mapping, range, None, written).is_ok())
+        mappings.all(|mapping| {
+            let found = overwrite_written(mapping, range, None, written);
+            found.is_ok_and(|found| {
+                mapping.found = found;
+                true
+            })
+        })
     })
 }
 
-/// Overwrites those of the ranges `written`, which are addresses, that lie in the `range` of the slot.
+/// Overwrites those of the ranges `written`, which are addresses, that lie in the `range` of the slot; what was found there.
 fn overwrite_written(
-    mapping: &mut Mapping,
+    mapping: &Mapping,
     range: &Range<usize>,
     image: Option<&ImageView>,
     written: &[Range<usize>],
-) -> io::Result<()> {
+) -> io::Result<Found> {
     let base = mapping.base().as_ptr().addr();
     let (mut room, mut sum) = (KEPT_BYTES_MAX, 0);
     let first = written.partition_point(|pages| pages.end <= base + range.start);
@@ -88,16 +160,16 @@ fn overwrite_written(
         room -= kept - start;
         sum += kept - start;
         if kept < end {
-            mapping.found = Found::Some;
-            return mapping.discard(kept, range.end);
+            mapping.discard(kept, range.end)?;
+            return Ok(Found::Some);
         }
     }
-    mapping.found = match sum {
+    Ok(match sum {
         sum if sum == range.len() => Found::All,
-        0..=FEW_BYTES_MAX => Found::Few,
+        0 => Found::Nothing,
+        1..=FEW_BYTES_MAX => Found::Few,
         _ => Found::Some,
-    };
-    Ok(())
+    })
 }
 
 fn overwrite(mapping: &Mapping, range: Range<usize>, image: Option<&ImageView>) {
@@ -109,6 +181,8 @@ fn overwrite(mapping: &Mapping, range: Range<usize>, image: Option<&ImageView>) 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::sys::{ImageFile, page_bytes};
 
@@ -161,5 +235,34 @@ mod tests {
                 check(pages, image_pages);
             }
         }
+    }
+
+    /// What was written where no page was new, and where one was.
+    #[test]
+    fn memories_that_stay_are_what_they_were_whether_the_kernel_is_asked_or_not() {
+        let (page, pages) = (page_bytes(), 8);
+        let len = pages * page;
+        let mut file = ImageFile::new(len).expect("a file");
+        file.write(0, &vec![3; len]).expect("room");
+        let image = Arc::new(file.seal().expect("sealed"));
+        let mapping = Mapping::reserve(len).expect("address space");
+        mapping.make_accessible(0, len).expect("accessible");
+        mapping.copy_on_write(len, image.file()).expect("mapped");
+        let slot = Slot::new(mapping, len, Some(image.clone()), None);
+        let mut present = Present::unknown(&slot);
+        assert!(present.faults_tell, "it is small");
+        let (mut asked, mut unasked) = (0, 0);
+        for round in 0..10_000 {
+            // A page more now and then.
+            let touched = 1 + (round / 100) % pages;
+            (0..touched).for_each(|at| slot.mapping().write(at * page + 9, &[SECRET; 100]));
+            match page_faults().ok() == present.faults {
+                true => unasked += 1,
+                false => asked += 1,
+            }
+            renew(std::iter::once((&slot, &mut present)), &image).expect("renewed");
+            assert!(bytes(slot.mapping(), len) == vec![3; len], "round {round}");
+        }
+        assert!(asked >= pages && unasked > 0, "{asked} {unasked}");
     }
 }

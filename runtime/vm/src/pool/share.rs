@@ -43,6 +43,15 @@ pub(crate) fn on_view<F: Future + Unpin>(image: Arc<ImageView>, future: F) -> On
     OnMemory { given: Given::Image(image), future }
 }
 
+/// Calls `make`, so that the first instance that it makes has a memory of its own that begins as `image`.
+pub(crate) fn with_view<R>(image: &Arc<ImageView>, make: impl FnOnce() -> R) -> R {
+    GIVEN.set(Given::Image(image.clone()));
+    let made = make();
+    // Whoever is next in this thread makes a memory of zeros.
+    take();
+    made
+}
+
 /// See [`on_memory`] and [`crate::on_image`].
 #[derive(Debug)]
 pub struct OnMemory<F> {

@@ -172,7 +172,6 @@ impl MemorySnapshot {
     }
 
     /// What memories can be made of.
-    #[cfg(feature = "lab")]
     pub(crate) fn image(&self) -> &Arc<ImageView> {
         &self.inner.view
     }

@@ -1,10 +1,13 @@
-//! The operating system: anonymous address space and its protection, files without a name, which pages were written.
+//! The operating system: anonymous address space and its protection, files without a name, which pages were written, and
+//! how often any was new.
 
+mod faults;
 mod image;
 mod pagemap;
 mod unix;
 mod userfault;
 
+pub(crate) use faults::page_faults;
 pub(crate) use image::{ImageFile, ImageView};
 pub(crate) use pagemap::{Pages, scan_pages};
 pub(crate) use unix::{Found, Mapping, anonymous_file, page_bytes};

@@ -4,7 +4,6 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, opcode};
 
@@ -31,7 +30,15 @@ pub(crate) fn scan_pages(
     which: Pages,
     found: &mut Vec<Range<usize>>,
 ) -> io::Result<()> {
-    let pagemap = pagemap()?;
+    PAGEMAP.with(|pagemap| scan(pagemap.as_ref().map_err(|kind| *kind)?, range, which, found))
+}
+
+fn scan(
+    pagemap: &File,
+    range: Range<usize>,
+    which: Pages,
+    found: &mut Vec<Range<usize>>,
+) -> io::Result<()> {
     let mut at = range.start;
     let mut regions = [PageRegion::default(); REGIONS_AT_ONCE];
     // A call ends where its list is full: only the end of the walk tells that all was seen.
@@ -51,11 +58,11 @@ pub(crate) fn scan_pages(
     Ok(())
 }
 
-/// The pagemap of this process, opened once.
-fn pagemap() -> io::Result<&'static File> {
-    static PAGEMAP: OnceLock<Result<File, io::ErrorKind>> = OnceLock::new();
-    let opened = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").map_err(|e| e.kind()));
-    opened.as_ref().map_err(|kind| (*kind).into())
+thread_local! {
+    /// The pagemap of this process. Each thread that asks has it open: the kernel counts the users of an open file, which
+    /// all threads would do on one cache line.
+    static PAGEMAP: Result<File, io::ErrorKind> =
+        File::open("/proc/self/pagemap").map_err(|error| error.kind());
 }
 
 fn argument(range: Range<usize>, which: Pages, regions: &mut [PageRegion]) -> ScanArgument {

@@ -70,6 +70,8 @@ pub(crate) enum Found {
     /// Something, or it is not known.
     #[default]
     Some,
+    /// Nothing.
+    Nothing,
     /// A few pages at most.
     Few,
     /// All of it.
@@ -201,13 +203,20 @@ impl Mapping {
         Ok(())
     }
 
+    /// As [`refuse_huge_pages`](Self::refuse_huge_pages), in this part of the mapping only; true if there can be none.
+    pub(crate) fn refuses_huge_pages(&self, start: usize, end: usize) -> bool {
+        let refused = self.advise(start, end, Advice::LinuxNoHugepage);
+        // A kernel that does not know this has none.
+        refused.is_ok() || refused.is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput)
+    }
+
     fn advise(&self, start: usize, end: usize, advice: Advice) -> io::Result<()> {
         if start == end {
             return Ok(());
         }
         let at = self.range_start(start, end);
-        // SAFETY: the range lies inside this mapping; private anonymous pages are ours alone, and
-        // discarding them only replaces their content by zeros.
+        // SAFETY: the range lies inside this mapping; private anonymous pages are ours alone,
+        // discarding them only replaces their content by zeros, and their size changes nothing that can be read.
         unsafe { rustix::mm::madvise(at.cast(), end - start, advice) }?;
         Ok(())
     }
