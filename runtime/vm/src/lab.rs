@@ -11,7 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::MemorySnapshot;
-use crate::sys::{FaultKind, Found, Mapping, Pages, Userfault, page_bytes, scan_pages};
+use crate::sys::{
+    FaultKind, Found, Mapping, Pages, Served, Serving, Userfault, page_bytes, scan_pages,
+};
 
 /// A way to reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +30,8 @@ pub enum Mechanism {
     UserfaultEager,
     /// Pages taken away by `madvise`, and each put in by a thread that handles its fault.
     UserfaultLazy,
+    /// Pages taken away by `madvise`, and each put in by the thread itself that touches it, in the handler of a signal.
+    UserfaultSignal,
     /// Written pages found by asynchronous write protection, and overwritten.
     WriteProtectAsync,
     /// Ours: mapped copy-on-write, written pages found by a scan, and overwritten.
@@ -36,13 +40,14 @@ pub enum Mechanism {
 
 impl Mechanism {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Nothing,
         Self::FreshMapping,
         Self::Reprotect,
         Self::DontNeed,
         Self::UserfaultEager,
         Self::UserfaultLazy,
+        Self::UserfaultSignal,
         Self::WriteProtectAsync,
         Self::Ours,
     ];
@@ -56,6 +61,7 @@ impl Mechanism {
             Self::DontNeed => "DONTNEED",
             Self::UserfaultEager => "userfaultfd eager",
             Self::UserfaultLazy => "userfaultfd lazy",
+            Self::UserfaultSignal => "userfaultfd SIGBUS",
             Self::WriteProtectAsync => "write-protect async",
             Self::Ours => "ours",
         }
@@ -73,6 +79,7 @@ pub struct Arena {
     found: Vec<Range<usize>>,
     userfault: Option<Arc<Userfault>>,
     handler: Option<Handler>,
+    served: Option<Box<Served>>,
 }
 
 #[derive(Debug)]
@@ -107,6 +114,7 @@ impl Arena {
             found: Vec::new(),
             userfault: None,
             handler: None,
+            served: None,
         };
         match mechanism {
             Mechanism::FreshMapping | Mechanism::DontNeed | Mechanism::Ours => arena.map()?,
@@ -123,15 +131,26 @@ impl Arena {
                 let userfault = arena.listen(FaultKind::Missing)?;
                 arena.handler = Some(arena.handle(userfault)?);
             }
+            Mechanism::UserfaultSignal => {
+                let userfault = Userfault::open(FaultKind::MissingBySignal)?;
+                let range = arena.base()..arena.base() + bytes;
+                userfault.register(&range)?;
+                let image = image.image().clone();
+                arena.served = Some(Box::new(Served { userfault, image, range }));
+                // Whether the signal can be handled shows here.
+                arena.serve()?;
+            }
         }
         Ok(arena)
     }
 
     /// Writes a byte at each of `offsets`.
     pub fn write(&mut self, offsets: &[usize]) {
+        let serving = self.serve();
         for offset in offsets {
             self.mapping.write(*offset, &[0xff]);
         }
+        drop(serving);
         self.written.extend_from_slice(offsets);
     }
 
@@ -154,7 +173,9 @@ impl Arena {
                 self.mapping.make_inaccessible(0, bytes)?;
                 self.mapping.make_accessible(0, bytes)?;
             }
-            Mechanism::DontNeed | Mechanism::UserfaultLazy => self.mapping.discard(0, bytes)?,
+            Mechanism::DontNeed | Mechanism::UserfaultLazy | Mechanism::UserfaultSignal => {
+                self.mapping.discard(0, bytes)?;
+            }
             Mechanism::UserfaultEager => {
                 self.mapping.discard(0, bytes)?;
                 if let Some(userfault) = &self.userfault {
@@ -181,11 +202,17 @@ impl Arena {
 
     /// Whether its content is the image.
     pub fn is_clean(&self) -> bool {
+        let _serving = self.serve();
         let mut page = vec![0; page_bytes()];
         self.image.image().bytes().chunks(page.len()).enumerate().all(|(index, expected)| {
             self.mapping.read(index * expected.len(), &mut page[..expected.len()]);
             page[..expected.len()] == *expected
         })
+    }
+
+    /// Has the calling thread put in what it misses, where that is the way.
+    fn serve(&self) -> io::Result<Option<Serving<'_>>> {
+        self.served.as_ref().map(|served| served.serve()).transpose()
     }
 
     fn base(&self) -> usize {

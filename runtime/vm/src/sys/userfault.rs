@@ -15,6 +15,9 @@ pub(crate) enum FaultKind {
     /// Providing pages that are not there; somebody reads the addresses and answers.
     #[cfg(feature = "lab")]
     Missing,
+    /// The same, but the thread that faults gets a signal and answers itself.
+    #[cfg(feature = "lab")]
+    MissingBySignal,
 }
 
 /// An open `userfaultfd`; closing it ends its work on all ranges.
@@ -42,6 +45,8 @@ impl Userfault {
             FaultKind::Written => WP_UNPOPULATED | WP_ASYNC,
             #[cfg(feature = "lab")]
             FaultKind::Missing => 0,
+            #[cfg(feature = "lab")]
+            FaultKind::MissingBySignal => SIGBUS,
         };
         let mut api = Api { api: API, features, ioctls: 0 };
         request::<API_REQUEST, _>(&file, &mut api)?;
@@ -53,7 +58,7 @@ impl Userfault {
         let mode = match self.kind {
             FaultKind::Written => MODE_WRITE_PROTECT,
             #[cfg(feature = "lab")]
-            FaultKind::Missing => MODE_MISSING,
+            FaultKind::Missing | FaultKind::MissingBySignal => MODE_MISSING,
         };
         let bytes = (range.end - range.start) as u64;
         let mut register = Register { start: range.start as u64, bytes, mode, ioctls: 0 };
@@ -108,6 +113,8 @@ const USER_MODE_ONLY: u32 = 1;
 const API: u64 = 0xaa;
 const WP_UNPOPULATED: u64 = 1 << 13;
 const WP_ASYNC: u64 = 1 << 15;
+#[cfg(feature = "lab")]
+const SIGBUS: u64 = 1 << 7;
 #[cfg(feature = "lab")]
 const MODE_MISSING: u64 = 1 << 0;
 const MODE_WRITE_PROTECT: u64 = 1 << 1;
