@@ -9,7 +9,7 @@
 //!   kind 4 stderr   the same
 //!   kind 5 close    rank `to` writes no more
 //!   kind 6 stdin    input for the readers on that node; empty at its end
-//!   kind 7 chunk    hash of a module, then its bytes from `addr` on
+//!   kind 7 chunk    hash of a module or Proto-Faaslet, then its bytes from `addr` on
 //! ```
 //! Pieces of different messages may be mixed. Memory is bounded: pieces of one peer that wait for
 //! their end are at most [`MESSAGE_BYTES_MAX`] long together.
@@ -84,7 +84,7 @@ pub(crate) enum Arrival {
     Close { job: u32, rank: u32 },
     /// Input; empty at its end.
     Stdin { job: u32, bytes: Bytes },
-    /// Bytes of a module.
+    /// Bytes of a module or Proto-Faaslet.
     Chunk { module: [u8; HASH_BYTES], offset: u64, bytes: Bytes },
 }
 
@@ -151,7 +151,7 @@ impl Outbox {
         self.put(to, Envelope { kind: STDIN, job, ..Envelope::default() }, bytes);
     }
 
-    /// Sends bytes of a module.
+    /// Sends bytes of a module or Proto-Faaslet.
     pub(crate) fn chunk(&self, to: NodeId, module: [u8; HASH_BYTES], offset: u64, bytes: &[u8]) {
         let envelope = Envelope { kind: CHUNK, addr: offset, ..Envelope::default() };
         self.put(to, envelope, &[&module, bytes].concat());

@@ -12,6 +12,7 @@
 //!      | <--------------------------- PartEnded --|   all its ranks have ended
 //!      |-- Release -----------------------------> |   all nodes' ranks have ended
 //! ```
+//! A node whose ranks are the first of a program that initialises itself asks for its Proto-Faaslet (see `coordinator::protos`).
 //! A node that has been there for long sends `Renew`, which is answered with `Certificate`.
 //! `End` may come at any time after `Prepare`, and again. Bytes of output, input and modules are
 //! not in these messages: they follow an envelope as they are (see `codec`).
@@ -37,6 +38,47 @@ pub(crate) const JOB_RANKS_MAX: u32 = 1 << 20;
 pub(crate) const MODULE_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of a module in one message.
 pub(crate) const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+/// Longest Proto-Faaslet that travels, in bytes as they are sent.
+pub(crate) const PROTO_BYTES_MAX: u64 = 64 << 20;
+
+/// Which Proto-Faaslet.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct ProtoName {
+    /// Hash of the program.
+    pub(crate) module: [u8; 32],
+    /// Whether it is that of the variant whose stack can be taken.
+    pub(crate) is_migratable: bool,
+}
+
+/// The bytes of a Proto-Faaslet.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ProtoOffer {
+    /// What they hash to.
+    pub(crate) hash: [u8; 32],
+    /// How many they are.
+    pub(crate) bytes: u64,
+}
+
+/// What has come of making a Proto-Faaslet.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum ProtoMade {
+    /// Its bytes follow in chunks.
+    Offered(ProtoOffer),
+    /// It is there, but cannot be sent.
+    Unsendable,
+    /// It is not: the rank that made it failed, or was ended.
+    Nothing,
+}
+
+/// What a node is to do that wants a Proto-Faaslet.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum ProtoTurn {
+    /// Make it, and say so.
+    Make,
+    /// Fetch it.
+    Ready(ProtoOffer),
+}
 
 /// From the coordinator to a node.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -125,6 +167,13 @@ pub(crate) enum ToNode {
         /// What to do.
         order: StopOrder,
     },
+    /// How to come by the Proto-Faaslet that was asked for.
+    Proto {
+        /// Which.
+        name: ProtoName,
+        /// What to do.
+        turn: ProtoTurn,
+    },
     /// Leave the cluster once the jobs that run here have ended; take no further ones.
     Drain,
     /// End all jobs and leave the cluster.
@@ -142,6 +191,18 @@ pub(crate) enum ToCoordinator {
         module: [u8; 32],
         /// First byte that is wanted.
         offset: u64,
+    },
+    /// The ranks of a program begin with a Proto-Faaslet.
+    ProtoWanted {
+        /// Which.
+        name: ProtoName,
+    },
+    /// It was this node's turn to make it.
+    ProtoMade {
+        /// Which.
+        name: ProtoName,
+        /// What has come of it.
+        made: ProtoMade,
     },
     /// The part of the job can start.
     Ready {

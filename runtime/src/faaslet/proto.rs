@@ -1,8 +1,8 @@
 //! Ranks that begin where one of them was after its program's own initialisation.
 //!
-//! A program may export `_initialize` or `faasm_zygote`: what they do is done once a process, not once a rank, and before
+//! A program may export `_initialize` or `faasm_zygote`: what they do is done once a cluster, not once a rank, and before
 //! `_start`. The first rank that starts runs them in its own instance, whose memory and globals are then what the
-//! others begin with, page by page as they write to it. They compute only: what they open or print is the first rank's, and they
+//! others begin with, page by page as they write to it; the first rank of any other node gets them by their hash. They compute only: what they open or print is the first rank's, and they
 //! call nothing of MPI.
 //!
 //! A program whose instances cannot begin alike (see `faasm_vm::rewrite::without_data`), or which has threads, runs them in each rank.
@@ -11,7 +11,7 @@ use faasm_vm::{GuestMemory, Proto, on_image};
 use wasmtime::{Instance, InstancePre, Store};
 
 use super::FaasletState;
-use crate::module::{Beginning, INITIALISERS};
+use crate::module::{Beginning, INITIALISERS, Turn};
 
 /// Makes an instance of `program`, and initialises it if it says how. `settle` is called as soon as the instance has
 /// its memory, and gives that.
@@ -31,13 +31,18 @@ pub(super) async fn begin(
     };
     let mut own = None;
     let make = async {
+        let maker = match first.turn().await {
+            Turn::Take(proto) => return Ok(proto),
+            Turn::Make(maker) => maker,
+        };
         let instance =
             on_image(&first.data, Box::pin(program.instantiate_async(&mut *store))).await?;
         let memory = settle(store, &instance)?;
         initialise(store, &instance).await?;
         own = Some(instance);
-        Proto::capture(&mut *store, &instance, &memory, &first.mutable_globals)
-            .map_err(wasmtime::Error::from)
+        let proto = Proto::capture(&mut *store, &instance, &memory, &first.mutable_globals)?;
+        maker.made(&proto);
+        Ok::<_, wasmtime::Error>(proto)
     };
     let proto = first.proto.get_or_try_init(|| make).await?;
     if let Some(instance) = own {

@@ -1,11 +1,12 @@
 //! How the instances of a program begin that initialises itself before `_start`.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use faasm_vm::proto::ZYGOTE_EXPORT;
 use faasm_vm::rewrite::{ExternalKind, ModuleFacts, without_data};
 use faasm_vm::{MemorySnapshot, Proto, SnapshotBuilder};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 use super::ModuleError;
 
@@ -30,6 +31,71 @@ pub(crate) struct FirstLife {
     pub(crate) mutable_globals: Vec<u32>,
     /// What the others begin with.
     pub(crate) proto: OnceCell<Proto>,
+    /// Other processes that run the program.
+    pub(super) source: OnceLock<Arc<dyn ProtoSource>>,
+}
+
+/// Other processes that run a program, of which one makes what the instances of all begin with.
+pub(crate) trait ProtoSource: fmt::Debug + Send + Sync {
+    /// Asks whose turn it is.
+    fn ask(&self) -> oneshot::Receiver<Turn>;
+}
+
+/// How the first rank of a process comes by its program's proto.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Here it is.
+    Take(Proto),
+    /// It makes it.
+    Make(ProtoMaker),
+}
+
+/// The duty to say what has come of making a proto; that it came to nothing if it is dropped.
+pub(crate) struct ProtoMaker(Option<Tell>);
+
+type Tell = Box<dyn FnOnce(Option<&Proto>) + Send>;
+
+impl ProtoMaker {
+    /// `tell` is called with what was made, or without anything.
+    pub(crate) fn new(tell: impl FnOnce(Option<&Proto>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// Nobody else wants it.
+    pub(crate) const fn alone() -> Self {
+        Self(None)
+    }
+
+    /// It is made.
+    pub(crate) fn made(mut self, proto: &Proto) {
+        if let Some(tell) = self.0.take() {
+            tell(Some(proto));
+        }
+    }
+}
+
+impl Drop for ProtoMaker {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(None);
+        }
+    }
+}
+
+impl fmt::Debug for ProtoMaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProtoMaker").finish_non_exhaustive()
+    }
+}
+
+impl FirstLife {
+    /// Whether this process makes the proto, or has got it from another one.
+    pub(crate) async fn turn(&self) -> Turn {
+        let alone = || Turn::Make(ProtoMaker::alone());
+        let Some(source) = self.source.get() else { return alone() };
+        // Where nobody answers any more, nobody else needs it either.
+        source.ask().await.unwrap_or_else(|_| alone())
+    }
 }
 
 impl Beginning {
@@ -66,7 +132,8 @@ impl Beginning {
         }
         let data = builder.finish().map_err(image)?;
         let mutable_globals = facts.mutable_globals.clone();
-        let first = FirstLife { data, mutable_globals, proto: OnceCell::new() };
+        let first =
+            FirstLife { data, mutable_globals, proto: OnceCell::new(), source: OnceLock::new() };
         Ok(Some(Self::Once(Arc::new(first))))
     }
 }

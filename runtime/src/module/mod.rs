@@ -19,7 +19,7 @@ use std::time::Duration;
 use faasm_vm::ContentHash;
 use faasm_vm::rewrite::{ImportType, ModuleFacts};
 
-pub(crate) use beginning::{Beginning, INITIALISERS};
+pub(crate) use beginning::{Beginning, INITIALISERS, ProtoMaker, ProtoSource, Turn};
 pub use error::ModuleError;
 pub use format::FileFormat;
 pub(crate) use loader::ModuleLoader;
@@ -110,6 +110,14 @@ impl Module {
     /// How its instances begin, if it initialises itself before `_start`.
     pub(crate) fn beginning(&self) -> Option<Beginning> {
         self.inner.beginning.clone()
+    }
+
+    /// From now on what its instances begin with may come from other processes, if one makes it for all.
+    pub(crate) fn share_proto(&self, source: Arc<dyn ProtoSource>) {
+        if let Some(Beginning::Once(first)) = &self.inner.beginning {
+            // The first source is as good.
+            let _ = first.source.set(source);
+        }
     }
 
     /// The compiled code.

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use faasm_runtime::{JobReport, Outcome, OutputSink, Runtime, Stream};
+use faasm_runtime::{JobReport, Outcome, OutputSink, Program, Runtime, Stream};
+
+use crate::cluster::{cluster, job, report, spawn};
 
 #[derive(Debug, Default)]
 struct Collected(Mutex<String>);
@@ -18,9 +20,9 @@ impl OutputSink for Collected {
     fn close(&self, _: u32) {}
 }
 
-/// Runs a program with these further definitions, in which `$say` prints a letter, `_start` first checks that it is
+/// A program with these further definitions, in which `$say` prints a letter, `_start` first checks that it is
 /// the first one of its rank to do so, and then this.
-fn run(ranks: u32, more: &str, start: &str) -> (Arc<JobReport>, String) {
+fn program(more: &str, start: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -43,7 +45,12 @@ fn run(ranks: u32, more: &str, start: &str) -> (Arc<JobReport>, String) {
                 (call $check (i32.eq (i32.load (i32.const 16)) (i32.const 0x61746164)) (i32.const 8))
                 {start}))"#
     );
-    let bytes = wat::parse_str(&text).expect("a good module");
+    wat::parse_str(&text).expect("a good module")
+}
+
+/// Runs such a program.
+fn run(ranks: u32, more: &str, start: &str) -> (Arc<JobReport>, String) {
+    let bytes = program(more, start);
     let runtime = Runtime::builder().workers(2).no_cache().build().expect("a runtime");
     let module = runtime.load_bytes("test", &bytes).expect("a program");
     let mut last = None;
@@ -105,4 +112,37 @@ fn a_zygote_that_fails_ends_the_job() {
     let (report, _) = run(5, r#"(func (export "faasm_zygote") unreachable)"#, "");
     assert_ne!(report.outcome, Outcome::Success);
     assert_ne!(report.exit_code(), 0);
+}
+
+/// A program that no machine has a proto of: its zygote leaves a number of its own.
+fn unseen(more: &str, start: &str) -> Program {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("a clock that goes forward");
+    let number = since.subsec_nanos() as i32;
+    let bytes = program(&format!("{more} (data (i32.const 400) \"{number}\")"), start);
+    Program::from_bytes("unseen", bytes).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_zygote_runs_once_for_all_nodes() {
+    let cluster = cluster(3);
+    let program = unseen(ZYGOTE, CHECKS);
+    let mut letters = String::new();
+    for _ in 0..2 {
+        let (job, printed) = job(&program, &[], &[2, 3, 1]);
+        let report = report(&spawn(&cluster, job));
+        assert_eq!(report.outcome, Outcome::Success, "{report:#?}");
+        letters.extend((0..6).map(|rank| printed.of(rank)));
+    }
+    assert_eq!(letters, "Z\n", "one rank of one node of one job ran it");
+}
+
+#[test]
+fn a_zygote_that_fails_ends_a_job_on_all_nodes() {
+    let cluster = cluster(2);
+    let program = unseen(r#"(func (export "faasm_zygote") unreachable)"#, "");
+    for _ in 0..2 {
+        let (job, _) = job(&program, &[], &[2, 2]);
+        let report = report(&spawn(&cluster, job));
+        assert_eq!(report.exit_code(), 134, "{report:#?}");
+    }
 }

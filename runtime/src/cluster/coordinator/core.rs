@@ -138,6 +138,8 @@ impl Core {
             | ToCoordinator::Notice { .. }
             | ToCoordinator::Renew { .. }
             | ToCoordinator::Want { .. }
+            | ToCoordinator::ProtoWanted { .. }
+            | ToCoordinator::ProtoMade { .. }
             | ToCoordinator::StdinWanted { .. } => {}
             ToCoordinator::Ready { job } => self.ready(from, job, now),
             ToCoordinator::Unready { job, reason } => self.unready(from, job, &reason, now),

@@ -11,6 +11,7 @@ use super::certifier::Certifier;
 use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
 use super::halting::StopNews;
+use super::protos::{Protos, Told};
 use super::relocate::Places;
 use super::stop::Plan;
 use super::{ClusterStatus, Inner, NodeStatus, eviction};
@@ -103,6 +104,7 @@ pub(super) struct Driver {
     late: Vec<LateReport>,
     /// Where machines joined from.
     admitted: HashMap<NodeId, std::net::IpAddr>,
+    protos: Protos,
     /// Who asks all this.
     cluster: Weak<Inner>,
     /// Who certifies nodes; nobody inside one process.
@@ -123,6 +125,7 @@ impl Driver {
             stoppers: HashMap::new(),
             late: Vec::new(),
             admitted: HashMap::new(),
+            protos: Protos::default(),
             cluster: Weak::new(),
             certifier,
             stopping: false,
@@ -217,7 +220,7 @@ impl Driver {
             Input::Admitted { node, address } => self.admit(node, address),
             Input::Gone { node, reason } => {
                 self.outbox.endpoint().remove_peer(node);
-                self.core.handle_lost(node, &reason, now);
+                self.lost(node, &reason, now);
             }
             Input::Drain { node, reply } => {
                 let _ = reply.send(self.core.drain(node, now));
@@ -264,7 +267,13 @@ impl Driver {
                     front.close(rank);
                 }
             }
-            Arrival::Stdin { .. } | Arrival::Chunk { .. } => {
+            Arrival::Chunk { module: hash, offset, bytes } => {
+                match self.protos.handle_chunk(from, hash, offset, &bytes) {
+                    Ok(told) => self.tell(told),
+                    Err(why) => self.cut_off(from, why, now),
+                }
+            }
+            Arrival::Stdin { .. } => {
                 self.cut_off(from, "it sent what only a coordinator sends", now);
             }
         }
@@ -284,6 +293,14 @@ impl Driver {
             }
             ToCoordinator::Renew { public_key } => self.renew(from, &public_key, now),
             ToCoordinator::Want { module, offset } => self.send_chunk(from, module, offset),
+            ToCoordinator::ProtoWanted { name } => {
+                let told = self.protos.handle_want(from, name);
+                self.tell(told);
+            }
+            ToCoordinator::ProtoMade { name, made } => {
+                let told = self.protos.handle_made(from, name, made);
+                self.tell(told);
+            }
             ToCoordinator::StdinWanted { job } => {
                 if let Some(front) = self.fronts.get_mut(&job) {
                     front.demand(from);
@@ -326,19 +343,23 @@ impl Driver {
     fn send_chunk(&self, to: NodeId, module: [u8; 32], offset: u64) {
         let mut programs = self.fronts.values().flat_map(|front| &front.programs);
         let program = programs.find(|program| *program.content_hash().as_bytes() == module);
-        let Some(program) = program else { return };
-        let bytes = program.bytes();
+        let proto = || self.protos.bytes(&module).map(|bytes| &bytes[..]);
+        let Some(bytes) = program.map(|program| &program.bytes()[..]).or_else(proto) else {
+            return;
+        };
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let end = bytes.len().min(start + CHUNK_BYTES_MAX);
         self.outbox.chunk(to, module, offset, &bytes[start..end]);
     }
 
+    fn tell(&self, told: Told) {
+        told.iter().for_each(|(node, message)| self.outbox.send(*node, message));
+    }
+
     fn peer(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::PeerLost { node, reason } => {
-                self.core.handle_lost(*node, &reason.to_string(), now);
-            }
-            Event::PeerLeft(node) => self.core.handle_lost(*node, "it left the cluster", now),
+            Event::PeerLost { node, reason } => self.lost(*node, &reason.to_string(), now),
+            Event::PeerLeft(node) => self.lost(*node, "it left the cluster", now),
             Event::Admitted { node, host, addr } => {
                 tracing::debug!("{host} at {addr} has become {node}");
                 self.admit(*node, addr.ip());
@@ -351,7 +372,13 @@ impl Driver {
     fn cut_off(&mut self, node: NodeId, why: &str, now: Instant) {
         tracing::warn!("{node} is cut off: {why}");
         self.outbox.endpoint().remove_peer(node);
+        self.lost(node, why, now);
+    }
+
+    fn lost(&mut self, node: NodeId, why: &str, now: Instant) {
         self.core.handle_lost(node, why, now);
+        let told = self.protos.handle_lost(node);
+        self.tell(told);
     }
 
     fn submit(&mut self, request: Request) {

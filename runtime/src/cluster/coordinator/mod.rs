@@ -1,7 +1,7 @@
 //! The coordinator of a cluster: admits nodes, spreads jobs over them, and brings together what
 //! they tell.
 //!
-//! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side,
+//! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side, `protos` who makes Proto-Faaslets,
 //! `reach` tells whether nodes can reach each other, `stop` and `halting` stop a job on all its nodes, `stopped` is for
 //! whoever does something with it meanwhile, `relocate` places its ranks anew then, and `drain` empties a node so.
 
@@ -13,6 +13,7 @@ mod eviction;
 mod fault;
 mod front;
 mod halting;
+mod protos;
 mod reach;
 mod relocate;
 mod spare;

@@ -244,6 +244,7 @@ impl Driver {
                 self.parts.remove(&job);
                 self.leave_if_drained();
             }
+            ToNode::Proto { name, turn } => self.programs.proto_answered(name, turn),
             ToNode::Credit { job, bytes } => {
                 if let Some(Part { state: PartState::Running { streams, .. }, .. }) =
                     self.parts.get(&job)

@@ -1,4 +1,5 @@
-//! Getting a job's programs to a node: from its own cache, or from the coordinator in chunks.
+//! Getting a job's programs to a node: from its own cache, or from the coordinator in chunks; and other things that are known
+//! by their hash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use faasm_transport::error::Shortage;
 use faasm_vm::ContentHash;
 use parking_lot::Mutex;
 
+use super::protos::Waiting;
 use crate::cluster::codec::Outbox;
 use crate::cluster::message::{App, CHUNK_BYTES_MAX, MODULE_BYTES_MAX, Movable, ToCoordinator};
 use crate::error::Error;
@@ -24,9 +26,10 @@ const MODULES_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Programs {
     runtime: Runtime,
-    outbox: Arc<Outbox>,
+    pub(super) outbox: Arc<Outbox>,
     shelf: Mutex<Shelf>,
     arriving: Mutex<HashMap<[u8; 32], flume::Sender<Chunk>>>,
+    pub(super) waiting: Waiting,
 }
 
 /// The programs that are ready, the ones used last at the end.
@@ -46,13 +49,14 @@ type Chunk = (u64, Bytes);
 
 impl Programs {
     pub(super) fn new(runtime: Runtime, outbox: Arc<Outbox>) -> Self {
-        Self { runtime, outbox, shelf: Mutex::default(), arriving: Mutex::default() }
+        let (shelf, arriving, waiting) = Default::default();
+        Self { runtime, outbox, shelf, arriving, waiting }
     }
 
     /// The program, compiled. May take as long as fetching and compiling it; of several callers
     /// one does that, and the others wait.
     pub(super) fn get(
-        &self,
+        self: &Arc<Self>,
         app: &App,
         (movable, forwards): (Movable, bool),
     ) -> Result<Module, String> {
@@ -61,7 +65,7 @@ impl Programs {
         if let Some(module) = &*slot {
             return Ok(module.named(&app.name));
         }
-        let bytes = self.bytes(app)?;
+        let bytes = self.bytes(&app.name, app.module, app.bytes)?;
         // Nodes of one machine share the cache of compiled code: one of them compiles.
         let lock = self.runtime.programs().lock(&app.module);
         let load = |is_migratable| {
@@ -81,6 +85,7 @@ impl Programs {
         };
         let module = module.map_err(|error| error.to_string())?;
         drop(lock);
+        self.share_proto(&module);
         *slot = Some(module.clone());
         Ok(module)
     }
@@ -96,55 +101,61 @@ impl Programs {
     /// The coordinator is gone: nothing arrives any more.
     pub(super) fn stop(&self) {
         self.arriving.lock().clear();
+        self.waiting.lock().clear();
     }
 
-    fn bytes(&self, app: &App) -> Result<Bytes, String> {
+    /// So many bytes, which are called so and hash to that.
+    pub(super) fn bytes(&self, name: &str, hash: [u8; 32], len: u64) -> Result<Bytes, String> {
         let store = self.runtime.programs();
-        if let Some(bytes) = store.read(&app.module) {
+        if let Some(bytes) = store.read(&hash) {
             return Ok(bytes);
         }
         let (sender, chunks) = flume::unbounded();
-        self.arriving.lock().insert(app.module, sender);
-        let fetched = self.fetch(app, &chunks);
-        self.arriving.lock().remove(&app.module);
+        self.arriving.lock().insert(hash, sender);
+        let fetched = self.fetch(name, (hash, len), &chunks);
+        self.arriving.lock().remove(&hash);
         let bytes = fetched?;
-        if let Err(cause) = store.write(&app.module, &bytes) {
+        if let Err(cause) = store.write(&hash, &bytes) {
             tracing::warn!(
                 "{} cannot be kept ({}) and is fetched again by the next job; make room in the cache \
                  directory, or name another one in FAASM_CACHE_DIR",
-                app.name,
+                name,
                 Shortage(&cause)
             );
         }
         Ok(bytes)
     }
 
-    fn fetch(&self, app: &App, chunks: &flume::Receiver<Chunk>) -> Result<Bytes, String> {
-        if app.bytes > MODULE_BYTES_MAX {
-            return Err(format!("{} is too long to be sent", app.name));
+    fn fetch(
+        &self,
+        name: &str,
+        (module, len): ([u8; 32], u64),
+        chunks: &flume::Receiver<Chunk>,
+    ) -> Result<Bytes, String> {
+        if len > MODULE_BYTES_MAX {
+            return Err(format!("{name} is too long to be sent"));
         }
         let step = CHUNK_BYTES_MAX as u64;
         let want = |offset: u64| {
-            if offset < app.bytes {
-                let module = app.module;
+            if offset < len {
                 self.outbox.send(NodeId::COORDINATOR, &ToCoordinator::Want { module, offset });
             }
         };
         (0..CHUNKS_AHEAD).for_each(|ahead| want(ahead * step));
-        let mut bytes = BytesMut::with_capacity(app.bytes as usize);
-        while (bytes.len() as u64) < app.bytes {
-            let gone = |_| format!("{} did not arrive: the coordinator is gone", app.name);
+        let mut bytes = BytesMut::with_capacity(len as usize);
+        while (bytes.len() as u64) < len {
+            let gone = |_| format!("{name} did not arrive: the coordinator is gone");
             let (offset, chunk) = chunks.recv().map_err(gone)?;
-            let expected = (app.bytes - bytes.len() as u64).min(step);
+            let expected = (len - bytes.len() as u64).min(step);
             if offset != bytes.len() as u64 || chunk.len() as u64 != expected {
-                return Err(format!("{} arrived in pieces that do not fit", app.name));
+                return Err(format!("{name} arrived in pieces that do not fit"));
             }
             bytes.extend_from_slice(&chunk);
             want(offset + CHUNKS_AHEAD * step);
         }
         let bytes = bytes.freeze();
-        if *ContentHash::of(&bytes).as_bytes() != app.module {
-            return Err(format!("{} arrived damaged", app.name));
+        if *ContentHash::of(&bytes).as_bytes() != module {
+            return Err(format!("{name} arrived damaged"));
         }
         Ok(bytes)
     }

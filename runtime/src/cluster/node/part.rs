@@ -44,7 +44,7 @@ pub(super) struct PartStreams {
 pub(super) fn prepare(
     prepare: &Prepare,
     runtime: &Runtime,
-    programs: &Programs,
+    programs: &Arc<Programs>,
     links: &Links,
 ) -> Result<ReadyPart, String> {
     let outbox = &links.outbox;
