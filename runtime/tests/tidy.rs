@@ -34,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
         "runtime/vm",
         &[
             "sys", "page", "line", "guest", "pool", "region", "engine", "rewrite", "unwind",
-            "artifact", "snapshot", "proto", "lab",
+            "artifact", "snapshot", "proto", "warm", "lab",
         ],
     ),
     (
