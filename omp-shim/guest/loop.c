@@ -144,11 +144,33 @@ static void plain_schedule(struct thread *self, i32 *schedule, u64 *chunk) {
     if (*chunk < 1) *chunk = 1;
 }
 
+/* A dynamic loop whose chunks may come in any order gives each member a part: chunks [next, end) of which the member takes
+   one after the other, with an atomic operation on a cache line that no other one writes to, as long as there are chunks
+   that are nobody's part; then others take the upper half of what is left of a part. The tag is the loop's number: members
+   may be in different loops. */
+enum { PART_BITS = 24, PART_MAX = 1 << PART_BITS, TAKEN_MAX = 32, TAKEN_SHARE = 8 };
+
+static u64 part(const struct loop *loop, u64 next, u64 end) {
+    return (u64)(loop->number & 0xffff) << 2 * PART_BITS | end << PART_BITS | next;
+}
+
+static u64 part_next(u64 part) { return part & (PART_MAX - 1); }
+static u64 part_end(u64 part) { return part >> PART_BITS & (PART_MAX - 1); }
+static int part_is_of(u64 part, const struct loop *loop) { return part >> 2 * PART_BITS == (loop->number & 0xffff); }
+
+/* Whether the compiler says that chunks may come in any order, and all of them will be taken. */
+static int has_parts(const struct team *team, i32 schedule, const struct loop *loop) {
+    enum { NONMONOTONIC = 1 << 30 };
+    return schedule == (DYNAMIC | NONMONOTONIC) && team->size > 1 && !team->spans && !omp_cancellation &&
+           loop->count / loop->chunk < PART_MAX - 2;
+}
+
 static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chunk) {
     struct thread *self = self_thread();
     struct team *team = self->team;
     u32 number = self->loops++;
     struct loop *loop = &team->loops[number % LOOPS];
+    i32 said = schedule;
     await(team, &loop->number, number);
     if (!__atomic_load_n(&loop->ready, __ATOMIC_ACQUIRE)) {
         lock_word(&loop->lock);
@@ -168,6 +190,8 @@ static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chu
     self->loop = loop;
     self->loop_open = 1;
     self->step_chunk = loop->schedule == DYNAMIC && !team->spans && !(loop->count >> 47) ? loop->chunk : 0;
+    self->part = has_parts(team, said, loop) ? &team->queues[self->number].part : NULL;
+    if (self->part) __atomic_store_n(self->part, part(loop, 0, 0), __ATOMIC_RELAXED);
     self->ordered_seen = 0;
     self->chunk_first = 0;
     self->static_next = (u64)self->number;
@@ -244,9 +268,49 @@ static u64 range_by_schedule(struct thread *self, u64 *first) {
     return chunk_at(*first, chunk, count);
 }
 
+static u64 chunk_number(const struct loop *loop, u64 number, u64 *first) {
+    *first = number * loop->chunk;
+    return chunk_at(*first, loop->chunk, loop->count);
+}
+
+/* Half of what another member has left, but for the first of which the own part is the rest. */
+static u64 range_of_another(struct thread *self, u64 *first) {
+    struct loop *loop = self->loop;
+    struct team *team = self->team;
+    for (int i = 1; i < team->size; i++) {
+        volatile u64 *other = &team->queues[(self->number + i) % team->size].part;
+        u64 was = __atomic_load_n(other, __ATOMIC_ACQUIRE);
+        while (part_is_of(was, loop) && part_next(was) < part_end(was)) {
+            u64 next = part_next(was), end = part_end(was), middle = end - (end - next + 1) / 2;
+            if (!__atomic_compare_exchange_n(other, &was, part(loop, next, middle), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+                continue;
+            __atomic_store_n(self->part, part(loop, middle + 1, end), __ATOMIC_RELEASE);
+            return chunk_number(loop, middle, first);
+        }
+    }
+    return 0;
+}
+
+static u64 range_of_part(struct thread *self, u64 *first) {
+    struct loop *loop = self->loop;
+    u64 mine = __atomic_fetch_add(self->part, 1, __ATOMIC_ACQ_REL);
+    if (part_next(mine) < part_end(mine)) return chunk_number(loop, part_next(mine), first);
+    u64 chunks = (loop->count + loop->chunk - 1) / loop->chunk, seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED);
+    u64 share = (u64)self->team->size * TAKEN_SHARE;
+    while (seen < chunks) {
+        u64 taken = (chunks - seen) / share;
+        taken = taken < 1 ? 1 : taken > TAKEN_MAX ? TAKEN_MAX : taken;
+        if (!__atomic_compare_exchange_n(&loop->next, &seen, seen + taken, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) continue;
+        __atomic_store_n(self->part, part(loop, seen + 1, seen + taken), __ATOMIC_RELEASE);
+        return chunk_number(loop, seen, first);
+    }
+    return range_of_another(self, first);
+}
+
 /* The next range of iterations, or 0. */
 static u64 dispatch_range(struct thread *self, u64 *first) {
     struct loop *loop = self->loop;
+    if (self->part) return range_of_part(self, first);
     u64 chunk = self->step_chunk;
     if (!chunk) return range_by_schedule(self, first);
     /* Each thread steps beyond the end once at most, and by no more than what there is: the counter cannot come around. */

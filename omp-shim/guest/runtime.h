@@ -136,6 +136,8 @@ struct queue {
     unsigned first, room;
     struct task **ring;
     volatile unsigned created, completed;
+    /* The member's part of a dynamic loop, see loop.c. */
+    volatile u64 part __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 
 /* Where the threads of a node bring their parts of a reduction together. */
@@ -178,6 +180,8 @@ struct team {
     int saved_number;
     u32 saved_loops, saved_singles, saved_doacrosses;
     struct loop *saved_loop;
+    u64 saved_chunk_first, saved_static_next, saved_step_chunk;
+    volatile u64 *saved_part;
     int saved_loop_open, saved_ordered_seen;
     struct doacross *saved_across;
     struct dimension *saved_dimensions;
@@ -201,6 +205,8 @@ struct thread {
     u64 chunk_first, static_next;
     /* The chunks of a dynamic loop that one step of its counter hands out; 0 for other loops. */
     u64 step_chunk;
+    /* Where the member's part of a loop is of which each member has one; else null. */
+    volatile u64 *part;
     int ordered_seen, loop_open;
     struct doacross *across;
     struct dimension *dimensions;

@@ -203,6 +203,10 @@ static struct team *enter_part(struct thread *self, int size, int local, int bas
     KEEP(team->saved_singles, self->singles);
     KEEP(team->saved_doacrosses, self->doacrosses);
     KEEP(team->saved_loop, self->loop);
+    KEEP(team->saved_chunk_first, self->chunk_first);
+    KEEP(team->saved_static_next, self->static_next);
+    KEEP(team->saved_step_chunk, self->step_chunk);
+    KEEP(team->saved_part, self->part);
     KEEP(team->saved_loop_open, self->loop_open);
     KEEP(team->saved_ordered_seen, self->ordered_seen);
     KEEP(team->saved_across, self->across);
@@ -233,6 +237,10 @@ static void leave(struct thread *self, struct team *team) {
     self->singles = team->saved_singles;
     self->doacrosses = team->saved_doacrosses;
     self->loop = team->saved_loop;
+    self->chunk_first = team->saved_chunk_first;
+    self->static_next = team->saved_static_next;
+    self->step_chunk = team->saved_step_chunk;
+    self->part = team->saved_part;
     self->loop_open = team->saved_loop_open;
     self->ordered_seen = team->saved_ordered_seen;
     self->across = team->saved_across;
