@@ -148,6 +148,7 @@ static void plain_schedule(struct thread *self, i32 *schedule, u64 *chunk) {
    one after the other, with an atomic operation on a cache line that no other one writes to, as long as there are chunks
    that are nobody's part; then others take the upper half of what is left of a part. The tag is the loop's number: members
    may be in different loops. */
+enum { LOOP_OPEN = 1, LAST_TAKEN };
 enum { PART_BITS = 24, PART_MAX = 1 << PART_BITS, TAKEN_MAX = 32, TAKEN_SHARE = 8 };
 
 static u64 part(const struct loop *loop, u64 next, u64 end) {
@@ -188,7 +189,7 @@ static void dispatch_begin(i32 schedule, i64 first, i64 step, u64 count, u64 chu
         unlock_word(&loop->lock);
     }
     self->loop = loop;
-    self->loop_open = 1;
+    self->loop_open = LOOP_OPEN;
     self->step_chunk = loop->schedule == DYNAMIC && !team->spans && !(loop->count >> 47) ? loop->chunk : 0;
     self->part = has_parts(team, said, loop) ? &team->queues[self->number].part : NULL;
     if (self->part) __atomic_store_n(self->part, part(loop, 0, 0), __ATOMIC_RELAXED);
@@ -268,8 +269,12 @@ static u64 range_by_schedule(struct thread *self, u64 *first) {
     return chunk_at(*first, chunk, count);
 }
 
-static u64 chunk_number(const struct loop *loop, u64 number, u64 *first) {
+/* Who gets the last chunk gets no other one after it, or its private copies would not be those of the last iteration. Nothing
+   of its part is left then: the last chunk is the end of whatever it is in. */
+static u64 chunk_number(struct thread *self, u64 number, u64 *first) {
+    struct loop *loop = self->loop;
     *first = number * loop->chunk;
+    if (loop->count - *first <= loop->chunk) self->loop_open = LAST_TAKEN;
     return chunk_at(*first, loop->chunk, loop->count);
 }
 
@@ -285,7 +290,7 @@ static u64 range_of_another(struct thread *self, u64 *first) {
             if (!__atomic_compare_exchange_n(other, &was, part(loop, next, middle), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
                 continue;
             __atomic_store_n(self->part, part(loop, middle + 1, end), __ATOMIC_RELEASE);
-            return chunk_number(loop, middle, first);
+            return chunk_number(self, middle, first);
         }
     }
     return 0;
@@ -293,8 +298,9 @@ static u64 range_of_another(struct thread *self, u64 *first) {
 
 static u64 range_of_part(struct thread *self, u64 *first) {
     struct loop *loop = self->loop;
+    if (self->loop_open == LAST_TAKEN) return 0;
     u64 mine = __atomic_fetch_add(self->part, 1, __ATOMIC_ACQ_REL);
-    if (part_next(mine) < part_end(mine)) return chunk_number(loop, part_next(mine), first);
+    if (part_next(mine) < part_end(mine)) return chunk_number(self, part_next(mine), first);
     u64 chunks = (loop->count + loop->chunk - 1) / loop->chunk, seen = __atomic_load_n(&loop->next, __ATOMIC_RELAXED);
     u64 share = (u64)self->team->size * TAKEN_SHARE;
     while (seen < chunks) {
@@ -302,7 +308,7 @@ static u64 range_of_part(struct thread *self, u64 *first) {
         taken = taken < 1 ? 1 : taken > TAKEN_MAX ? TAKEN_MAX : taken;
         if (!__atomic_compare_exchange_n(&loop->next, &seen, seen + taken, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) continue;
         __atomic_store_n(self->part, part(loop, seen + 1, seen + taken), __ATOMIC_RELEASE);
-        return chunk_number(loop, seen, first);
+        return chunk_number(self, seen, first);
     }
     return range_of_another(self, first);
 }

@@ -1,7 +1,7 @@
 /* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
 #include "runtime.h"
 
-enum { QUEUE_MAX = 1024, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, HEADER = (sizeof(struct task) + 15) & ~15u };
+enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, HEADER = (sizeof(struct task) + 15) & ~15u };
 
 enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
@@ -276,13 +276,40 @@ void omp_execute(struct thread *self, struct task *task) {
     body_done(self, task);
 }
 
-/* A task that is ready: queued, or run at once where queueing is of no use. */
-void omp_start(struct thread *self, struct task *task) {
+/* Whether there are tasks enough for all, by the own queue and another member's: looked at now and then, for others write to
+   them, and answered alike until then, for which there are enough in each. */
+static int is_full(struct thread *self, struct team *team) {
+    if (self->unchecked++ % ENOUGH) return self->full;
+    int own = my_queue(self, team)->count;
+    int other = team->queues[self->unchecked / ENOUGH % (unsigned)team->size].count;
+    return self->full = own > QUEUE_MAX || (own > ENOUGH && other > ENOUGH);
+}
+
+/* Whether queueing a task is of no use. Only what a final task makes is part of it; itself may be any thread's. */
+static int runs_at_once(struct thread *self, const struct task *task) {
     struct team *team = task->team;
-    /* Only what a final task makes is part of it; itself may be any thread's. */
-    int alone = team->size == 1 || task->parent->final;
-    if (alone || my_queue(self, team)->count > QUEUE_MAX) omp_execute(self, task);
+    return team->size == 1 || task->parent->final || is_full(self, team);
+}
+
+/* A task that is ready: queued, or run at once. */
+void omp_start(struct thread *self, struct task *task) {
+    if (runs_at_once(self, task)) omp_execute(self, task);
     else omp_enqueue(self, task);
+}
+
+/* A tied task that nobody ever waits for: it is over when this returns. Only what it made may be left, which keeps it. */
+static void run_uncounted(struct thread *self, struct task *task) {
+    struct task *parent = task->parent;
+    struct compiler_task *body = omp_body_of(task);
+    self->task = task;
+    task->started = 1;
+    if (!(task->group && task->group->cancelled)) body->routine(self->global, body);
+    self->task = parent;
+    if (task->flags & TASK_DESTRUCTORS) body->first.destructors(self->global, body);
+    if (task->depends) omp_depends_free(task);
+    if (__atomic_load_n(&task->references, __ATOMIC_ACQUIRE) == 1) return give_room_back(self, task);
+    if (!parent->implicit) __atomic_fetch_add(&parent->references, 1, __ATOMIC_RELAXED);
+    omp_release(task);
 }
 
 i32 omp_push_task(struct thread *self, struct task *task) {
@@ -291,6 +318,10 @@ i32 omp_push_task(struct thread *self, struct task *task) {
     /* A part of an untied task puts the next part back into the queue. */
     if (untied && task->started) {
         omp_enqueue(self, task);
+        return 0;
+    }
+    if (!untied && !task->event && runs_at_once(self, task)) {
+        run_uncounted(self, task);
         return 0;
     }
     omp_count(self, task);

@@ -3,6 +3,9 @@
 
 #include "check.h"
 
+/* More than there is time for until the thread that cancels comes to it. */
+enum { COUNT = 1000000000 };
+
 int main(void) {
     CHECK(omp_get_cancellation());
     for (int round = 0; round < 20; round++) {
@@ -10,7 +13,7 @@ int main(void) {
 #pragma omp parallel num_threads(4)
         {
 #pragma omp for schedule(dynamic)
-            for (int i = 0; i < 10000; i++) {
+            for (int i = 0; i < COUNT; i++) {
 #pragma omp atomic
                 done++;
                 if (i == 77) {
@@ -23,7 +26,7 @@ int main(void) {
 #pragma omp atomic
             after++;
         }
-        CHECK(found == 77 && done < 10000 && after == 4);
+        CHECK(found == 77 && done < COUNT && after == 4);
         int reached = 0;
 #pragma omp parallel num_threads(4)
         {

@@ -22,11 +22,12 @@ static void work(int turns) {
 static void uneven(int threads, int chunk) {
     memset(hits, 0, sizeof hits);
     long down = 0, few = 0, none = 0;
+    int last = -1;
 #pragma omp parallel num_threads(threads) reduction(+ : down, few, none)
     {
-#pragma omp for schedule(dynamic, chunk) nowait
+#pragma omp for schedule(dynamic, chunk) nowait lastprivate(last)
         for (int i = 0; i < N; i++) {
-            hits[i]++;
+            hits[last = i]++;
             if (i < 40) work(20000);
         }
 #pragma omp for schedule(nonmonotonic : dynamic, 3) nowait
@@ -38,7 +39,7 @@ static void uneven(int threads, int chunk) {
     }
     long expected = 0;
     for (long i = 50; i > -7777; i -= 2) expected += i;
-    CHECK(all_once());
+    CHECK(all_once() && last == N - 1);
     CHECK(down == expected && few == 7 && none == 0);
 }
 
