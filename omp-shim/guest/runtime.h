@@ -215,9 +215,9 @@ struct thread {
     struct team *hot[LEVELS_MAX];
     int depth;
     unsigned random;
-    /* Whether there were tasks enough when it was looked at last, and the tasks made. */
+    /* Whether there were tasks enough when it was looked at last, and the tasks made since the thread began. */
     int full;
-    unsigned unchecked;
+    unsigned tasks_made;
     /* Memory of tasks that it made, by size: its own, and what others have given back. */
     struct task *spare[TASK_UNITS_MAX + 1];
     struct task *volatile returned;

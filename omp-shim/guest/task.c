@@ -279,9 +279,10 @@ void omp_execute(struct thread *self, struct task *task) {
 /* Whether there are tasks enough for all, by the own queue and another member's: looked at now and then, for others write to
    them, and answered alike until then, for which there are enough in each. */
 static int is_full(struct thread *self, struct team *team) {
-    if (self->unchecked++ % ENOUGH) return self->full;
+    unsigned made = self->tasks_made++, others = (unsigned)team->size - 1;
+    if (made % ENOUGH) return self->full;
     int own = my_queue(self, team)->count;
-    int other = team->queues[self->unchecked / ENOUGH % (unsigned)team->size].count;
+    int other = team->queues[((unsigned)self->number + 1 + made / ENOUGH % others) % (unsigned)team->size].count;
     return self->full = own > QUEUE_MAX || (own > ENOUGH && other > ENOUGH);
 }
 
