@@ -64,7 +64,10 @@ impl Protos {
         self.asked += 1;
         let asked = self.asked;
         if !self.known.contains_key(&name) {
-            self.make_room(0);
+            if !self.make_room(0) {
+                // What nobody keeps count of each makes for itself.
+                return vec![turn(from, name, ProtoTurn::Make)];
+            }
             let state = State::Making { maker: from, waiting: Vec::new(), arriving: None };
             self.known.insert(name, Known { state, asked });
             return vec![turn(from, name, ProtoTurn::Make)];
@@ -77,7 +80,9 @@ impl Protos {
                 vec![turn(from, name, ProtoTurn::Make)]
             }
             State::Making { waiting, .. } => {
-                waiting.push(from);
+                if !waiting.contains(&from) {
+                    waiting.push(from);
+                }
                 Vec::new()
             }
             State::Ready { offer, .. } => vec![turn(from, name, ProtoTurn::Ready(*offer))],
@@ -87,6 +92,11 @@ impl Protos {
 
     /// A node has made a proto, or not.
     pub(super) fn handle_made(&mut self, from: NodeId, name: ProtoName, made: ProtoMade) -> Told {
+        let fits = |offer: &ProtoOffer| (1..=PROTO_BYTES_MAX).contains(&offer.bytes);
+        let has_room = match &made {
+            ProtoMade::Offered(offer) => fits(offer) && self.make_room(offer.bytes),
+            ProtoMade::Unsendable | ProtoMade::Nothing => true,
+        };
         let Some(known) = self.known.get_mut(&name) else { return Vec::new() };
         let State::Making { maker, waiting, arriving } = &mut known.state else {
             return Vec::new();
@@ -95,7 +105,7 @@ impl Protos {
             return Vec::new();
         }
         match made {
-            ProtoMade::Offered(offer) if (1..=PROTO_BYTES_MAX).contains(&offer.bytes) => {
+            ProtoMade::Offered(offer) if has_room => {
                 *arriving = Some(Arriving { offer, bytes: BytesMut::new() });
                 Vec::new()
             }
@@ -150,7 +160,6 @@ impl Protos {
         if *ContentHash::of(&bytes).as_bytes() != offer.hash {
             return Err("it sent a damaged Proto-Faaslet");
         }
-        self.make_room(offer.bytes);
         Ok(self.become_known(name, State::Ready { offer, bytes }, ProtoTurn::Ready(offer)))
     }
 
@@ -195,21 +204,29 @@ impl Protos {
         }
     }
 
-    /// Drops protos that were not asked for lately, until there is room for one more of so many bytes.
-    fn make_room(&mut self, bytes: u64) {
+    /// Drops protos that were not asked for lately, until there is room for one more name, or for so many bytes; false if
+    /// there is none with all that is being made.
+    fn make_room(&mut self, bytes: u64) -> bool {
         let size = |known: &Known| match &known.state {
-            State::Ready { bytes, .. } => bytes.len() as u64,
-            _ => 0,
+            State::Ready { offer, .. } => offer.bytes,
+            State::Making { arriving: Some(arriving), .. } => arriving.offer.bytes,
+            State::Making { arriving: None, .. } | State::Each => 0,
         };
         loop {
             let kept: u64 = self.known.values().map(size).sum();
-            let is_full = self.known.len() >= KNOWN_MAX || kept + bytes > KEPT_BYTES_MAX;
+            let is_full = match bytes {
+                0 => self.known.len() >= KNOWN_MAX,
+                bytes => kept + bytes > KEPT_BYTES_MAX,
+            };
+            if !is_full {
+                return true;
+            }
             let done = |known: &Known| !matches!(known.state, State::Making { .. });
             let ended = self.known.iter().filter(|(_, known)| done(known));
             let oldest = ended.min_by_key(|(_, known)| known.asked).map(|(name, _)| *name);
             match oldest {
-                Some(oldest) if is_full => drop(self.known.remove(&oldest)),
-                _ => return,
+                Some(oldest) => drop(self.known.remove(&oldest)),
+                None => return false,
             }
         }
     }
@@ -227,6 +244,12 @@ mod tests {
     const ONE: NodeId = NodeId(1);
     const TWO: NodeId = NodeId(2);
     const THREE: NodeId = NodeId(3);
+
+    fn numbered(number: u32) -> ProtoName {
+        let mut module = [0; 32];
+        module[..4].copy_from_slice(&number.to_le_bytes());
+        ProtoName { module, is_migratable: false }
+    }
 
     fn offer(bytes: &[u8]) -> ProtoOffer {
         ProtoOffer { hash: *ContentHash::of(bytes).as_bytes(), bytes: bytes.len() as u64 }
@@ -315,12 +338,28 @@ mod tests {
         let refused = protos.handle_chunk(ONE, [0; 32], 0, &[1, 2, 3]);
         assert_eq!(refused, Err("it sent a damaged Proto-Faaslet"));
         for number in 0..2 * KNOWN_MAX as u32 {
-            let mut module = [0; 32];
-            module[..4].copy_from_slice(&number.to_le_bytes());
-            let name = ProtoName { module, is_migratable: false };
-            protos.handle_want(ONE, name);
-            protos.handle_made(ONE, name, ProtoMade::Unsendable);
+            protos.handle_want(ONE, numbered(number));
+            protos.handle_made(ONE, numbered(number), ProtoMade::Unsendable);
         }
         assert!(protos.known.len() <= KNOWN_MAX);
+    }
+
+    #[test]
+    fn what_is_being_made_is_bounded_too() {
+        let mut protos = Protos::default();
+        for number in 0..2 * KNOWN_MAX as u32 {
+            let told = protos.handle_want(ONE, numbered(number));
+            assert_eq!(told, [turn(ONE, numbered(number), ProtoTurn::Make)]);
+            protos.handle_want(TWO, numbered(number));
+            protos.handle_want(TWO, numbered(number));
+        }
+        assert_eq!(protos.known.len(), KNOWN_MAX);
+        let large = ProtoMade::Offered(ProtoOffer { hash: [1; 32], bytes: PROTO_BYTES_MAX });
+        let each = KEPT_BYTES_MAX / PROTO_BYTES_MAX;
+        for number in 0..each as u32 {
+            assert_eq!(protos.handle_made(ONE, numbered(number), large), [], "it may come");
+        }
+        let told = protos.handle_made(ONE, numbered(each as u32), large);
+        assert_eq!(told, [turn(TWO, numbered(each as u32), ProtoTurn::Make)], "once, and no more");
     }
 }
