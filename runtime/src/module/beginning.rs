@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use faasm_vm::proto::ZYGOTE_EXPORT;
 use faasm_vm::rewrite::{ExternalKind, ModuleFacts, without_data};
-use faasm_vm::{MemorySnapshot, Proto, SnapshotBuilder};
+use faasm_vm::{MemorySnapshot, Proto};
 use tokio::sync::{OnceCell, oneshot};
 
 use super::ModuleError;
@@ -126,11 +126,8 @@ impl Beginning {
             return Ok(Some(Self::Each));
         };
         let image = |cause| ModuleError::Data { name: name.to_owned(), cause };
-        let mut builder = SnapshotBuilder::new(facts.memory.min_pages << 16).map_err(image)?;
-        for (at, bytes) in &variant.segments {
-            builder.write(*at, bytes).map_err(image)?;
-        }
-        let data = builder.finish().map_err(image)?;
+        let data = MemorySnapshot::of_segments(facts.memory.min_pages, &variant.segments);
+        let data = data.map_err(image)?;
         let mutable_globals = facts.mutable_globals.clone();
         let first =
             FirstLife { data, mutable_globals, proto: OnceCell::new(), source: OnceLock::new() };

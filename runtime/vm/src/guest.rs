@@ -170,8 +170,8 @@ impl Slot {
     }
 
     /// Asks for small pages only; true if there can be none but those.
-    pub(crate) fn refuses_huge_pages(&self) -> bool {
-        self.mapping().refuses_huge_pages(0, self.page_end())
+    pub(crate) fn refuse_huge_pages(&self) -> bool {
+        self.mapping().refuse_huge_pages_in(0, self.page_end())
     }
 
     /// End of the last page that holds an accessible byte.

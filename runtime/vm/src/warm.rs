@@ -21,7 +21,7 @@ use crate::guest::GuestMemory;
 use crate::pool::{Pool, Present, renew, thread_number, with_view};
 use crate::proto::{Proto, ProtoError};
 use crate::rewrite::{self, MEMORY_EXPORT, RewriteError, global_export, without_data};
-use crate::snapshot::{SnapshotBuilder, SnapshotError};
+use crate::snapshot::{MemorySnapshot, SnapshotError};
 
 /// Faaslets that are put aside before they are reset: one question to the kernel serves so many users.
 const RESET_TOGETHER: usize = 32;
@@ -136,14 +136,10 @@ impl<H: WarmHost> WarmFaaslets<H> {
             return Err(WarmError::Unlike);
         }
         let variant = without_data(&rewritten.bytes)?.ok_or(WarmError::Unlike)?;
-        let mut data = SnapshotBuilder::new(facts.memory.min_pages << 16)?;
-        for (at, bytes) in &variant.segments {
-            data.write(*at, bytes)?;
-        }
+        let data = MemorySnapshot::of_segments(facts.memory.min_pages, &variant.segments)?;
         let program = linker.instantiate_pre(&Module::new(vm.engine(), &variant.bytes)?)?;
         let mut store = Store::new(vm.engine(), host.state());
-        let image = data.finish()?;
-        let instance = with_view(image.image(), || program.instantiate(&mut store))?;
+        let instance = with_view(data.image(), || program.instantiate(&mut store))?;
         let memory = memory_of(vm.pool(), &mut store, &instance)?;
         host.begin(&mut store, &instance)?;
         let proto = Proto::capture(&mut store, &instance, &memory, &facts.mutable_globals)?;

@@ -69,7 +69,7 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 impl Present {
     /// Nothing is known of the memory in `slot`, whose size will not change.
     pub(crate) fn unknown(slot: &Slot) -> Self {
-        let faults_tell = slot.page_end() < HUGE_PAGE_BYTES && slot.refuses_huge_pages();
+        let faults_tell = slot.page_end() < HUGE_PAGE_BYTES && slot.refuse_huge_pages();
         Self { ranges: Vec::new(), faults: None, faults_tell }
     }
 }

@@ -16,6 +16,19 @@ pub(super) const CHUNK_BYTES: usize = 64 << 10;
 const COPIED_PAGES_MAX: u64 = 8;
 
 impl MemorySnapshot {
+    /// What a memory of `pages` pages of 64 KiB holds when an instance begins that copies these segments into it; see
+    /// `rewrite::without_data`.
+    ///
+    /// # Errors
+    /// When they do not fit, or the kernel gives no room.
+    pub fn of_segments(pages: u64, segments: &[(u64, Vec<u8>)]) -> Result<Self, SnapshotError> {
+        let mut builder = SnapshotBuilder::new(pages << 16)?;
+        for (at, bytes) in segments {
+            builder.write(*at, bytes)?;
+        }
+        builder.finish()
+    }
+
     /// The content of `memory` now. Regions that it shares with others are taken as they are.
     ///
     /// # Errors

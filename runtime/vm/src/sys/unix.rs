@@ -204,7 +204,7 @@ impl Mapping {
     }
 
     /// As [`refuse_huge_pages`](Self::refuse_huge_pages), in this part of the mapping only; true if there can be none.
-    pub(crate) fn refuses_huge_pages(&self, start: usize, end: usize) -> bool {
+    pub(crate) fn refuse_huge_pages_in(&self, start: usize, end: usize) -> bool {
         let refused = self.advise(start, end, Advice::LinuxNoHugepage);
         // A kernel that does not know this has none.
         refused.is_ok() || refused.is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput)
