@@ -46,7 +46,7 @@ pub use cluster::{
     ClusterOptions, ClusterOrigin, ClusterPlace, ClusterServer, ClusterStatus, DrainedJob,
     EdgeError, Host, HostError, HostList, JoinOptions, LocalCluster, MapBy, MovePolicy, Node,
     NodeEnd, NodeLeaver, NodeSlots, NodeStatus, Placement, PlacementError, PlacementRules,
-    PlacementView, PolicyOptions, RankBy, Topology, place,
+    PlacementView, PolicyOptions, RankBy, SharedToken, Topology, place,
 };
 pub use error::Error;
 pub use faaslet::RankExit;

@@ -36,6 +36,28 @@ pub struct ClusterOptions {
     /// How long certificates are valid, those of nodes and the coordinator's own. Each is renewed when two thirds of
     /// this are over. Default one day.
     pub certificate_lifetime: Duration,
+    /// Tokens that were made elsewhere. They are known before the first node can ask: one that is there earlier
+    /// than its coordinator is not refused.
+    pub tokens: Vec<SharedToken>,
+}
+
+/// A token that was made before the coordinator that accepts it: a secret of 64 hexadecimal digits that nodes
+/// know, too.
+#[derive(Clone, Debug)]
+pub struct SharedToken {
+    token: Token,
+    valid: Duration,
+    uses: u32,
+}
+
+impl SharedToken {
+    /// Lets so many machines join in this time, which begins when the cluster is opened.
+    ///
+    /// # Errors
+    /// This is no token.
+    pub fn new(token: &str, valid: Duration, uses: u32) -> Result<Self, ClusterError> {
+        Ok(Self { token: Token::from_str(token)?, valid, uses })
+    }
 }
 
 impl ClusterOptions {
@@ -46,6 +68,7 @@ impl ClusterOptions {
             authority: None,
             node_timeout: Duration::from_secs(5),
             certificate_lifetime: CERTIFICATE_LIFETIME,
+            tokens: Vec::new(),
         }
     }
 }
@@ -88,10 +111,13 @@ impl Cluster {
     /// Opens a cluster: from now on machines that have a token can join.
     ///
     /// # Errors
-    /// The address cannot be listened at, or the authority's file cannot be used.
+    /// The address cannot be listened at, the authority's file cannot be used, or there are too many tokens.
     pub fn open(options: &ClusterOptions) -> Result<Self, ClusterError> {
         let authority = authority(options.authority.as_deref())?;
         let admission = Admission::with_lifetime(authority, build(), options.certificate_lifetime);
+        for SharedToken { token, valid, uses } in &options.tokens {
+            admission.accept(token, *valid, *uses)?;
+        }
         let (identity, renew_at) = admission.issue_own()?;
         let config = config(options.listen, NodeId::COORDINATOR, identity, options.node_timeout);
         let admits = admission.clone();
@@ -107,21 +133,6 @@ impl Cluster {
     pub fn issue_token(&self, valid: Duration, uses: u32) -> Result<String, ClusterError> {
         let admission = self.admission().ok_or(ClusterError::NotOpen)?;
         Ok(admission.issue_token(valid, uses)?.reveal())
-    }
-
-    /// Lets so many machines join in this time with a token that was made elsewhere: a secret of 64
-    /// hexadecimal digits that they know, too.
-    ///
-    /// # Errors
-    /// This is no token, this cluster is inside one process, or too many tokens are open.
-    pub fn accept_token(
-        &self,
-        token: &str,
-        valid: Duration,
-        uses: u32,
-    ) -> Result<(), ClusterError> {
-        let admission = self.admission().ok_or(ClusterError::NotOpen)?;
-        Ok(admission.accept(&Token::from_str(token)?, valid, uses)?)
     }
 
     /// Makes a token with which the cluster's user can give it jobs and orders from another machine in this time,

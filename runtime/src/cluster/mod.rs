@@ -26,7 +26,7 @@ mod policy;
 mod service;
 mod stop;
 
-pub use access::{ClusterOptions, JoinOptions};
+pub use access::{ClusterOptions, JoinOptions, SharedToken};
 pub use coordinator::{
     Cluster, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, ClusterStatus, DrainedJob,
     NodeStatus,

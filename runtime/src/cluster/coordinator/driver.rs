@@ -468,7 +468,7 @@ impl Driver {
             if *awaited <= nodes {
                 let _ = reply.send(());
             }
-            *awaited > nodes
+            *awaited > nodes && !reply.is_disconnected()
         });
     }
 

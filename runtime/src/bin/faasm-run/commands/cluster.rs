@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use faasm_runtime::{
-    Cluster, ClusterClient, ClusterOptions, ClusterPlace, ClusterServer, ClusterStatus,
+    Cluster, ClusterClient, ClusterOptions, ClusterPlace, ClusterServer, ClusterStatus, SharedToken,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -86,11 +86,11 @@ fn init(args: &ClusterArgs) -> anyhow::Result<()> {
     }
     let mut signals =
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
-    let cluster = Cluster::open(&options)?;
     if let Some(file) = &args.token_file {
         let token = super::node::read_token(Path::new(file))?;
-        cluster.accept_token(&token, SECRET_VALID, u32::MAX)?;
+        options.tokens.push(SharedToken::new(&token, SECRET_VALID, u32::MAX)?);
     }
+    let cluster = Cluster::open(&options)?;
     let server = ClusterServer::bind(&place, cluster.clone())?;
     if let Some(address) = cluster.address() {
         eprintln!(

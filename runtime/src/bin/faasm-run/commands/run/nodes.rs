@@ -12,7 +12,9 @@ use faasm_runtime::launcher::{
     self, LaunchFailure, LaunchOrder, Launched, LaunchedNode,
     slurm::{Invitation, Rendezvous, Step},
 };
-use faasm_runtime::{Cluster, ClusterOptions, Host, NodeId, NodeSlots, NodeStatus};
+use faasm_runtime::{
+    Cluster, ClusterError, ClusterOptions, Host, NodeId, NodeSlots, NodeStatus, SharedToken,
+};
 
 use super::plan::{NodePlan, own_program};
 use crate::args::Invocation;
@@ -38,9 +40,16 @@ impl Nodes {
         if let Some(timeout) = job.nodes.node_timeout {
             options.node_timeout = timeout;
         }
-        let cluster = Cluster::open(&options)?;
         if plan.awaited > 0 {
-            invite(&cluster, plan, job)?;
+            options.tokens.push(shared_token(plan)?);
+        }
+        let cluster = Cluster::open(&options)?;
+        if plan.awaited > 0 && !job.quiet {
+            let at = addresses(&cluster, &[])?.join(",");
+            eprintln!(
+                "faasm-run: note: waiting for {} nodes: `faasm-run node --join {at}`",
+                plan.awaited
+            );
         }
         // The file of the step is there until all have joined.
         let _rendezvous = plan.step.as_ref().map(|step| meet(&cluster, plan, step)).transpose()?;
@@ -145,9 +154,8 @@ fn node_args(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> Vec<String
     args
 }
 
-/// Lets nodes join that somebody else starts.
-fn invite(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> anyhow::Result<()> {
-    let nodes = plan.awaited;
+/// What nodes join with that somebody else starts.
+fn shared_token(plan: &NodePlan) -> anyhow::Result<SharedToken> {
     let Some(file) = &plan.token_file else {
         bail!(
             "nodes that join by themselves need a token: put a secret into a file, for example with \
@@ -155,12 +163,7 @@ fn invite(cluster: &Cluster, plan: &NodePlan, job: &Invocation) -> anyhow::Resul
         );
     };
     let token = crate::commands::node::read_token(&PathBuf::from(file))?;
-    cluster.accept_token(&token, AWAIT_PATIENCE, nodes)?;
-    if !job.quiet {
-        let at = addresses(cluster, &[])?.join(",");
-        eprintln!("faasm-run: note: waiting for {nodes} nodes: `faasm-run node --join {at}`");
-    }
-    Ok(())
+    Ok(SharedToken::new(&token, AWAIT_PATIENCE, plan.awaited)?)
 }
 
 /// Waits until all nodes are there, or one of them cannot come.
@@ -168,13 +171,19 @@ fn wait(cluster: &Cluster, plan: &NodePlan, launched: Option<&Launched>) -> anyh
     let patience = if plan.awaited == 0 { JOIN_PATIENCE } else { AWAIT_PATIENCE };
     let give_up = Instant::now() + patience;
     loop {
-        let waited = cluster.await_nodes(plan.nodes(), LOOK_INTERVAL);
+        let left = give_up.saturating_duration_since(Instant::now());
+        let waited = cluster.await_nodes(plan.nodes(), LOOK_INTERVAL.min(left));
         let Err(error) = waited else { return Ok(()) };
         if let Some(ended) = launched.and_then(|launched| launched.next_end(Duration::ZERO)) {
             return Err(ended.failure.unwrap_or_else(|| early(ended.host)).into());
         }
-        if Instant::now() >= give_up {
-            return Err(error.into());
+        if left.is_zero() {
+            return Err(match error {
+                ClusterError::TooFewNodes { joined, expected, .. } => {
+                    ClusterError::TooFewNodes { joined, expected, patience }.into()
+                }
+                error => error.into(),
+            });
         }
     }
 }
