@@ -12,6 +12,7 @@ use faasm_mpi_engine::attribute::Attributes;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::rma::{Layout, LockKind, LockTable};
+use faasm_vm::{GuestAddr, GuestMemory, RegionError, SharedRegion};
 
 pub(crate) use access::{Access, Asked, calculate};
 pub(crate) use far::{FarOp, FarOps};
@@ -38,6 +39,16 @@ pub struct Segments {
     pub start: u32,
     /// Where in it the members' segments lie.
     pub layout: Arc<Layout>,
+    /// Whether each segment has pages of its own.
+    pub is_apart: bool,
+}
+
+impl Segments {
+    /// Those of members of these sizes; `None` when a memory has no room for them.
+    pub fn layout(sizes: impl Iterator<Item = u32>, is_apart: bool) -> Option<Layout> {
+        let alignment = if is_apart { SharedRegion::alignment() as u32 } else { 1 };
+        Layout::new(sizes, alignment)
+    }
 }
 
 /// How often members told this one something, by their rank.
@@ -144,6 +155,8 @@ pub struct Shared {
     locks: Mutex<LockTable>,
     /// Who asked for the locks, in a window on several nodes.
     askers: Mutex<Askers>,
+    /// The shared pages while members that have come anew put them into their memories, and how many have.
+    pages: Mutex<Option<(Arc<SharedRegion>, usize)>>,
 }
 
 impl Shared {
@@ -151,12 +164,46 @@ impl Shared {
     pub fn new(group: Group, parts: &[Part], is_dynamic: bool) -> Self {
         let members = parts.iter().map(|part| Member::new(*part)).collect();
         let locks = Mutex::new(LockTable::new(parts.len()));
-        Self { group, members, is_dynamic, is_spread: false, locks, askers: Mutex::default() }
+        Self {
+            group,
+            members,
+            is_dynamic,
+            is_spread: false,
+            locks,
+            askers: Mutex::default(),
+            pages: Mutex::default(),
+        }
     }
 
     /// The same, with members on several nodes.
     pub fn spread(self) -> Self {
         Self { is_spread: true, ..self }
+    }
+
+    /// The pages that all members share, for one that has come anew: the first one makes them, with the content that its
+    /// memory has from `start` on.
+    ///
+    /// # Errors
+    /// The kernel gives no pages.
+    pub fn take_pages(
+        &self,
+        memory: &GuestMemory,
+        (start, bytes): (u32, u32),
+    ) -> std::result::Result<Arc<SharedRegion>, RegionError> {
+        let mut pages = held(&self.pages);
+        let (region, taken) = match pages.take() {
+            Some(made) => made,
+            None => {
+                let region = SharedRegion::new(bytes.into())?;
+                region.copy_from(memory, GuestAddr::from(start))?;
+                (Arc::new(region), 0)
+            }
+        };
+        // With the last one they belong to the memories alone.
+        if taken + 1 < self.members.len() {
+            *pages = Some((region.clone(), taken + 1));
+        }
+        Ok(region)
     }
 
     /// The locks of passive targets.

@@ -218,6 +218,9 @@ struct thread {
     /* Whether there were tasks enough when it was looked at last, and the tasks made since the thread began. */
     int full;
     unsigned tasks_made;
+    /* The tasks in the queue that it looked at last, and how often it has left one alone. */
+    int tasks_seen;
+    unsigned looks;
     /* Memory of tasks that it made, by size: its own, and what others have given back. */
     struct task *spare[TASK_UNITS_MAX + 1];
     struct task *volatile returned;

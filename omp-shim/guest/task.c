@@ -1,7 +1,7 @@
 /* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
 #include "runtime.h"
 
-enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, HEADER = (sizeof(struct task) + 15) & ~15u };
+enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, LOOKS = 64, PAUSE = 8, HEADER = (sizeof(struct task) + 15) & ~15u };
 
 enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
@@ -208,6 +208,20 @@ static struct task *take_from(struct thread *self, int member, struct task *with
     return task;
 }
 
+/* The oldest of another member's tasks. Where they become more from look to look it is left alone for a while: soon many can be
+   taken at once, and each look takes the line of the queue from who writes to it. */
+static struct task *steal(struct thread *self, int member, struct task *within, int thoroughly) {
+    int count = self->team->queues[member].count;
+    if (!count) return NULL;
+    if (!thoroughly && !within && count < MANY && count > self->tasks_seen && ++self->looks % LOOKS) {
+        self->tasks_seen = count;
+        for (int i = 0; i < PAUSE; i++) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        return NULL;
+    }
+    self->tasks_seen = 0;
+    return take_from(self, member, within, 0);
+}
+
 /* Runs a task if it finds one; looking thoroughly means at every member's queue. */
 int omp_run_one(struct thread *self, struct task *within, int thoroughly) {
     struct team *team = self->team;
@@ -219,7 +233,7 @@ int omp_run_one(struct thread *self, struct task *within, int thoroughly) {
         int victim = (int)((self->random >> 8) % (unsigned)size);
         int tries = thoroughly || size < 4 ? size : 3;
         for (int i = 0; i < tries && !task; i++, victim = victim + 1 < size ? victim + 1 : 0)
-            if (victim != self->number) task = take_from(self, victim, within, 0);
+            if (victim != self->number) task = steal(self, victim, within, thoroughly);
     }
     if (!task) return 0;
     omp_execute(self, task);

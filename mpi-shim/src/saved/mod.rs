@@ -9,12 +9,15 @@
 //! the interrupted calls are called anew. A message whose data is still in its sender's memory has a copy of it, because the
 //! two may be on different nodes afterwards; its sender waits as before.
 //!
-//! Nothing of it depends on where ranks ran: the world that they are put back into has its own placement.
+//! A window of shared memory has pages again when the memories of its members are what they were
+//! (`MpiCtx::share_windows`); all of them are on one node, as they were.
+//!
+//! Nothing else of it depends on where ranks ran: the world that they are put back into has its own placement.
 //!
 //! Nothing that is read is trusted: datatypes are made by their constructors, ranks, lengths and handles are checked.
 //!
 //! # Unfinished features
-//! Processes that were spawned, published ports, windows of shared memory: [`MpiCtx::hindrance`](crate::MpiCtx::hindrance) names them.
+//! Processes that were spawned, published ports: [`MpiCtx::hindrance`](crate::MpiCtx::hindrance) names them.
 
 mod communicator;
 mod message;
@@ -30,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{SavedWorld, Unlike, World};
 
 /// Version of what is written. It changes with every change of a saved type.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Why a state cannot be written or read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

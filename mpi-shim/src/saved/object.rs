@@ -18,7 +18,7 @@ use crate::ctx::{DatatypeEntry, OtherEntry};
 use crate::file::{FileEntry, Representation, Shared as SharedFile, Split, ViewType};
 use crate::file_port::{FileAccess, Files};
 use crate::handle::Handles;
-use crate::window::{Fence, Part, Shared, Window};
+use crate::window::{Fence, Part, Segments, Shared, Window};
 use crate::world::World;
 
 /// A datatype with its name and attributes.
@@ -130,6 +130,8 @@ pub(super) struct SavedWindow {
     rank: u32,
     flavor: i32,
     allocated: Option<u32>,
+    /// Where its shared memory begins, and whether each segment has pages of its own.
+    segments: Option<(u32, bool)>,
     values: Option<u32>,
     fence: Fence,
     started: Option<Vec<u32>>,
@@ -150,11 +152,6 @@ pub(super) struct SavedWindow {
 
 impl SavedWindow {
     fn of(window: &Window) -> Saving<Self> {
-        if window.segments.is_some() {
-            let why =
-                format!("the window {:?} has shared memory (MPI_Win_allocate_shared)", window.name);
-            return Err(SaveError::Hindered(why));
-        }
         let (shared, own) = (&window.shared, window.shared.member(window.rank));
         Ok(Self {
             group: shared.group.clone(),
@@ -165,6 +162,7 @@ impl SavedWindow {
             rank: window.rank,
             flavor: window.flavor,
             allocated: window.allocated,
+            segments: window.segments.as_ref().map(|segments| (segments.start, segments.is_apart)),
             values: window.values,
             fence: window.fence,
             started: window.started.clone(),
@@ -186,6 +184,7 @@ impl SavedWindow {
     fn restore(self, means: &Means<'_>) -> Saving<Window> {
         self.check(means)?;
         let is_spread = means.keeper(self.comm, self.context)?.is_some();
+        let segments = self.segments(is_spread)?;
         let make = || {
             let shared = Shared::new(self.group.clone(), &self.parts, self.is_dynamic);
             if is_spread { shared.spread() } else { shared }
@@ -212,7 +211,7 @@ impl SavedWindow {
             rank: self.rank,
             flavor: self.flavor,
             allocated: self.allocated,
-            segments: None,
+            segments,
             values: self.values,
             fence: self.fence,
             started: self.started,
@@ -225,6 +224,27 @@ impl SavedWindow {
             name: self.name,
             info: self.info,
         })
+    }
+
+    /// Where the members' shared memory lies; its pages come when the rank's memory is what it was.
+    fn segments(&self, is_spread: bool) -> Saving<Option<Segments>> {
+        let Some((start, is_apart)) = self.segments else { return Ok(None) };
+        if is_spread {
+            let ranks: Vec<String> = self.group.iter().map(|rank| rank.to_string()).collect();
+            return Err(SaveError::Hindered(format!(
+                "the window {:?} has shared memory (MPI_Win_allocate_shared), which its ranks {} can have on one \
+                 node only: leave them together",
+                self.name,
+                ranks.join(", ")
+            )));
+        }
+        let sizes = self.parts.iter().map(|part| part.size);
+        let layout = Segments::layout(sizes, is_apart).ok_or_else(|| damaged("a shared window"))?;
+        let at = |rank: u32| start.checked_add(layout.offset(rank));
+        if layout.bytes() > 0 && at(self.rank) != Some(self.parts[self.rank as usize].base) {
+            return Err(damaged("the place of a shared window"));
+        }
+        Ok(Some(Segments { start, layout: Arc::new(layout), is_apart }))
     }
 
     /// Refuses ranks that are none of the window's.

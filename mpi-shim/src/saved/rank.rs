@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use faasm_mpi_engine::attribute::{Attributes, Keyval, Keyvals};
 use faasm_mpi_engine::error::{ErrorRegistry, MpiError};
 use faasm_mpi_engine::group::Group;
+use faasm_vm::GuestAddr;
 use serde::{Deserialize, Serialize};
 
 use super::communicator::{SavedCommunicator, Seats};
@@ -84,13 +85,31 @@ impl<P: MpiPort> MpiCtx<P> {
         if self.faults.is_active() || !self.faults.debates.is_empty() {
             return Some("processes have failed, or agree on something".to_owned());
         }
-        self.others.iter().find_map(|(handle, other)| match other {
-            OtherEntry::Window(window) if window.segments.is_some() => {
+        None
+    }
+
+    /// Puts the pages of windows of shared memory into the memory of a rank that has been put back, which has its content by
+    /// now.
+    ///
+    /// # Errors
+    /// The kernel gives no pages, or the windows cannot be where they are said to be.
+    pub fn share_windows(&self) -> Result<(), SaveError> {
+        for (_, other) in self.others.iter() {
+            let OtherEntry::Window(window) = other else { continue };
+            let segments = window.segments.as_ref();
+            let Some(segments) = segments.filter(|segments| segments.layout.bytes() > 0) else {
+                continue;
+            };
+            let memory = self.memory().map_err(|error| damaged(error.detail))?;
+            let pages = window.shared.take_pages(memory, (segments.start, segments.layout.bytes()));
+            let shared =
+                pages.and_then(|pages| memory.map_shared(GuestAddr::from(segments.start), &pages));
+            shared.map_err(|cause| {
                 let name = &window.name;
-                Some(format!("the window {name:?} ({handle:#x}) of MPI_Win_allocate_shared exists"))
-            }
-            _ => None,
-        })
+                SaveError::Hindered(format!("the shared memory of the window {name:?}: {cause}"))
+            })?;
+        }
+        Ok(())
     }
 
     /// The state as a value; to be taken while the job stands still and the rank's stack is taken.

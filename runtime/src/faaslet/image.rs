@@ -64,6 +64,16 @@ pub(super) fn put(
     put_globals(store, instance, &image.globals)
 }
 
+/// The memory has its content: from now on its windows of shared memory are shared.
+pub(super) fn share_windows(store: &Store<FaasletState>) -> Result<(), Reason> {
+    let state = store.data();
+    let shared = match &state.thread {
+        None => state.mpi.share_windows(),
+        Some(thread) => thread.group.seat.with(|mpi| mpi.share_windows()),
+    };
+    shared.map_err(|error| error.to_string())
+}
+
 /// Sets the globals that the program can change.
 pub(super) fn put_globals(
     store: &mut Store<FaasletState>,

@@ -137,6 +137,7 @@ async fn put(
     state.stack = Some(StackState::arriving(every, image.frames));
     let group = state.thread.as_ref().map(|thread| thread.group.clone());
     arrival.complete().await?;
+    image::share_windows(store)?;
     match (group, image.threads) {
         (Some(group), Some(threads)) => group.begin_again(threads.others).await,
         _ => Ok(()),

@@ -184,6 +184,7 @@ async fn begin(
         let failed = |why: String| wasmtime::Error::msg(format!("it cannot be put back: {why}"));
         image::put(store, &instance, &image).map_err(failed)?;
         checkpoint.fill(rank, &store.data().memory).map_err(|error| failed(error.to_string()))?;
+        image::share_windows(store).map_err(failed)?;
         begin_threads(threads_of(store), image).await.map_err(failed)?;
         stack::rewinds(store, &instance)?;
         muster.come().await;

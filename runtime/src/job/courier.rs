@@ -35,6 +35,8 @@ pub(crate) struct Courier {
     memory: GuestMemory,
     /// Finds what the rank writes while it runs; none for one that has stopped.
     tracker: Option<Tracker>,
+    /// Since it is followed it has had pages that others share.
+    is_blind: bool,
     /// All below has been sent once, but for what was zero.
     reached: u64,
     /// What was written since, and is to be sent again.
@@ -71,6 +73,7 @@ impl Courier {
             number,
             memory,
             tracker: None,
+            is_blind: false,
             reached: 0,
             written: Vec::new(),
             told_bytes: 0,
@@ -90,6 +93,9 @@ impl Courier {
     /// # Errors
     /// This machine cannot tell what is written, or the other node has no room.
     pub(crate) fn follow(&mut self, deadline: Instant) -> Result<(), String> {
+        if self.memory.has_shared() {
+            return Err("other ranks write to its memory, too (MPI_Win_allocate_shared)".to_owned());
+        }
         let tracker = Tracker::with(&self.memory, TrackerKind::WriteProtection);
         let tracker = tracker.map_err(|error| format!("written pages cannot be found: {error}"))?;
         self.tracker = Some(tracker);
@@ -151,6 +157,13 @@ impl Courier {
 
     fn find_written(&mut self) -> Result<(), String> {
         let Some(tracker) = &mut self.tracker else { return Ok(()) };
+        self.is_blind |= self.memory.has_shared();
+        if self.is_blind {
+            // Nothing tells what others have written.
+            self.written =
+                Some(0..self.reached).filter(|all| !all.is_empty()).into_iter().collect();
+            return Ok(());
+        }
         let written = tracker.written().map_err(|error| error.to_string())?;
         // What lies beyond is sent for the first time later on.
         let below = written.into_iter().map(|range| range.start..range.end.min(self.reached));

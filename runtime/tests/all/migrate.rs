@@ -125,6 +125,40 @@ fn memory_that_is_written_while_it_is_copied_arrives_whole() {
     assert!(ran.status == Some(0) && end.ends_with(" right"), "{ran:#?}");
 }
 
+/// Ranks with a window of shared memory move together, and not one without the other.
+#[test]
+fn ranks_that_share_memory_move_together() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = build_dir().join("rma_shared_pairs.wasm");
+    let source = guests_dir().join("mpi/rma_shared_pairs.c");
+    compile(&source, &[], &program).expect("it compiles");
+    let running = begin(dir.path(), 4, |command| {
+        command.arg(&program).args(["1", "until"]).current_dir(dir.path());
+    });
+    let process = running.id().to_string();
+    let orders = [
+        ("2,3", "0", true),
+        ("0", "1", false),
+        ("0,1", "1", true),
+        ("0,1,2,3", "1", true),
+        ("1,2", "0", false),
+    ];
+    for (ranks, node, moves) in orders {
+        let words = ["migrate", &process, ranks, node];
+        let ran = match moves {
+            true => order_soon(dir.path(), &running, &words),
+            false => order(dir.path(), &words),
+        };
+        assert_eq!(ran.status == Some(0), moves, "{ranks} to {node}: {ran:#?}");
+        assert!(moves || ran.stderr.contains("of the pair"), "{ran:#?}");
+    }
+    let ran = order(dir.path(), &["drain", &process, "1"]);
+    assert!(ran.status == Some(0) && ran.stdout.contains("4 ranks"), "{ran:#?}");
+    std::fs::write(dir.path().join("end"), "").expect("a file");
+    let ran = running.wait();
+    assert!(ran.status == Some(0) && ran.stdout.contains("ok rma_shared_pairs"), "{ran:#?}");
+}
+
 #[test]
 fn guests_do_the_same_while_their_ranks_move() {
     let moved = AtomicUsize::new(0);

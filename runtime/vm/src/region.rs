@@ -9,10 +9,13 @@ use std::os::fd::OwnedFd;
 
 use crate::guest::{GuestAddr, GuestFault, GuestMemory};
 use crate::page::HostPages;
-use crate::sys::{anonymous_file, page_bytes};
+use crate::sys::{anonymous_file, page_bytes, write_all};
 
 /// Most regions that one memory may have at a time; each takes some of the kernel's `vm.max_map_count`.
 pub const REGIONS_MAX: usize = 4096;
+
+/// Bytes that are copied into a region at a time.
+const COPIED_BYTES: u64 = 64 << 10;
 
 /// Pages for several memories, which read as zero at first.
 #[derive(Debug)]
@@ -61,6 +64,23 @@ impl SharedRegion {
         self.pages.bytes() as u64
     }
 
+    /// Gives the region the content of a memory from `addr` on.
+    ///
+    /// # Errors
+    /// The memory is not so large, or there is no room for the pages.
+    pub fn copy_from(&self, memory: &GuestMemory, addr: GuestAddr) -> Result<(), RegionError> {
+        memory.check(addr, self.bytes())?;
+        for at in (0..self.bytes()).step_by(COPIED_BYTES as usize) {
+            let len = COPIED_BYTES.min(self.bytes() - at);
+            let block = memory.read_vec(GuestAddr::new(addr.get() + at), len)?;
+            // Pages that nobody has touched stay so.
+            if block.iter().any(|byte| *byte != 0) {
+                write_all(&self.file, &block, at)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What the address of a region in a memory is a multiple of.
     pub fn alignment() -> u64 {
         page_bytes() as u64
@@ -89,6 +109,11 @@ impl GuestMemory {
         self.slot().mapping().share(start, bytes, &region.file)?;
         regions.insert(start, bytes);
         Ok(())
+    }
+
+    /// Whether it has a region: pages to which others write, too.
+    pub fn has_shared(&self) -> bool {
+        !self.slot().regions().is_empty()
     }
 
     /// Takes out the region that begins at `addr`; its place reads as zero then. Returns whether there
@@ -153,6 +178,28 @@ mod tests {
         memory.map_shared(at(0), &region).expect("room before");
         memory.map_shared(at(4 * page), &region).expect("room behind");
         assert!(SharedRegion::new(0).is_err() && SharedRegion::new(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_region_takes_over_what_a_memory_has() {
+        let page = SharedRegion::alignment();
+        let [first, second] = [(); 2].map(|()| GuestMemory::for_test(40 * page as usize));
+        for at_page in [2, 3, 30, 35] {
+            first.write_u64(at(at_page * page + 8), at_page).expect("inside");
+        }
+        let region = SharedRegion::new(32 * page).expect("a region");
+        let outside = region.copy_from(&first, at(9 * page));
+        assert!(matches!(outside, Err(RegionError::Fault(_))), "{outside:?}");
+        region.copy_from(&first, at(2 * page)).expect("copied");
+        for memory in [&first, &second] {
+            assert!(!memory.has_shared());
+            memory.map_shared(at(2 * page), &region).expect("mapped");
+            assert!(memory.has_shared());
+        }
+        for (at_page, value) in [(2, 2), (3, 3), (4, 0), (30, 30)] {
+            assert_eq!(second.read_u64(at(at_page * page + 8)), Ok(value));
+        }
+        assert_eq!(second.read_u64(at(35 * page + 8)), Ok(0), "beyond the region");
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::info::Info;
-use faasm_mpi_engine::rma::Layout;
 use faasm_vm::{GuestAddr, SharedRegion};
 
 use super::construct::{Flavor, Prepared, checked_size, checked_unit, create};
@@ -54,26 +53,26 @@ pub(super) async fn prepare<T: MpiView>(
     comm: i32,
 ) -> wasmtime::Result<Result<Result<Prepared>>> {
     let met = agree_on_layout(call, (size, unit), hints, comm).await;
-    let (layout, region, rank, hints) = match met {
+    let (segments, region, rank, hints) = match met {
         Ok(met) => met,
         Err(error) => return Ok(Err(error)),
     };
     let mut part = Part { base: 0, size: size.cast_unsigned(), unit: unit.cast_unsigned() };
     let Some(region) = region else {
-        let segments = Some(Segments { start: 0, layout });
+        let segments = Some(segments);
         return Ok(Ok(Ok(Prepared { part, allocated: None, segments, hints })));
     };
     let (block, start) = match place(call, &region).await? {
         Ok(place) => place,
         Err(error) => return Ok(Ok(Err(error))),
     };
-    part.base = start + layout.offset(rank);
-    let segments = Some(Segments { start, layout });
+    part.base = start + segments.layout.offset(rank);
+    let segments = Some(Segments { start, ..segments });
     Ok(Ok(Ok(Prepared { part, allocated: Some(block), segments, hints })))
 }
 
-/// What the members agree on: the layout and the pages, if any; with it this member's rank and hints.
-type Agreed = (Arc<Layout>, Option<Arc<SharedRegion>>, u32, Info);
+/// What the members agree on: the segments, wherever they begin, and the pages, if any; with it this member's rank and hints.
+type Agreed = (Segments, Option<Arc<SharedRegion>>, u32, Info);
 
 async fn agree_on_layout<T: MpiView>(
     call: &mut Call<'_, T>,
@@ -94,11 +93,9 @@ async fn agree_on_layout<T: MpiView>(
         Ok([checked_size(size)?, u32::from(may_lie_apart(hints)), 0])
     });
     let combine = |_: &mut Maker<'_>, members: Vec<[u32; 3]>| {
-        let alignment = SharedRegion::alignment() as u32;
         let is_apart = members.iter().all(|[_, apart, _]| *apart != 0);
         let sizes = members.iter().map(|[size, ..]| *size);
-        let layout = Layout::new(sizes, if is_apart { alignment } else { 1 });
-        let layout = Arc::new(layout.ok_or_else(too_much)?);
+        let layout = Arc::new(Segments::layout(sizes, is_apart).ok_or_else(too_much)?);
         let region = match layout.bytes() {
             0 => None,
             bytes => Some(Arc::new(SharedRegion::new(bytes.into()).map_err(|cause| {
@@ -106,10 +103,10 @@ async fn agree_on_layout<T: MpiView>(
                 MpiError::argument(ErrorClass::NoMem, "size", detail)
             })?)),
         };
-        Ok(vec![(layout, region); members.len()])
+        Ok(vec![(Segments { start: 0, layout, is_apart }, region); members.len()])
     };
-    let (layout, region) = exchange(call, comm, input, combine).await?;
-    Ok((layout, region, rank, hints?))
+    let (segments, region) = exchange(call, comm, input, combine).await?;
+    Ok((segments, region, rank, hints?))
 }
 
 fn too_much() -> MpiError {

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use super::unix::page_bytes;
+use super::unix::{page_bytes, write_all};
 
 /// An image that is being written; what was not written reads as zero and takes no memory.
 #[derive(Debug)]
@@ -27,22 +27,13 @@ impl ImageFile {
     }
 
     /// Writes `data` at `offset`, inside the image.
-    pub(crate) fn write(&mut self, offset: u64, mut data: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         let fits =
             offset.checked_add(data.len() as u64).is_some_and(|end| end <= self.bytes as u64);
         if !fits {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let mut at = offset;
-        while !data.is_empty() {
-            let written = rustix::io::pwrite(&self.file, data, at)?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            at += written as u64;
-            data = &data[written..];
-        }
-        Ok(())
+        write_all(&self.file, data, offset)
     }
 
     /// Ends writing, for good and for everybody.

@@ -14,5 +14,5 @@ pub(crate) use bus::{Served, Serving};
 pub(crate) use faults::page_faults;
 pub(crate) use image::{ImageFile, ImageView};
 pub(crate) use pagemap::{Pages, scan_pages};
-pub(crate) use unix::{Found, Mapping, anonymous_file, page_bytes};
+pub(crate) use unix::{Found, Mapping, anonymous_file, page_bytes, write_all};
 pub(crate) use userfault::{FaultKind, Userfault};

@@ -23,6 +23,19 @@ pub(crate) fn anonymous_file(bytes: u64) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
+/// Writes all of `data` into a file, from `at` on.
+pub(crate) fn write_all(file: &OwnedFd, mut data: &[u8], mut at: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        let written = rustix::io::pwrite(file, data, at)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        at += written as u64;
+        data = &data[written..];
+    }
+    Ok(())
+}
+
 /// Address space that the kernel gave in one piece; unmapped on drop, when no part of it is left.
 #[derive(Debug)]
 struct Reservation {
