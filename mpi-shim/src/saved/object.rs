@@ -233,7 +233,7 @@ impl SavedWindow {
             let ranks: Vec<String> = self.group.iter().map(|rank| rank.to_string()).collect();
             return Err(SaveError::Hindered(format!(
                 "the window {:?} has shared memory (MPI_Win_allocate_shared), which its ranks {} can have on one \
-                 node only: leave them together",
+                 node only: place them together",
                 self.name,
                 ranks.join(", ")
             )));

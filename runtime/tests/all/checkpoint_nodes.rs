@@ -9,7 +9,7 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::Signal;
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, go_on_from_all, movable_guests, restart},
+    checkpoint::{RANKS_MAX, Steps, cuts, go_on_from_all, movable_guests, restart},
     guests::compiled,
     suite::{check_all, check_run},
     support::{Running, faasm_run},
@@ -108,4 +108,35 @@ fn a_job_on_two_nodes_is_kept_on_request_and_before_it_is_ended() {
     assert!(first.stderr.contains("faasm-run restart"), "{first:#?}");
     let ran = Running::start(&mut restart(&steps.kept(), &["--launcher", "local"]), "").wait();
     steps.check_end(&first.stdout, &ran);
+}
+
+/// Ranks that share memory are put back on one node, on each of several as well, and not apart.
+#[test]
+fn shared_memory_is_put_back_where_its_ranks_are_together() {
+    let guests = movable_guests();
+    let guest = guests.iter().find(|guest| guest.name == "rma_shared_pairs").expect("it is there");
+    let program = compiled(guest).expect("it compiles");
+    let dir = tempfile::tempdir().expect("a directory");
+    let kept = dir.path().join("kept");
+    let mut command = faasm_run();
+    command.args(["-n", "4", "--checkpoint-every", "20ms", "--checkpoint-dir"]).arg(&kept);
+    command.arg(&program).args(["1", "until"]).current_dir(dir.path());
+    let running = Running::start(&mut command, "");
+    let begun = Instant::now();
+    while cuts(&kept).is_empty() {
+        assert!(begun.elapsed() < PATIENCE && !running.has_ended(), "there is no checkpoint");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.signal(Signal::KILL);
+    running.wait();
+    std::fs::write(dir.path().join("end"), "").expect("a file");
+    let again = |options: &[&str]| {
+        Running::start(restart(&kept, options).current_dir(dir.path()), "").wait()
+    };
+    let apart = again(&["--local-nodes", "4"]);
+    assert!(apart.status == Some(1) && apart.stderr.contains("of the pair"), "{apart:#?}");
+    for options in [&["--local-nodes", "2"][..], &["--launcher", "local"]] {
+        let ran = again(options);
+        assert!(ran.status == Some(0) && ran.stdout.contains("ok rma_shared_pairs"), "{ran:#?}");
+    }
 }

@@ -16,6 +16,8 @@ use crate::job::{ENDING, MoveOrder, MoveReport, Outcome};
 
 /// How long it is tried to move ranks that cannot be moved at the instant at which they were stopped.
 const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// So many failures of one reason, one after the other, are no accident.
+const VAIN_ATTEMPTS_MAX: u32 = 3;
 /// How long the job goes on before it is tried again.
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -67,13 +69,19 @@ fn carry_out(
     leaving: Option<NodeId>,
 ) -> Result<MoveReport, String> {
     let begun = Instant::now();
+    let mut vain = (0, String::new());
     loop {
         match attempt(cluster, job, order, leaving) {
-            Err(Failure::Again(why)) if begun.elapsed() > ATTEMPTS_TIME_MAX => return Err(why),
-            Err(Failure::Again(why)) => tracing::debug!("a move is tried again: {why}"),
+            Err(Failure::Again(why)) => {
+                vain = if why == vain.1 { (vain.0 + 1, why) } else { (1, why) };
+            }
             Err(Failure::Final(why)) => return Err(why),
             Ok(report) => return Ok(report),
         }
+        if vain.0 == VAIN_ATTEMPTS_MAX || begun.elapsed() > ATTEMPTS_TIME_MAX {
+            return Err(vain.1);
+        }
+        tracing::debug!("a move is tried again: {}", vain.1);
         std::thread::sleep(ATTEMPT_INTERVAL);
     }
 }
