@@ -201,9 +201,8 @@ static void *copy_of(struct thread *self, struct reduction *reduction, void *dat
     if (!found) return NULL;
     void **copy = &reduction->copies[self->number];
     if (*copy) return *copy;
-    void *made = aligned_alloc(64, (reduction->size + 63) & ~(size_t)63);
+    void *made = omp_lines(reduction->size);
     if (!made) omp_fatal("there is no memory for a reduction", "give the program more memory");
-    memset(made, 0, reduction->size);
     if (reduction->init) reduction->init(made, reduction->original);
     else if (reduction->init_old) reduction->init_old(made);
     return *copy = made;

@@ -8,6 +8,7 @@
 #define FAASM_OMP_RUNTIME_H
 
 #include <omp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ enum {
     LOOPS = 8,
     TASK_UNIT = 64,
     TASK_UNITS_MAX = 12,
+    BUNDLE_MAX = 32,
     PARALLEL_CANCEL = 1,
     LOOP_CANCEL = 2,
     SECTIONS_CANCEL = 3,
@@ -44,7 +46,8 @@ enum {
 
 /* The variables that a task inherits from the one that made it. */
 struct icv {
-    int threads, dynamic, max_active_levels, thread_limit, bind, device;
+    int threads, max_active_levels, thread_limit, device;
+    unsigned char dynamic, bind;
     omp_sched_t schedule;
     int chunk;
     omp_allocator_handle_t allocator;
@@ -61,33 +64,40 @@ struct taskgroup {
     int reduction_count;
 };
 
-/* A task. What the compiler knows of it follows this header. */
+/* A task. Its lines of the cache, of which the last one holds the beginning of what the compiler knows of it: who makes tasks
+   for others to run shares with them that line alone. */
 struct task {
-    struct task *parent;
-    /* While nobody uses its memory. */
-    struct task *next;
-    struct team *team;
+    /* What it gives to those that it makes, and how many that are. */
+    struct icv icv;
+    unsigned made;
+    int depth;
+    /* Children that have ended, and whether they are waited for. */
+    volatile unsigned ended __attribute__((aligned(64)));
+    volatile int awaited;
+    int priority;
+    size_t size, shareds_size;
+    /* Who runs it reads and writes what follows. */
+    struct task *parent __attribute__((aligned(64)));
+    union {
+        struct team *team;
+        /* While nobody uses its memory. */
+        struct task *next;
+    };
     struct taskgroup *group;
     struct depend_table *depends;
     struct depend_node *node;
-    /* Children made, by whoever runs the task; on another line of the cache than how many have ended. */
-    unsigned made;
-    struct icv icv;
     /* The task itself, its children's links, and whoever else holds it. */
     volatile int references;
     volatile int parts;
     volatile int event;
-    int depth, priority;
-    unsigned flags;
-    size_t size, shareds_size;
     /* Who made it and gets its memory back, and how much that is in units; 0 where it is not kept. */
     struct thread *maker;
-    unsigned units;
+    unsigned char units, flags;
     char implicit, started, final, undeferred;
-    /* Children that have ended, and whether they are waited for. */
-    volatile unsigned ended;
-    volatile int awaited;
+    char body[16] __attribute__((aligned(16)));
 };
+
+_Static_assert(sizeof(struct task) == 192, "a task's header and the beginning of its body are three lines");
 
 enum {
     TASK_TIED = 1,
@@ -126,8 +136,7 @@ struct doacross {
     volatile unsigned char *done;
 };
 
-/* A member's tasks, oldest first, and how many it has made and completed: the sums over all members say whether any is
-   left. */
+/* A member's tasks, oldest first; others look at this line and write to it. */
 struct queue {
     volatile int lock, count;
     /* How many of them have a priority. */
@@ -135,9 +144,11 @@ struct queue {
     /* A ring: where the oldest one is, and how many there is room for, a power of two. */
     unsigned first, room;
     struct task **ring;
-    volatile unsigned created, completed;
+    /* How many tasks the member has made and completed: the sums over all members say whether any is left. */
+    volatile unsigned created __attribute__((aligned(64)));
+    volatile unsigned completed;
     /* The member's part of a dynamic loop, see loop.c. */
-    volatile u64 part __attribute__((aligned(64)));
+    volatile u64 part;
 } __attribute__((aligned(64)));
 
 /* Where the threads of a node bring their parts of a reduction together. */
@@ -194,6 +205,16 @@ struct team {
     struct queue *queues;
 };
 
+/* Memory of tasks on its way back to who made them, of which the first one's holds this list: where it is, and how much in
+   units, in the bits that lines leave free. */
+struct bundle {
+    struct bundle *next;
+    unsigned count;
+    uintptr_t tasks[BUNDLE_MAX];
+};
+
+_Static_assert(sizeof(struct bundle) <= sizeof(struct task) && TASK_UNITS_MAX < TASK_UNIT, "a bundle fits its first task");
+
 struct thread {
     struct team *team;
     struct task *task;
@@ -218,12 +239,15 @@ struct thread {
     /* Whether there were tasks enough when it was looked at last, and the tasks made since the thread began. */
     int full;
     unsigned tasks_made;
-    /* The tasks in the queue that it looked at last, and how often it has left one alone. */
-    int tasks_seen;
+    /* The tasks in the queue that it looked at last, how often these were not more than before, and all looks. */
+    int tasks_seen, still;
     unsigned looks;
     /* Memory of tasks that it made, by size: its own, and what others have given back. */
     struct task *spare[TASK_UNITS_MAX + 1];
-    struct task *volatile returned;
+    struct bundle *volatile returned __attribute__((aligned(64)));
+    /* Memory of another thread's tasks that have ended here, which goes back together. */
+    struct thread *lender;
+    struct bundle lent;
     /* For a worker: the team it belongs to and the last region it knows of. */
     struct team *home;
     int seen;
@@ -337,7 +361,8 @@ static inline int give_back(volatile int *lock) {
     return 1;
 }
 
-/* team.c */
+/* team.c: whole lines of the cache, which nothing else is on, of zeros; null where there are none. */
+HIDDEN void *omp_lines(size_t size);
 HIDDEN void omp_barrier(struct thread *);
 HIDDEN void omp_call(microtask_t, i32 *, i32 *, int, void **);
 

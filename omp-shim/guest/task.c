@@ -1,20 +1,27 @@
 /* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
 #include "runtime.h"
 
-enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, LOOKS = 64, PAUSE = 8, HEADER = (sizeof(struct task) + 15) & ~15u };
+enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, STILL = 8, LOOKS = 256, PAUSE = 32 };
 
 enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
-struct task *omp_task_of(struct compiler_task *body) { return (struct task *)((char *)body - HEADER); }
-struct compiler_task *omp_body_of(struct task *task) { return (struct compiler_task *)((char *)task + HEADER); }
+struct task *omp_task_of(struct compiler_task *body) { return (struct task *)((char *)body - offsetof(struct task, body)); }
+struct compiler_task *omp_body_of(struct task *task) { return (struct compiler_task *)task->body; }
 
-/* What others have given back becomes the thread's own again. */
+static void keep(struct thread *self, struct task *task, unsigned units) {
+    task->next = self->spare[units];
+    self->spare[units] = task;
+}
+
+/* What others have given back becomes the thread's own again. Each task's line is written to here, one behind the other: they
+   come from the other processor side by side, and are there when they are needed. */
 static void take_back(struct thread *self) {
-    struct task *next, *task = __atomic_exchange_n(&self->returned, NULL, __ATOMIC_ACQUIRE);
-    for (; task; task = next) {
-        next = task->next;
-        task->next = self->spare[task->units];
-        self->spare[task->units] = task;
+    struct bundle *bundle = __atomic_exchange_n(&self->returned, NULL, __ATOMIC_ACQUIRE);
+    while (bundle) {
+        struct bundle list = *bundle;
+        for (unsigned i = 0; i < list.count; i++)
+            keep(self, (struct task *)(list.tasks[i] & ~(uintptr_t)(TASK_UNIT - 1)), list.tasks[i] % TASK_UNIT);
+        bundle = list.next;
     }
 }
 
@@ -22,31 +29,39 @@ static void take_back(struct thread *self) {
 static struct task *room_for(struct thread *self, size_t size, unsigned *units) {
     size_t wanted = (size + TASK_UNIT - 1) / TASK_UNIT;
     *units = wanted <= TASK_UNITS_MAX ? (unsigned)wanted : 0;
-    if (!*units) return malloc(size);
+    if (!*units) return aligned_alloc(64, wanted * TASK_UNIT);
     if (!self->spare[wanted] && self->returned) take_back(self);
     struct task *task = self->spare[wanted];
-    if (!task) return malloc(wanted * TASK_UNIT);
+    if (!task) return aligned_alloc(64, wanted * TASK_UNIT);
     self->spare[wanted] = task->next;
     return task;
 }
 
+/* Sends what has been collected to who made it. */
+static void hand_over(struct thread *self) {
+    struct thread *maker = self->lender;
+    struct bundle *bundle = (struct bundle *)(self->lent.tasks[0] & ~(uintptr_t)(TASK_UNIT - 1));
+    memcpy(bundle, &self->lent, offsetof(struct bundle, tasks) + self->lent.count * sizeof *bundle->tasks);
+    self->lent.count = 0;
+    struct bundle *top = __atomic_load_n(&maker->returned, __ATOMIC_RELAXED);
+    do bundle->next = top;
+    while (!__atomic_compare_exchange_n(&maker->returned, &top, bundle, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
 static void give_room_back(struct thread *self, struct task *task) {
-    struct thread *maker = task->maker;
-    if (!task->units) return free(task);
-    if (maker == self) {
-        task->next = self->spare[task->units];
-        self->spare[task->units] = task;
-        return;
-    }
-    struct task *top = __atomic_load_n(&maker->returned, __ATOMIC_RELAXED);
-    do task->next = top;
-    while (!__atomic_compare_exchange_n(&maker->returned, &top, task, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    unsigned units = task->units;
+    if (!units) return free(task);
+    if (task->maker == self) return keep(self, task, units);
+    if (self->lent.count && self->lender != task->maker) hand_over(self);
+    self->lender = task->maker;
+    self->lent.tasks[self->lent.count++] = (uintptr_t)task | units;
+    if (self->lent.count == BUNDLE_MAX) hand_over(self);
 }
 
 struct task *omp_make_task(struct thread *self, unsigned flags, size_t size, size_t shareds_size) {
     size_t body = (size + 15) & ~(size_t)15;
     unsigned units;
-    struct task *task = room_for(self, HEADER + body + shareds_size, &units);
+    struct task *task = room_for(self, offsetof(struct task, body) + body + shareds_size, &units);
     if (!task) omp_fatal("there is no memory for a task", "make fewer tasks, or wait for them more often");
     struct task *parent = self->task;
     *task = (struct task){
@@ -56,11 +71,11 @@ struct task *omp_make_task(struct thread *self, unsigned flags, size_t size, siz
         .icv = parent->icv,
         .references = 1,
         .depth = parent->depth + 1,
-        .flags = flags,
+        .flags = (unsigned char)flags,
         .size = size,
         .shareds_size = shareds_size,
         .maker = self,
-        .units = units,
+        .units = (unsigned char)units,
         .final = parent->final || (flags & TASK_FINAL),
     };
     struct compiler_task *made = omp_body_of(task);
@@ -90,14 +105,15 @@ static struct queue *my_queue(struct thread *self, struct team *team) {
     return &team->queues[self->team == team ? self->number : 0];
 }
 
-/* From now on others wait for this task. */
+/* From now on others wait for this task, which its maker has just made. */
 void omp_count(struct thread *self, struct task *task) {
     struct team *team = task->team;
     if (!team->tasking) team->tasking = 1;
     task->parent->made++;
     if (!task->parent->implicit) __atomic_fetch_add(&task->parent->references, 1, __ATOMIC_RELAXED);
     if (task->group) __atomic_fetch_add(&task->group->tasks, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&my_queue(self, team)->created, 1, __ATOMIC_SEQ_CST);
+    /* Only the member itself writes to it, and what it does with the task next tells the others. */
+    team->queues[self->number].created++;
 }
 
 /* Completions are summed before creations: equal sums mean that nothing was left in between. */
@@ -208,17 +224,24 @@ static struct task *take_from(struct thread *self, int member, struct task *with
     return task;
 }
 
-/* The oldest of another member's tasks. Where they become more from look to look it is left alone for a while: soon many can be
-   taken at once, and each look takes the line of the queue from who writes to it. */
+/* Whether to leave a queue alone for now: until many can be taken at once, or it grows no more. Each look takes its line from
+   who writes to it; who takes each task as it comes has the queue never grow. */
+static int is_early(struct thread *self, int count) {
+    if (count >= MANY || ++self->looks % LOOKS == 0) return 0;
+    if (count > self->tasks_seen) self->still = 0;
+    self->tasks_seen = count;
+    return ++self->still < STILL;
+}
+
+/* The oldest of another member's tasks. */
 static struct task *steal(struct thread *self, int member, struct task *within, int thoroughly) {
     int count = self->team->queues[member].count;
     if (!count) return NULL;
-    if (!thoroughly && !within && count < MANY && count > self->tasks_seen && ++self->looks % LOOKS) {
-        self->tasks_seen = count;
+    if (!thoroughly && !within && is_early(self, count)) {
         for (int i = 0; i < PAUSE; i++) __atomic_thread_fence(__ATOMIC_SEQ_CST);
         return NULL;
     }
-    self->tasks_seen = 0;
+    self->tasks_seen = self->still = 0;
     return take_from(self, member, within, 0);
 }
 
@@ -284,7 +307,7 @@ void omp_execute(struct thread *self, struct task *task) {
     struct compiler_task *body = omp_body_of(task);
     self->task = task;
     int cancelled = task->group && task->group->cancelled && !task->started;
-    task->started = 1;
+    if (!(task->flags & TASK_TIED)) task->started = 1;
     if (!cancelled) body->routine(self->global, body);
     self->task = before;
     body_done(self, task);

@@ -8,10 +8,15 @@ _Thread_local struct thread *omp_self;
 
 PRIVATE static volatile int threads_made;
 
+void *omp_lines(size_t size) {
+    size = (size + 63) & ~(size_t)63;
+    void *lines = aligned_alloc(64, size);
+    return lines ? memset(lines, 0, size) : NULL;
+}
+
 static struct team *new_team(struct thread *master) {
-    struct team *team = aligned_alloc(64, sizeof *team);
+    struct team *team = omp_lines(sizeof *team);
     if (!team) omp_fatal("there is no memory for a team", "give the program more memory");
-    memset(team, 0, sizeof *team);
     team->master = master;
     return team;
 }
@@ -22,9 +27,8 @@ static void reserve(struct team *team, int size) {
     if (size <= capacity) return;
     struct thread **members = calloc((size_t)size, sizeof *members);
     struct task **tasks = calloc((size_t)size, sizeof *tasks);
-    struct queue *queues = aligned_alloc(64, (size_t)size * sizeof *queues);
+    struct queue *queues = omp_lines((size_t)size * sizeof *queues);
     if (!members || !tasks || !queues) omp_fatal("there is no memory for a team", "use fewer threads");
-    memset(queues, 0, (size_t)size * sizeof *queues);
     if (capacity) {
         memcpy(members, team->members, (size_t)capacity * sizeof *members);
         memcpy(tasks, team->tasks_of_members, (size_t)capacity * sizeof *tasks);
@@ -36,7 +40,7 @@ static void reserve(struct team *team, int size) {
         }
     }
     for (int i = capacity; i < size; i++) {
-        tasks[i] = calloc(1, sizeof **tasks);
+        tasks[i] = omp_lines(sizeof **tasks);
         if (!tasks[i]) omp_fatal("there is no memory for a team", "use fewer threads");
     }
     team->members = members;
@@ -46,7 +50,7 @@ static void reserve(struct team *team, int size) {
 }
 
 struct thread *omp_make_root(void) {
-    struct thread *self = calloc(1, sizeof *self);
+    struct thread *self = omp_lines(sizeof *self);
     if (!self) omp_fatal("there is no memory for a thread", "give the program more memory");
     self->global = __atomic_fetch_add(&threads_made, 1, __ATOMIC_RELAXED);
     self->random = 12345 + (unsigned)self->global * 7919;
@@ -125,7 +129,7 @@ static int staff(struct team *team, int size) {
     PRIVATE static volatile int told;
     for (int i = 1; i < size; i++) {
         if (team->members[i]) continue;
-        struct thread *new = calloc(1, sizeof *new);
+        struct thread *new = omp_lines(sizeof *new);
         if (new) {
             new->global = __atomic_fetch_add(&threads_made, 1, __ATOMIC_RELAXED);
             new->random = 12345 + (unsigned)new->global * 7919;
