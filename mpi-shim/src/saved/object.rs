@@ -229,7 +229,9 @@ impl SavedWindow {
     /// Where the members' shared memory lies; its pages come when the rank's memory is what it was.
     fn segments(&self, is_spread: bool) -> Saving<Option<Segments>> {
         let Some((start, is_apart)) = self.segments else { return Ok(None) };
-        if is_spread {
+        let sizes = self.parts.iter().map(|part| part.size);
+        let layout = Segments::layout(sizes, is_apart).ok_or_else(|| damaged("a shared window"))?;
+        if is_spread && layout.bytes() > 0 {
             let ranks: Vec<String> = self.group.iter().map(|rank| rank.to_string()).collect();
             return Err(SaveError::Hindered(format!(
                 "the window {:?} has shared memory (MPI_Win_allocate_shared), which its ranks {} can have on one \
@@ -238,8 +240,6 @@ impl SavedWindow {
                 ranks.join(", ")
             )));
         }
-        let sizes = self.parts.iter().map(|part| part.size);
-        let layout = Segments::layout(sizes, is_apart).ok_or_else(|| damaged("a shared window"))?;
         let at = |rank: u32| start.checked_add(layout.offset(rank));
         if layout.bytes() > 0 && at(self.rank) != Some(self.parts[self.rank as usize].base) {
             return Err(damaged("the place of a shared window"));

@@ -24,7 +24,7 @@ use crate::handle::{HandleKind, Handles, Slots};
 use crate::port::MpiPort;
 use crate::request::{Departure, Underway};
 use crate::tool::ToolState;
-use crate::window::FarOps;
+use crate::window::{FarOps, Window};
 
 /// What is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,6 +86,19 @@ impl<P: MpiPort> MpiCtx<P> {
             return Some("processes have failed, or agree on something".to_owned());
         }
         None
+    }
+
+    /// The ranks that have to be on one node, because they share the memory of a window; only its first member tells.
+    pub fn bonds(&self) -> Vec<Vec<u32>> {
+        let shared = |window: &Window| {
+            let segments = window.segments.as_ref().filter(|_| window.rank == 0)?;
+            (segments.layout.bytes() > 0).then(|| window.shared.group.iter().collect())
+        };
+        let windows = self.others.iter().filter_map(|(_, other)| match other {
+            OtherEntry::Window(window) => shared(window),
+            _ => None,
+        });
+        windows.collect()
     }
 
     /// Puts the pages of windows of shared memory into the memory of a rank that has been put back, which has its content by

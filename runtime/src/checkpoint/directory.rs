@@ -58,6 +58,11 @@ impl Checkpoint {
         self.manifest.ranks.len() as u32
     }
 
+    /// Ranks that have to be on one node, because they share memory (`MPI_Win_allocate_shared`), group by group.
+    pub fn bonds(&self) -> &[Vec<u32>] {
+        &self.manifest.bonds
+    }
+
     /// What the job was.
     pub const fn description(&self) -> &Description {
         &self.manifest.description

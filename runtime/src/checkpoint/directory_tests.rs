@@ -33,7 +33,7 @@ fn deposits(memories: &[GuestMemory]) -> Vec<Deposit> {
             offers: Vec::new(),
             threads: None,
         };
-        Deposit { rank, image, memory: memory.clone() }
+        Deposit { rank, image, memory: memory.clone(), bonds: vec![vec![rank, 0]] }
     };
     (0..).zip(memories).map(deposit).collect()
 }

@@ -12,7 +12,7 @@ use super::{CheckpointError, Description};
 /// What a manifest begins with.
 const MAGIC: [u8; 8] = *b"FAASMCUT";
 /// Version of the format. It changes with every change of what is written.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The whole cut, but for what is in the ranks' own files.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub(super) struct Manifest {
     pub(super) elapsed_ns: u64,
     pub(super) world: Vec<u8>,
     pub(super) ranks: Vec<SavedRank>,
+    /// Ranks that have to be on one node, because they share memory.
+    pub(super) bonds: Vec<Vec<u32>>,
 }
 
 /// What there is of a rank.
@@ -100,6 +102,7 @@ impl Manifest {
         });
         let lives = |rank: &SavedRank| matches!(rank, SavedRank::File(_));
         let somebody = self.ranks.iter().any(lives);
-        self.cut == cut && self.ranks.len() as u64 == ranks && stones && somebody
+        let known = self.bonds.iter().flatten().all(|rank| u64::from(*rank) < ranks);
+        self.cut == cut && self.ranks.len() as u64 == ranks && stones && somebody && known
     }
 }

@@ -19,8 +19,8 @@
 //! How a cut comes about is told in [`faasm_mpi_shim::gate`].
 //!
 //! # Unfinished features
-//! Processes that were spawned, windows of shared memory. A restarted job needs
-//! the same standard input from its beginning, of which it skips what was read.
+//! Processes that were spawned. A restarted job needs the same standard input from its beginning, of which it skips what
+//! was read.
 
 mod blocks;
 mod directory;

@@ -20,16 +20,18 @@ use super::writer::Unfinished;
 const WRITE_BYTES: usize = 1 << 20;
 
 /// A rank of a cut that is being written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WrittenRank {
     pub(crate) rank: u32,
     pub(super) saved: SavedRank,
+    /// As its [`Deposit`] has them.
+    pub(super) bonds: Vec<Vec<u32>>,
 }
 
 impl WrittenRank {
     /// A rank that needs no file.
     pub(crate) const fn ended(stone: Tombstone) -> Self {
-        Self { rank: stone.rank, saved: SavedRank::Ended(stone) }
+        Self { rank: stone.rank, saved: SavedRank::Ended(stone), bonds: Vec::new() }
     }
 }
 
@@ -67,7 +69,8 @@ impl RanksWriter {
         let mut written: Vec<_> = ended.iter().copied().map(WrittenRank::ended).collect();
         let mut known = HashMap::new();
         for (deposit, (file, blocks)) in deposits.iter().zip(ranks) {
-            written.push(WrittenRank { rank: deposit.rank, saved: SavedRank::File(file) });
+            let (rank, bonds) = (deposit.rank, deposit.bonds.clone());
+            written.push(WrittenRank { rank, saved: SavedRank::File(file), bonds });
             let blocks = blocks.into_iter().map(|block| (block.number, block));
             known.insert(deposit.rank, blocks.collect());
         }

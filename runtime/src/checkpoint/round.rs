@@ -14,6 +14,8 @@ pub(crate) struct Deposit {
     pub(crate) rank: u32,
     pub(crate) image: RankImage,
     pub(crate) memory: GuestMemory,
+    /// Ranks that have to be on one node, as far as this one tells of them.
+    pub(crate) bonds: Vec<Vec<u32>>,
 }
 
 /// What came of asking all ranks to leave.

@@ -179,10 +179,13 @@ impl Writer {
             let why = format!("{} ranks of {size} have been written", ranks.len());
             return Err(CheckpointError::Hindered(why));
         }
+        let bonds = ranks.iter_mut().flat_map(|written| std::mem::take(&mut written.bonds));
+        let bonds = bonds.collect();
         let ranks: Vec<_> = ranks.into_iter().map(|written| written.saved).collect();
         let bytes: u64 = ranks.iter().map(|saved| saved.bytes()).sum();
         let (dir, description) = (unfinished.path(), self.description.clone());
-        let manifest = Manifest { cut: unfinished.cut, description, elapsed_ns, world, ranks };
+        let cut = unfinished.cut;
+        let manifest = Manifest { cut, description, elapsed_ns, world, ranks, bonds };
         // Who restarts the job does not need it.
         disk::remove_file(&dir.join(NONCE)).map_err(at(&dir, "cannot be changed"))?;
         let path = dir.join(MANIFEST);

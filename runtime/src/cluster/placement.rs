@@ -10,6 +10,7 @@ mod display;
 mod locality;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use display::PlacementView;
 pub use locality::{EdgeError, Topology};
@@ -135,6 +136,15 @@ pub enum PlacementError {
         /// Ranks that are possible.
         available: u64,
     },
+    /// Ranks that have to be on one node.
+    #[error(
+        "{} share memory (MPI_Win_allocate_shared) and have to be on one node, but none may have so many; give a node more slots, or allow more ranks than slots with --oversubscribe",
+        list_ranks(.ranks)
+    )]
+    Together {
+        /// These ranks.
+        ranks: Vec<u32>,
+    },
     /// More ranks than anybody places.
     #[error(
         "a job of {asked} ranks cannot be placed: there are at most {RANKS_MAX}; choose a smaller -n"
@@ -238,6 +248,13 @@ fn list(nodes: &[(String, u32)]) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
+}
+
+/// Ranks for a message, the first few of them.
+fn list_ranks(ranks: &[u32]) -> String {
+    let shown: Vec<String> = ranks.iter().take(NAMES_SHOWN_MAX).map(u32::to_string).collect();
+    let more = if ranks.len() > NAMES_SHOWN_MAX { ", ..." } else { "" };
+    format!("the {} ranks {}{more}", ranks.len(), shown.join(", "))
 }
 
 /// More ranks than any job has memory for.

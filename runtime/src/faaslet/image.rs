@@ -27,7 +27,7 @@ pub(super) fn take(
     let (files, memory) = (state.wasi.save_files(), state.memory.clone());
     let mut memory_bytes = memory.len();
     let mut threads = None;
-    let (mpi, offers) = match &state.thread {
+    let (mpi, offers, bonds) = match &state.thread {
         None => taken_mpi(&mut state.mpi)?,
         Some(thread) => {
             // All that its program may ask for is there from the start, and untouched.
@@ -37,13 +37,16 @@ pub(super) fn take(
         }
     };
     let image = RankImage { memory_bytes, globals, frames, mpi, files, offers, threads };
-    Ok(Deposit { rank, image, memory })
+    Ok(Deposit { rank, image, memory, bonds })
 }
 
-fn taken_mpi(mpi: &mut MpiCtx<RankPort>) -> Result<(Vec<u8>, Vec<SavedOffer>), Reason> {
+/// The MPI state, what was announced, and with whom the rank has to be on one node.
+type TakenMpi = (Vec<u8>, Vec<SavedOffer>, Vec<Vec<u32>>);
+
+fn taken_mpi(mpi: &mut MpiCtx<RankPort>) -> Result<TakenMpi, Reason> {
     let saved = mpi.save().map_err(|error| error.to_string())?;
     let offers = mpi.port.offers().ok_or("a message that it has announced is being read")?;
-    Ok((saved, offers))
+    Ok((saved, offers, mpi.bonds()))
 }
 
 /// Makes the memory as large as it was, and puts the globals back. The content of the memory is still the program's

@@ -338,3 +338,35 @@ fn what_is_shown_before_a_job() {
     );
     assert!(bindings.ends_with("[n1] MCW rank 3 is not bound (runs on its node's one worker)\n"));
 }
+
+/// The placement with these groups together.
+fn together(node_of_rank: &[u32], groups: &[&[u32]], nodes: &[NodeSlots]) -> Vec<u32> {
+    let mut placement = Placement { node_of_rank: node_of_rank.to_vec(), ranks_of_app: Vec::new() };
+    let groups: Vec<Vec<u32>> = groups.iter().map(|group| group.to_vec()).collect();
+    placement.bring_together(&groups, nodes, &PlacementRules::default()).expect("it fits");
+    placement.node_of_rank
+}
+
+#[test]
+fn groups_come_together_and_nodes_keep_their_numbers() {
+    let dealt = [0, 1, 0, 1, 0, 1];
+    assert_eq!(together(&dealt, &[], &slots(&[3, 3])), dealt);
+    assert_eq!(together(&dealt, &[&[0, 2], &[3]], &slots(&[3, 3])), dealt, "they are together");
+    assert_eq!(together(&dealt, &[&[0, 1]], &slots(&[3, 3])), [0, 0, 0, 1, 1, 1]);
+    // Two pairs that have a rank in common are one group.
+    assert_eq!(together(&dealt, &[&[5, 2], &[2, 3]], &slots(&[3, 3])), [0, 0, 1, 1, 0, 1]);
+    // Three pairs and two nodes of three: one has four then, if its slots allow that.
+    let pairs: [&[u32]; 3] = [&[0, 1], &[2, 3], &[4, 5]];
+    assert_eq!(together(&dealt, &pairs, &unlimited(2)), [0, 0, 1, 1, 0, 0]);
+    let mut placement = Placement { node_of_rank: dealt.to_vec(), ranks_of_app: Vec::new() };
+    let all = [(0..6).collect::<Vec<u32>>()];
+    let refused = placement.bring_together(&all, &slots(&[3, 3]), &PlacementRules::default());
+    let why = refused.expect_err("no node has six slots").to_string();
+    assert!(why.contains("the 6 ranks 0, 1, 2") && why.contains("--oversubscribe"), "{why}");
+    let pairs = pairs.map(<[u32]>::to_vec);
+    let refused = placement.bring_together(&pairs, &slots(&[3, 3]), &PlacementRules::default());
+    assert!(refused.is_err(), "a node of three slots has no room for two pairs");
+    let crowded = crowded(MapBy::Slot);
+    placement.bring_together(&all, &slots(&[3, 3]), &crowded).expect("they may be more");
+    assert_eq!(placement.node_of_rank, [0; 6]);
+}

@@ -128,9 +128,11 @@ impl<'a> Front<'a> {
         let mut shown: Option<Arc<Multiplexer>> = None;
         loop {
             let mut workers = 0;
+            let bonds = bonds(self.from.as_ref())?;
             let spawned = spawn(&mut |members| {
                 workers = members.iter().map(|member| member.workers).sum();
-                let placement = placement(self.job, (ranks, &rules), members, shown.is_none())?;
+                let demand = (ranks, &rules, bonds.as_slice());
+                let placement = placement(self.job, demand, members, shown.is_none())?;
                 let (spread, hosts) = self.describe(&placement, members)?;
                 let output = match &shown {
                     Some(output) => output,
@@ -231,10 +233,16 @@ fn saved_programs(checkpoint: &Checkpoint) -> anyhow::Result<Vec<Program>> {
     checkpoint.description().apps.iter().map(load).collect()
 }
 
+/// The ranks that the checkpoint from which the job goes on wants together.
+fn bonds(from: Option<&ClusterOrigin>) -> anyhow::Result<Vec<Vec<u32>>> {
+    let Some(from) = from else { return Ok(Vec::new()) };
+    Ok(Checkpoint::open(&from.dir, Some(from.cut))?.bonds().to_vec())
+}
+
 /// Which rank runs on which member; shows it if that was asked for.
 fn placement(
     job: &Invocation,
-    (ranks, rules): (Option<u32>, &PlacementRules),
+    (ranks, rules, bonds): (Option<u32>, &PlacementRules, &[Vec<u32>]),
     members: &[Member],
     is_first: bool,
 ) -> anyhow::Result<Placement> {
@@ -245,7 +253,8 @@ fn placement(
     };
     let demands: Vec<AppDemand> = job.apps.iter().map(demand).collect();
     let nodes: Vec<NodeSlots> = members.iter().map(|member| member.slots.clone()).collect();
-    let placement = place(&demands, &nodes, rules)?;
+    let mut placement = place(&demands, &nodes, rules)?;
+    placement.bring_together(bonds, &nodes, rules)?;
     let workers: Vec<u32> = members.iter().map(|member| member.workers).collect();
     let view = PlacementView { nodes: &nodes, placement: &placement, workers: &workers };
     let display = if is_first { job.nodes.display } else { Default::default() };
