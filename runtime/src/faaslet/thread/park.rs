@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Instant;
@@ -67,6 +67,8 @@ pub(crate) struct ThreadShared {
     id: u32,
     task: OnceLock<Arc<Task>>,
     token: AtomicU8,
+    /// Whether somebody has told of the word that it waits for; it waits for one at a time.
+    is_told: AtomicBool,
     doing: Mutex<Doing>,
     /// Counts changes of `doing`.
     changes: AtomicU64,
@@ -79,6 +81,7 @@ impl ThreadShared {
             id,
             task: OnceLock::new(),
             token: AtomicU8::new(EMPTY),
+            is_told: AtomicBool::new(false),
             doing: Mutex::new(Doing::Starting),
             changes: AtomicU64::new(0),
         })
@@ -131,6 +134,22 @@ impl ThreadShared {
         {
             task.wake();
         }
+    }
+
+    /// It is about to be entered among those that wait for a word.
+    pub(super) fn begin_word(&self) {
+        self.is_told.store(false, Ordering::Relaxed);
+    }
+
+    /// Somebody tells of the word; it is no longer among those that wait for it, and is to be woken.
+    pub(super) fn tell_of_word(&self) {
+        self.is_told.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody has told of the word.
+    #[inline]
+    pub(super) fn was_woken_at_word(&self) -> bool {
+        self.is_told.load(Ordering::Acquire)
     }
 
     /// Leaves the fiber until `is_done`, which is asked after every wake-up.

@@ -31,6 +31,9 @@ const INIT_TLS: &str = "__wasm_init_tls";
 pub(crate) struct Thread {
     pub(crate) group: Arc<Threads>,
     pub(crate) shared: Arc<ThreadShared>,
+    /// Both for the time of a wait. Only this thread counts references to it; what all of them count would go from
+    /// processor to processor with each wait.
+    pub(super) own: Arc<(Arc<Threads>, Arc<ThreadShared>)>,
     pub(crate) spin: Spin,
     /// Calls of polling loops since the fiber was last left.
     pub(super) polls: u32,
@@ -42,7 +45,8 @@ pub(crate) struct Thread {
 impl Thread {
     pub(crate) fn new(group: Arc<Threads>, shared: Arc<ThreadShared>) -> Self {
         let spin = Spin::new(group.spins);
-        Self { group, shared, spin, polls: 0, in_mpi: InMpi::default(), deadline: None }
+        let own = Arc::new((group.clone(), shared.clone()));
+        Self { group, shared, own, spin, polls: 0, in_mpi: InMpi::default(), deadline: None }
     }
 }
 

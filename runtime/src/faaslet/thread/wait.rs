@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use faasm_vm::{GuestAddr, GuestMemory};
 use parking_lot::Mutex;
@@ -15,15 +14,14 @@ const SHARDS: usize = 64;
 /// The waiting threads of one memory; there are never more of them than threads.
 #[derive(Debug)]
 pub(crate) struct WaitTable {
-    shards: [Mutex<VecDeque<Arc<Waiter>>>; SHARDS],
+    shards: [Mutex<VecDeque<Waiter>>; SHARDS],
 }
 
-/// A thread that waits for the word at `addr`.
+/// A thread that waits for the word at `addr`, which knows itself whether it was woken.
 #[derive(Debug)]
 struct Waiter {
     addr: u64,
     thread: Arc<ThreadShared>,
-    woken: AtomicBool,
 }
 
 /// What the word has to be for a thread to wait.
@@ -61,7 +59,7 @@ impl Default for WaitTable {
 }
 
 impl WaitTable {
-    fn shard(&self, addr: u64) -> &Mutex<VecDeque<Arc<Waiter>>> {
+    fn shard(&self, addr: u64) -> &Mutex<VecDeque<Waiter>> {
         // Words of neighbouring locks lie a few bytes apart.
         &self.shards[(addr >> 2) as usize % SHARDS]
     }
@@ -69,13 +67,13 @@ impl WaitTable {
     /// Counts `thread` as waiting for the word at `addr` if that is as `expected`.
     ///
     /// A store that comes later is seen: who makes it notifies afterwards, and finds the thread.
-    pub(super) fn enter(
-        &self,
+    pub(super) fn enter<'a>(
+        &'a self,
         memory: &GuestMemory,
         addr: u64,
         expected: Expected,
-        thread: &Arc<ThreadShared>,
-    ) -> Result<Option<Entry<'_>>, WordError> {
+        thread: &'a Arc<ThreadShared>,
+    ) -> Result<Option<Entry<'a>>, WordError> {
         if !expected.holds(memory, addr)? {
             return Ok(None);
         }
@@ -83,27 +81,26 @@ impl WaitTable {
         if !expected.holds(memory, addr)? {
             return Ok(None);
         }
-        let (thread, woken) = (thread.clone(), AtomicBool::new(false));
-        let waiter = Arc::new(Waiter { addr, thread, woken });
-        waiters.push_back(waiter.clone());
-        Ok(Some(Entry { table: self, waiter }))
+        thread.begin_word();
+        waiters.push_back(Waiter { addr, thread: thread.clone() });
+        Ok(Some(Entry { table: self, addr, thread }))
     }
 
     /// Wakes up to `count` threads that wait for the word at `addr`, those first that came first;
     /// gives their number.
     pub(super) fn notify(&self, addr: u64, count: u32) -> u32 {
-        let mut woken = 0;
-        let mut waiters = self.shard(addr).lock();
-        waiters.retain(|waiter| {
-            if woken == count || waiter.addr != addr {
+        let mut told = Vec::new();
+        self.shard(addr).lock().retain(|waiter| {
+            if told.len() as u32 == count || waiter.addr != addr {
                 return true;
             }
-            woken += 1;
-            waiter.woken.store(true, Ordering::Release);
-            waiter.thread.wake();
+            waiter.thread.tell_of_word();
+            told.push(waiter.thread.clone());
             false
         });
-        woken
+        // Those that wait next want the lock soon.
+        told.iter().for_each(|thread| thread.wake());
+        told.len() as u32
     }
 }
 
@@ -111,14 +108,15 @@ impl WaitTable {
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     table: &'a WaitTable,
-    waiter: Arc<Waiter>,
+    addr: u64,
+    thread: &'a Arc<ThreadShared>,
 }
 
 impl Entry<'_> {
     /// Whether somebody has woken the thread.
     #[inline]
     pub(super) fn is_woken(&self) -> bool {
-        self.waiter.woken.load(Ordering::Acquire)
+        self.thread.was_woken_at_word()
     }
 
     /// Leaves; whether somebody had woken the thread.
@@ -129,8 +127,8 @@ impl Entry<'_> {
 
     fn remove(&self) {
         if !self.is_woken() {
-            let mut waiters = self.table.shard(self.waiter.addr).lock();
-            waiters.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
+            let mut waiters = self.table.shard(self.addr).lock();
+            waiters.retain(|waiter| !Arc::ptr_eq(&waiter.thread, self.thread));
         }
     }
 }
@@ -147,18 +145,23 @@ mod tests {
 
     const ADDR: u64 = 64;
 
-    fn enter<'a>(table: &'a WaitTable, memory: &GuestMemory, addr: u64) -> Entry<'a> {
-        let thread = ThreadShared::new(1);
-        let entered = table.enter(memory, addr, Expected::Word32(0), &thread);
+    fn enter<'a>(
+        table: &'a WaitTable,
+        memory: &GuestMemory,
+        (addr, thread): (u64, &'a Arc<ThreadShared>),
+    ) -> Entry<'a> {
+        let entered = table.enter(memory, addr, Expected::Word32(0), thread);
         entered.expect("a good address").expect("the word is 0")
     }
 
     #[test]
     fn those_that_came_first_are_woken_first() {
         let (table, memory) = (WaitTable::default(), GuestMemory::for_test(65_536));
-        let entries: Vec<_> = (0..3).map(|_| enter(&table, &memory, ADDR)).collect();
+        let threads: Vec<_> = (0..4).map(ThreadShared::new).collect();
+        let entries: Vec<_> =
+            threads[..3].iter().map(|thread| enter(&table, &memory, (ADDR, thread))).collect();
         // Another word of the same shard.
-        let other = enter(&table, &memory, ADDR + 4 * SHARDS as u64);
+        let other = enter(&table, &memory, (ADDR + 4 * SHARDS as u64, &threads[3]));
         assert_eq!(table.notify(ADDR, 2), 2);
         let woken: Vec<_> = entries.iter().map(Entry::is_woken).collect();
         assert_eq!(woken, [true, true, false]);

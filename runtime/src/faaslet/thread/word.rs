@@ -97,10 +97,12 @@ async fn attempt(
     deadline: Option<Instant>,
     what: WaitsFor,
 ) -> wasmtime::Result<Attempt> {
-    let (memory, door) = (caller.data().memory.clone(), caller.data().door.clone());
-    let Thread { group, shared, spin, .. } = thread(caller)?;
-    let (group, shared) = (group.clone(), shared.clone());
-    let entered = group.waits.enter(&memory, addr, expected, &shared);
+    let door = caller.data().door.clone();
+    let Thread { own, spin, .. } = thread(caller)?;
+    let own = own.clone();
+    let (group, shared) = &*own;
+    let memory = group.memory().ok_or_else(|| wasmtime::Error::msg("the rank has no memory"))?;
+    let entered = group.waits.enter(memory, addr, expected, shared);
     let fault = |error: WordError| ThreadFault::Word { what: error.to_string() };
     let Some(entry) = entered.map_err(fault)? else { return Ok(Attempt::Over(NOT_EQUAL)) };
     if watch(group.scheduler(), spin, &|| entry.is_woken()) {
