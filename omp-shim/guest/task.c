@@ -1,7 +1,7 @@
 /* Tasks: each member of a team has a queue, takes the newest of its own and steals the oldest of others'. */
 #include "runtime.h"
 
-enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, STILL = 8, LOOKS = 256, PAUSE = 32 };
+enum { QUEUE_MAX = 1024, ENOUGH = 32, ROOM_FIRST = 64, MANY = 128, STOLEN = 64, STILL = 8, LOOKS = 256, PAUSE = 8 };
 
 enum { EVENT_NONE, EVENT_OPEN, EVENT_FULFILLED, EVENT_AWAITED };
 
@@ -230,7 +230,8 @@ static int is_early(struct thread *self, int count) {
     if (count >= MANY || ++self->looks % LOOKS == 0) return 0;
     if (count > self->tasks_seen) self->still = 0;
     self->tasks_seen = count;
-    return ++self->still < STILL;
+    if (self->still < STILL) self->still++;
+    return self->still < STILL;
 }
 
 /* The oldest of another member's tasks. */
@@ -241,7 +242,9 @@ static struct task *steal(struct thread *self, int member, struct task *within, 
         for (int i = 0; i < PAUSE; i++) __atomic_thread_fence(__ATOMIC_SEQ_CST);
         return NULL;
     }
-    self->tasks_seen = self->still = 0;
+    /* A queue that does not grow need not be waited for again. */
+    self->tasks_seen = count < MANY ? count - 1 : 0;
+    if (count >= MANY) self->still = 0;
     return take_from(self, member, within, 0);
 }
 
