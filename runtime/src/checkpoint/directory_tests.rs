@@ -42,6 +42,8 @@ fn check(dir: &Path, number: u32, memories: &[GuestMemory]) -> Result<(), Checkp
     let checkpoint = Checkpoint::open(dir, Some(number))?;
     assert_eq!((checkpoint.number(), checkpoint.ranks()), (number, RANKS));
     assert_eq!(checkpoint.description(), &description());
+    let bonds: Vec<_> = (0..memories.len() as u32).map(|rank| vec![rank, 0]).collect();
+    assert_eq!(checkpoint.bonds(), bonds);
     for (rank, memory) in (0..).zip(memories) {
         let image = checkpoint.image(rank)?;
         assert_eq!(image, deposits(memories)[rank as usize].image);
