@@ -173,7 +173,11 @@ fn each_cut_of_a_job_with_threads_can_be_gone_on_from() {
         for cut in cuts(&program.kept()) {
             let ran =
                 go_on(&program.kept(), &["--cut", &cut.to_string(), "--checkpoint-every", "1h"]);
-            program.check_end(&program.expected, &ran);
+            // The last one may have been made when all was printed.
+            match ran.stdout.is_empty() {
+                true => assert_eq!(ran.status, Some(0), "{ran:#?}"),
+                false => program.check_end(&program.expected, &ran),
+            }
             went_on.fetch_add(1, Ordering::Relaxed);
         }
         assert!(went_on.into_inner() > 0, "no cut was left");
