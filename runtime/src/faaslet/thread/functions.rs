@@ -35,13 +35,19 @@ pub(crate) fn add_to_linker(linker: &mut Linker<FaasletState>) -> Linked {
 
 fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
     let module = THREAD_MODULE;
-    linker.func_wrap(
+    linker.func_wrap_async(
         module,
         "spawn",
-        |mut caller: Caller<'_, FaasletState>, argument: i32, stack_top: i32, tls: i32| {
-            let group = thread(&mut caller)?.group.clone();
-            let id = group.spawn(argument, stack_top, tls);
-            wasmtime::Result::Ok(id.map_or(-EAGAIN, u32::cast_signed))
+        |mut caller: Caller<'_, FaasletState>, (argument, stack_top, tls): (i32, i32, i32)| {
+            Box::new(async move {
+                let group = thread(&mut caller)?.group.clone();
+                let id = group.spawn(argument, stack_top, tls);
+                if id.is_none() && group.is_ending() {
+                    // The rank is about to be ended where it stands: that is no failure of its own.
+                    std::future::pending::<()>().await;
+                }
+                wasmtime::Result::Ok(id.map_or(-EAGAIN, u32::cast_signed))
+            })
         },
     )?;
     linker.func_wrap(module, "self", |mut caller: Caller<'_, FaasletState>| {
