@@ -57,6 +57,13 @@ pub(crate) fn movable_guests() -> Vec<Guest> {
     guests
 }
 
+/// The program of ranks that share memory two by two; with the arguments "1 until" it goes on until there is a file "end".
+pub(crate) fn shared_pairs() -> PathBuf {
+    let guests = manifest();
+    let guest = guests.iter().find(|guest| guest.name == "rma_shared_pairs");
+    compiled(guest.expect("it is there")).expect("it compiles")
+}
+
 /// The numbers of the whole cuts in a directory.
 pub(crate) fn cuts(dir: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };

@@ -9,7 +9,7 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::Signal;
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, cuts, go_on_from_all, movable_guests, restart},
+    checkpoint::{RANKS_MAX, Steps, cuts, go_on_from_all, movable_guests, restart, shared_pairs},
     guests::compiled,
     suite::{check_all, check_run},
     support::{Running, faasm_run},
@@ -113,14 +113,11 @@ fn a_job_on_two_nodes_is_kept_on_request_and_before_it_is_ended() {
 /// Ranks that share memory are put back on one node, wherever the others are.
 #[test]
 fn shared_memory_is_put_back_where_its_ranks_are_together() {
-    let guests = movable_guests();
-    let guest = guests.iter().find(|guest| guest.name == "rma_shared_pairs").expect("it is there");
-    let program = compiled(guest).expect("it compiles");
     let dir = tempfile::tempdir().expect("a directory");
     let kept = dir.path().join("kept");
     let mut command = faasm_run();
     command.args(["-n", "4", "--checkpoint-every", "20ms", "--checkpoint-dir"]).arg(&kept);
-    command.arg(&program).args(["1", "until"]).current_dir(dir.path());
+    command.arg(shared_pairs()).args(["1", "until"]).current_dir(dir.path());
     let running = Running::start(&mut command, "");
     let begun = Instant::now();
     while cuts(&kept).is_empty() {

@@ -10,7 +10,7 @@ use faasm_vm::snapshot::TrackerKind;
 use faasm_workloads::manifest::Guest;
 
 use crate::{
-    checkpoint::{RANKS_MAX, movable_guests, steps},
+    checkpoint::{RANKS_MAX, movable_guests, shared_pairs, steps},
     guests::compiled,
     suite::{check_all, check_run},
     support::{Ran, Running, build_dir, compile, faasm_run, guests_dir, random},
@@ -129,11 +129,8 @@ fn memory_that_is_written_while_it_is_copied_arrives_whole() {
 #[test]
 fn ranks_that_share_memory_move_together() {
     let dir = tempfile::tempdir().expect("a directory");
-    let program = build_dir().join("rma_shared_pairs.wasm");
-    let source = guests_dir().join("mpi/rma_shared_pairs.c");
-    compile(&source, &[], &program).expect("it compiles");
     let running = begin(dir.path(), 4, |command| {
-        command.arg(&program).args(["1", "until"]).current_dir(dir.path());
+        command.arg(shared_pairs()).args(["1", "until"]).current_dir(dir.path());
     });
     let process = running.id().to_string();
     let orders = [
