@@ -110,6 +110,8 @@ pub(crate) enum Interrupted {
     Lock,
     /// It waits for the answer of this name, which comes when it has a lock that another node keeps.
     FarLock(u32),
+    /// The group that accepts or connects has agreed, and its root has asked to be accepted under this context.
+    Agreed(Option<u32>),
 }
 
 /// The MPI state of one rank.

@@ -180,6 +180,13 @@ impl Door {
         self.bar.store(why as u8, Ordering::Relaxed);
     }
 
+    /// What the running call has done need not be done again when it is called anew: it can be left.
+    pub(crate) fn lift(&self) {
+        let (committed, none) = (Bar::Committed as u8, Bar::None as u8);
+        // What else bars it goes on doing so.
+        let _ = self.bar.compare_exchange(committed, none, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// MPI calls a function of the program, whose frames lie between those of the host until it returns.
     pub(crate) fn enter_callback(&self) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);

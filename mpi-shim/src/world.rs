@@ -87,22 +87,23 @@ struct GatheredSite {
 }
 
 impl World {
-    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`, if `placement` has it
-    /// here on worker `lanes[i]`.
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`; `placement` says on which node, and
+    /// `lanes[i]` on which worker if that is this one.
     pub fn new(app_numbers: Vec<u32>, lanes: Vec<u32>, placement: Placement) -> Arc<Self> {
         let nodes = placement.node_count();
         Self::of_nodes(app_numbers, lanes, placement, nodes)
     }
 
-    /// As [`World::new`] for a job of so many nodes, of which the last ones may have no rank.
+    /// As [`World::new`] for a job of so many nodes, of which the last ones may have no rank. Processes behind the ranks
+    /// that have programs were spawned in an earlier life of the job.
     pub fn of_nodes(
         app_numbers: Vec<u32>,
         lanes: Vec<u32>,
         placement: Placement,
         nodes: u32,
     ) -> Arc<Self> {
-        assert_eq!(app_numbers.len(), lanes.len(), "every rank has a program and a worker");
-        assert_eq!(app_numbers.len(), placement.nodes.len(), "every rank has a node");
+        assert!(app_numbers.len() <= lanes.len(), "every rank has a worker");
+        assert_eq!(lanes.len(), placement.nodes.len(), "every process has a node");
         let size = u32::try_from(app_numbers.len()).expect("ranks are counted in 32 bits");
         Arc::new(Self {
             size,
@@ -128,15 +129,24 @@ impl World {
         })
     }
 
-    /// Number of ranks.
+    /// Number of ranks that the job began with.
     pub const fn size(&self) -> u32 {
         self.size
     }
 
+    /// Number of processes that there were when this life of the job began; those that have higher numbers were spawned
+    /// since. More than [`World::size`] after a restart or a move.
+    pub fn known(&self) -> u32 {
+        self.placement.nodes.len() as u32
+    }
+
     /// Index of the program that `rank` runs.
     pub fn app_number(&self, rank: u32) -> u32 {
-        let spawned = |rank| self.families.app_number(self.spawned_index(rank)?);
-        self.app_numbers.get(rank as usize).copied().or_else(|| spawned(rank)).unwrap_or(0)
+        let spawned = || match self.spawned_index(rank) {
+            Some(index) => self.families.app_number(index),
+            None => self.families.earlier_app_number(rank),
+        };
+        self.app_numbers.get(rank as usize).copied().or_else(spawned).unwrap_or(0)
     }
 
     /// Where the members of `MPI_COMM_WORLD` meet.
@@ -161,7 +171,7 @@ impl World {
     pub fn node(&self, rank: u32) -> u32 {
         match self.placement.nodes.get(rank as usize) {
             Some(node) => *node,
-            None => rank.wrapping_sub(self.size) % self.nodes,
+            None => rank.wrapping_sub(self.known()) % self.nodes,
         }
     }
 

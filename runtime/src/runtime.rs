@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::checkpoint::Muster;
 use crate::checkpoint::Tombstone;
 use crate::error::Error;
-use crate::faaslet::{RankExit, RankPort, Start, run};
+use crate::faaslet::{RankExit, RankPort};
 use crate::job::{
     Control, Cutter, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, RankEvent,
     RankExited, Supervisor,
@@ -20,7 +20,7 @@ use crate::job::{
 use crate::launch::{Cradle, Launch, ProgramSpawner, Restart, saved_apps, writer};
 use crate::message::JobLinks;
 use crate::module::{Module, ModuleLoader, ProgramStore, Progress, Variant};
-use crate::scheduler::{Scheduler, Task};
+use crate::scheduler::Scheduler;
 use crate::worker::{Monitor, Workers};
 
 /// A running set of workers; clones share it. It ends when the last clone and job are gone.
@@ -205,12 +205,20 @@ impl Runtime {
         let (apps, checkpoints, restart) =
             (saved_apps(&spec.apps), spec.checkpoints.clone(), spec.restart.clone());
         let launch = Launch::prepare(spec, placement)?;
-        let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), spread);
+        let placed = match (spread, &restart) {
+            (Some((placement, links)), _) => (placement, Some(links)),
+            (None, Some(from)) => (Placement::one_node(from.ranks() as usize), None),
+            (None, None) => (Placement::one_node(launch.app_numbers().len()), None),
+        };
+        let shared = JobShared::new(launch.app_numbers(), inner.scheduler.clone(), placed);
         launch.begin_spans(&shared);
         if is_tolerant {
             shared.world().tolerate_failures();
         }
         let restart = restart.map(|from| Restart::begin(from, &apps, &shared)).transpose()?;
+        if let Some(restart) = &restart {
+            restart.remember_births(&shared)?;
+        }
         let muster = restart.as_ref().map(|restart| restart.muster().clone());
         let writer = checkpoints.map(|options| writer(options, apps)).transpose()?;
         let cutter = writer.map(|writer| Cutter::new(shared.clone(), writer));
@@ -230,39 +238,8 @@ impl Runtime {
             env: launch.env(),
             output: launch.output(),
             known: launch.modules(),
+            linked: Mutex::default(),
         }));
-        // All tasks exist before the first one runs, for a rank may send to any other at once.
-        let mut ended = Vec::new();
-        for rank in shared.local_ranks() {
-            if let Some(stone) = restart.as_ref().and_then(|restart| restart.tombstone(rank)) {
-                shared.rank(rank).set_traffic(stone.messages, stone.bytes);
-                ended.push(stone);
-                continue;
-            }
-            let (program, mut wasi, threads) = launch.rank(rank, &shared)?;
-            let port = || RankPort::new(shared.clone(), rank, inner.spins);
-            let restored = restart.as_ref().map(|restart| restart.rank(rank, port(), &mut wasi));
-            let start = Start {
-                rank,
-                program,
-                beginning: launch.beginning(rank),
-                wasi,
-                job: shared.clone(),
-                pool: inner.engine.pool().clone(),
-                no_memory: inner.no_memory.clone(),
-                output: launch.output(),
-                supervisor: supervisor.clone(),
-                spins: inner.spins,
-                threads,
-                migratable: launch.is_migratable(rank),
-                rebuild_every,
-                restored: restored.transpose()?,
-                coming: None,
-            };
-            let home = shared.home(rank);
-            shared.rank(rank).set_task(Task::new(&inner.scheduler, home, Box::pin(run(start))));
-        }
-        shared.world().end_restore();
         let cradle = Arc::new(Cradle {
             launch,
             pool: inner.engine.pool().clone(),
@@ -272,6 +249,21 @@ impl Runtime {
             rebuild_every,
             supervisor: supervisor.clone(),
         });
+        // All tasks exist before the first one runs, for a rank may send to any other at once.
+        let mut ended = Vec::new();
+        for rank in shared.local_ranks() {
+            if let Some(stone) = restart.as_ref().and_then(|restart| restart.tombstone(rank)) {
+                shared.rank(rank).set_traffic(stone.messages, stone.bytes);
+                ended.push(stone);
+                continue;
+            }
+            let mut own = cradle.own(rank, &shared)?;
+            let port = || RankPort::new(shared.clone(), rank, inner.spins);
+            let restored =
+                restart.as_ref().map(|restart| restart.rank(rank, port(), &mut own.wasi));
+            cradle.place((rank, own), &shared, restored.transpose()?, None);
+        }
+        shared.world().end_restore();
         let control = Control::Here { shared: shared.clone(), supervisor };
         let handle = JobHandle { control, events: received, report, cutter };
         Ok(PreparedJob { runtime: self.clone(), shared, handle, muster, cradle, ended })

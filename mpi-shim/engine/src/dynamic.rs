@@ -11,7 +11,9 @@ use crate::error::{ErrorClass, MpiError, Result};
 const ENTRIES_MAX: usize = 1 << 16;
 
 /// A port: the process that opened it, and its number among those.
-#[derive(Copy, Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Copy, Clone, Debug, Eq, Ord, PartialEq, PartialOrd, serde::Serialize, serde::Deserialize,
+)]
 pub struct Port {
     /// The process.
     pub process: u32,
@@ -47,7 +49,7 @@ impl Port {
 }
 
 /// The open ports and the published names of a job.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Registry {
     ports: BTreeSet<Port>,
     names: BTreeMap<String, String>,

@@ -123,6 +123,15 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
     }
 
+    /// What the call has done so far is noted: when it is left from here on, it goes on with that. To be taken back at the
+    /// end of the call.
+    pub(crate) fn go_on_from(&mut self, note: Interrupted) {
+        self.note(note);
+        if let Some(door) = self.caller.data().door() {
+            door.lift();
+        }
+    }
+
     /// What the call was waiting for when it was left, if it has been called before.
     #[inline]
     pub(crate) fn resume(&mut self) -> Option<Interrupted> {

@@ -141,7 +141,7 @@ impl<'a> Seats<'a> {
         started: u64,
     ) -> Saving<Arc<Seat>> {
         let is_member = members.world_rank(number as usize) == Some(self.rank);
-        if !is_member || members.iter().any(|rank| rank >= self.world.size()) {
+        if !is_member || members.iter().any(|rank| rank >= self.world.known()) {
             return Err(damaged("the members of a communicator"));
         }
         if let Some(seat) = self.known.get(&context) {

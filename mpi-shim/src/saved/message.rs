@@ -52,12 +52,12 @@ impl SavedMessage {
         Ok(Self { kind: kind as u8, context, source, tag, sender, request, data })
     }
 
-    /// The message, in a job of so many ranks.
-    pub(super) fn restore(self, size: u32) -> Saving<Arrived> {
+    /// The message, in a job of so many processes.
+    pub(super) fn restore(self, known: u32) -> Saving<Arrived> {
         let Self { kind, context, source, tag, sender, request, data } = self;
         let kind = Kind::from_number(kind).filter(|kind| kind.is_data());
         let kind = kind.ok_or_else(|| damaged("the kind of a message"))?;
-        if sender >= size {
+        if sender >= known {
             return Err(damaged("the sender of a message"));
         }
         let payload = match data {
@@ -84,9 +84,9 @@ impl SavedQueues {
         Ok(Self { posted: matching.posted(), unexpected })
     }
 
-    pub(super) fn restore(self, size: u32) -> Saving<Matching<Arrived>> {
+    pub(super) fn restore(self, known: u32) -> Saving<Matching<Arrived>> {
         let one =
-            |(envelope, message): (Envelope, SavedMessage)| Ok((envelope, message.restore(size)?));
+            |(envelope, message): (Envelope, SavedMessage)| Ok((envelope, message.restore(known)?));
         let unexpected = self.unexpected.into_iter().map(one).collect::<Saving<_>>()?;
         Matching::from_lists(self.posted, unexpected)
             .ok_or_else(|| damaged("a receive is posted whose message has come"))

@@ -12,13 +12,12 @@
 //! A window of shared memory has pages again when the memories of its members are what they were
 //! (`MpiCtx::share_windows`); all of them are on one node, as they were.
 //!
+//! Processes that were spawned keep their numbers, families and ports; the world that they come back to knows them from its beginning.
+//!
 //! Nothing else of it depends on where ranks ran: the world that they are put back into has its own placement.
 //!
 //! Nothing that is read is trusted: datatypes are made by their constructors, ranks, lengths and handles are checked.
 //!
-//! # Unfinished features
-//! Processes that were spawned, published ports: [`MpiCtx::hindrance`](crate::MpiCtx::hindrance) names them.
-
 mod communicator;
 mod message;
 mod object;
@@ -33,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{SavedWorld, Unlike, World};
 
 /// Version of what is written. It changes with every change of a saved type.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Why a state cannot be written or read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -98,12 +97,17 @@ impl World {
     /// What the ranks share, as a value; to be taken while the job stands still.
     ///
     /// # Errors
-    /// What [`World::hindrance`] names.
+    /// When it cannot be encoded.
     pub fn save(&self) -> Result<Vec<u8>, SaveError> {
-        match self.hindrance() {
-            Some(why) => Err(SaveError::Hindered(why)),
-            None => write(&self.to_saved()),
-        }
+        write(&self.to_saved())
+    }
+
+    /// Number of the processes, with those that were spawned, of a job that was saved.
+    ///
+    /// # Errors
+    /// When the bytes are damaged.
+    pub fn processes_of(saved: &[u8]) -> Result<u32, SaveError> {
+        read::<SavedWorld>(saved).map(|saved| saved.processes())
     }
 
     /// What the nodes of a job saved, each with [`World::save`], as one value.

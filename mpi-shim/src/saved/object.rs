@@ -103,7 +103,7 @@ impl SavedOther {
             }
             Self::File(file) => OtherEntry::File(Box::new(file.restore(means)?)),
             Self::Message(message, comm) => {
-                OtherEntry::Message(message.restore(means.world.size())?, comm)
+                OtherEntry::Message(message.restore(means.world.known())?, comm)
             }
             Self::Window(window) => OtherEntry::Window(Box::new(window.restore(means)?)),
             Self::Session { errhandler, attached, thread_level } => {
@@ -251,7 +251,7 @@ impl SavedWindow {
     fn check(&self, means: &Means<'_>) -> Saving<()> {
         let size = self.parts.len();
         let is_own = self.group.world_rank(self.rank as usize) == Some(means.rank);
-        let is_of_job = self.group.iter().all(|rank| rank < means.world.size());
+        let is_of_job = self.group.iter().all(|rank| rank < means.world.known());
         let ranks = self.locks.iter().map(|(target, _)| target);
         let locked = self.holders.iter().flat_map(|(origin, wanted)| match wanted {
             Wanted::All => [Some(origin), None],

@@ -14,7 +14,6 @@ use super::object::{Means, SavedEntry, SavedOther};
 use super::request::{SavedRequest, SavedUnderway, started};
 use super::types::{SavedType, TypeList, Types};
 use super::{SaveError, Saving, damaged, read, write};
-use crate::abi;
 use crate::alloc::GuestHeap;
 use crate::communicator::AttachedBuffer;
 use crate::ctx::{Arrived, FortranBooleans, Interrupted, MpiCtx, OpEntry, OtherEntry, Phase};
@@ -37,6 +36,8 @@ struct SavedRank {
     comm_world: SavedCommunicator,
     comm_self: SavedCommunicator,
     comms: Slots<SavedCommunicator>,
+    /// The communicator with the processes that spawned it.
+    parent: i32,
     groups: Slots<Group>,
     datatypes: Slots<SavedEntry>,
     ops: Slots<OpEntry>,
@@ -70,17 +71,8 @@ struct SavedRank {
 impl<P: MpiPort> MpiCtx<P> {
     /// Why the state cannot be written now, if so: names the object and the cause.
     pub fn hindrance(&self) -> Option<String> {
-        if let Some(why) = self.port.world().hindrance() {
-            return Some(why);
-        }
         if self.callbacks > 0 {
             return Some("MPI is in a function of the program".to_owned());
-        }
-        let size = self.port.world().size();
-        let is_foreign = |group: &Group| group.iter().any(|rank| rank >= size);
-        let mut groups = self.comms.iter().map(|(_, comm)| comm.everyone());
-        if self.parent != abi::MPI_COMM_NULL || groups.any(is_foreign) {
-            return Some("processes were spawned or connected (MPI_Comm_spawn)".to_owned());
         }
         if self.faults.is_active() || !self.faults.debates.is_empty() {
             return Some("processes have failed, or agree on something".to_owned());
@@ -156,6 +148,7 @@ impl<P: MpiPort> MpiCtx<P> {
             comm_world: SavedCommunicator::of(&self.comm_world),
             comm_self: SavedCommunicator::of(&self.comm_self),
             comms: self.comms.to_slots::<_, SaveError>(comm)?,
+            parent: self.parent,
             groups: self.groups.to_slots(|group| Ok::<_, SaveError>(group.clone()))?,
             datatypes: self
                 .datatypes
@@ -202,6 +195,7 @@ impl<P: MpiPort> MpiCtx<P> {
             return Err(damaged("it is of another rank or job"));
         }
         let world = port.world().clone();
+        let known = world.known();
         let mut new = Self::new(port);
         let types = Types::rebuild(saved.types)?;
         let mut seats = Seats::new(&world, saved.rank);
@@ -209,11 +203,12 @@ impl<P: MpiPort> MpiCtx<P> {
         new.comm_self = saved.comm_self.restore(&mut seats)?;
         let comms = saved.comms;
         new.comms = table(HandleKind::Communicator, comms, |comm| comm.restore(&mut seats))?;
-        new.groups = table(HandleKind::Group, saved.groups, |group| of_job(group, saved.size))?;
+        new.parent = saved.parent;
+        new.groups = table(HandleKind::Group, saved.groups, |group| of_job(group, known))?;
         new.datatypes = table(HandleKind::Datatype, saved.datatypes, |one| one.restore(&types))?;
         new.ops = table(HandleKind::Op, saved.ops, Ok)?;
         new.requests = table(HandleKind::Request, saved.requests, |request| {
-            request.restore(&types, &mut seats, saved.size)
+            request.restore(&types, &mut seats, known)
         })?;
         let (rank, comms) = (saved.rank, &new.comms);
         let means = Means { world: &world, files, types: &types, comms, rank };
@@ -221,7 +216,7 @@ impl<P: MpiPort> MpiCtx<P> {
         let predefined = saved.predefined_types.into_iter();
         let predefined = predefined.map(|(handle, entry)| Ok((handle, entry.restore(&types)?)));
         new.predefined_types = predefined.collect::<Saving<_>>()?;
-        new.matching = saved.queues.restore(saved.size)?;
+        new.matching = saved.queues.restore(known)?;
         new.recount();
         if !saved.heap.is_sound() {
             return Err(damaged("memory of MPI in the program"));
@@ -284,8 +279,8 @@ impl<P: MpiPort> MpiCtx<P> {
     }
 }
 
-fn of_job(group: Group, size: u32) -> Saving<Group> {
-    if group.iter().any(|rank| rank >= size) { Err(damaged("a group")) } else { Ok(group) }
+fn of_job(group: Group, known: u32) -> Saving<Group> {
+    if group.iter().any(|rank| rank >= known) { Err(damaged("a group")) } else { Ok(group) }
 }
 
 fn table<S, T>(

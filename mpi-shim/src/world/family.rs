@@ -1,15 +1,17 @@
 //! Processes that were spawned while the job ran (MPI-5.0 section 11.8).
 //!
-//! Each has a number beyond those of the first processes that tells its node: the node's processes
+//! Each has a number beyond those that are known from the beginning, and this tells its node: the node's processes
 //! have every `nodes`-th number. The processes of one call are a family with an `MPI_COMM_WORLD` of
-//! its own.
+//! its own. After a restart or a move they are among those that are known, with the numbers that they had.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use faasm_mpi_engine::dynamic::Registry;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
+use serde::{Deserialize, Serialize};
 
 use super::World;
 use super::grown::Grown;
@@ -39,6 +41,28 @@ impl Family {
     }
 }
 
+/// A [`Family`] as it is kept for further lives of the job.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedFamily {
+    pub(super) context: u32,
+    group: Group,
+    parent_context: u32,
+    parents: Group,
+    /// For each process the number of its program.
+    app_numbers: Vec<u32>,
+}
+
+impl SavedFamily {
+    /// Whether all of its processes are among so many, and it makes sense.
+    pub(super) fn is_sound(&self, known: u32) -> bool {
+        let mut all = self.group.iter().chain(self.parents.iter());
+        let is_known = all.all(|process| process < known);
+        let is_apart = self.group.intersection(&self.parents).is_empty();
+        let is_counted = self.app_numbers.len() == self.group.len();
+        is_known && is_apart && is_counted && !self.group.is_empty() && !self.parents.is_empty()
+    }
+}
+
 /// A spawned process.
 #[derive(Debug)]
 struct Spawned {
@@ -47,10 +71,15 @@ struct Spawned {
     family: Arc<Family>,
 }
 
+/// For each process the index of its family and its place there.
+type Places = BTreeMap<u32, (usize, usize)>;
+
 /// The spawned processes of this node, and what only dynamic processes need.
 #[derive(Debug, Default)]
 pub(super) struct Families {
     spawned: Grown<Spawned>,
+    /// Families of earlier lives of the job.
+    earlier: OnceLock<(Vec<SavedFamily>, Places)>,
     registry: Mutex<Registry>,
     identity: OnceLock<u32>,
 }
@@ -63,20 +92,47 @@ impl Families {
     pub(super) fn app_number(&self, index: u32) -> Option<u32> {
         self.spawned.get(index).map(|one| one.app_number)
     }
+
+    pub(super) fn earlier_app_number(&self, process: u32) -> Option<u32> {
+        let (family, place) = self.earlier(process)?;
+        family.app_numbers.get(place).copied()
+    }
+
+    fn earlier(&self, process: u32) -> Option<(&SavedFamily, usize)> {
+        let (families, places) = self.earlier.get()?;
+        let (index, place) = places.get(&process)?;
+        Some((families.get(*index)?, *place))
+    }
+
+    /// Keeps the families of earlier lives; once.
+    pub(super) fn set_earlier(&self, families: Vec<SavedFamily>) {
+        let places = families.iter().enumerate().flat_map(|(index, family)| {
+            (0..).zip(family.group.iter()).map(move |(place, process)| (process, (index, place)))
+        });
+        let places = places.collect();
+        // A life begins once.
+        let _ = self.earlier.set((families, places));
+    }
 }
 
 impl World {
     /// Index of a spawned process among those of its node.
     pub fn spawned_index(&self, process: u32) -> Option<u32> {
-        Some(process.checked_sub(self.size)? / self.nodes)
+        Some(process.checked_sub(self.known())? / self.nodes)
     }
 
     /// The number of the spawned process with this index on this node.
     pub fn spawned_number(&self, index: u32) -> u32 {
-        self.size + index * self.nodes + self.this_node()
+        self.known() + index * self.nodes + self.this_node()
     }
 
-    /// Numbers of the processes that were spawned on this node.
+    /// One more than the highest number of a process that this node knows.
+    pub fn processes(&self) -> u32 {
+        let last = self.families.spawned.reserved().checked_sub(1);
+        last.map_or(self.known(), |last| self.spawned_number(last) + 1)
+    }
+
+    /// Numbers of the processes that were spawned on this node in this life of the job.
     pub fn spawned(&self) -> impl Iterator<Item = u32> {
         self.families.spawned.iter().map(|(index, _)| self.spawned_number(index))
     }
@@ -90,10 +146,44 @@ impl World {
         }
     }
 
-    /// The family of a process that was spawned on this node.
+    /// The family of a process that was spawned and is on this node.
     pub fn family(&self, process: u32) -> Option<Arc<Family>> {
-        let spawned = self.families.spawned.get(self.spawned_index(process)?)?;
-        Some(spawned.family.clone())
+        let Some(index) = self.spawned_index(process) else {
+            return Some(self.family_again(self.families.earlier(process)?.0));
+        };
+        Some(self.families.spawned.get(index)?.family.clone())
+    }
+
+    /// A family of an earlier life, whose members meet where those do that were put back.
+    fn family_again(&self, saved: &SavedFamily) -> Arc<Family> {
+        let SavedFamily { context, group, parent_context, parents, .. } = saved.clone();
+        let site = |context, members: &Group| {
+            let known = self.restored_site(context, members);
+            known.unwrap_or_else(|_| self.new_site(members.iter()))
+        };
+        let both = OnceLock::from(site(parent_context, &parents.union(&group)));
+        let site = site(context, &group);
+        Arc::new(Family { context, group, site, parent_context, parents, both })
+    }
+
+    /// All families that this node knows.
+    pub(super) fn families_to_keep(&self) -> Vec<SavedFamily> {
+        let earlier = self.families.earlier.get().map(|(families, _)| families.clone());
+        let mut all = earlier.unwrap_or_default();
+        for (_, Spawned { family, .. }) in self.families.spawned.iter() {
+            if all.last().is_some_and(|last| last.context == family.context) {
+                continue;
+            }
+            let app_number = |process| self.app_number(process);
+            all.push(SavedFamily {
+                context: family.context,
+                group: family.group.clone(),
+                parent_context: family.parent_context,
+                parents: family.parents.clone(),
+                app_numbers: family.group.iter().map(app_number).collect(),
+            });
+        }
+        all
     }
 
     /// Adds processes of this node, given by the worker that each is placed on and the number of its
@@ -134,6 +224,12 @@ impl World {
     pub fn identity(&self) -> u32 {
         let random = || RandomState::new().build_hasher().finish() as u32;
         *self.families.identity.get_or_init(random)
+    }
+
+    /// Goes on with the number that the job had.
+    pub(super) fn set_identity(&self, identity: u32) {
+        // Nobody has asked for it in a life that begins.
+        let _ = self.families.identity.set(identity);
     }
 
     /// Ports and names that this node keeps for the job; only the first node does.

@@ -19,7 +19,7 @@ pub enum Immovable {
         places: usize,
         /// One more than the last node among them.
         nodes: u32,
-        /// Ranks of the job.
+        /// Ranks of the job, with those that were spawned.
         ranks: u32,
         /// Its nodes.
         known: u32,
@@ -46,16 +46,14 @@ impl World {
     /// They cannot be placed so, or not now.
     pub fn renewed(&self, nodes: Box<[u32]>, lanes: Vec<u32>) -> Result<Arc<Self>, Immovable> {
         let last = nodes.iter().max().map_or(0, |last| last + 1);
-        if nodes.len() != self.size as usize || last > self.nodes {
+        // One that was spawned and is not named would be nowhere.
+        if nodes.len() < self.processes() as usize || last > self.nodes {
             return Err(Immovable::Places {
                 places: nodes.len(),
                 nodes: last,
-                ranks: self.size,
+                ranks: self.processes(),
                 known: self.nodes,
             });
-        }
-        if self.spawned().next().is_some() || !self.with_registry(|registry| registry.is_empty()) {
-            return Err(Immovable::Hindered("processes were spawned, or ports are published"));
         }
         if !self.failures().is_empty() {
             return Err(Immovable::Hindered("processes have failed"));
@@ -65,6 +63,9 @@ impl World {
         let apps = self.app_numbers.to_vec();
         let new = Self::of_nodes(apps, lanes, placement, self.nodes);
         new.contexts.go_on_from(self.contexts.counter());
+        new.families.set_earlier(self.families_to_keep());
+        new.set_identity(self.identity());
+        new.with_registry(|registry| *registry = self.with_registry(|own| own.clone()));
         if self.is_tolerant() {
             new.tolerate_failures();
         }

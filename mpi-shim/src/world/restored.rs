@@ -5,10 +5,13 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use faasm_mpi_engine::dynamic::Registry;
 use faasm_mpi_engine::group::Group;
 use serde::{Deserialize, Serialize};
 
+use super::family::SavedFamily;
 use super::{Gathering, World};
+use crate::registry::REGISTRY_NODE;
 use crate::site::Site;
 
 /// What has been put back so far.
@@ -27,8 +30,13 @@ type SavedGatherings = ((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>);
 #[derive(Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedWorld {
     size: u32,
+    /// One more than the highest number of a process.
+    known: u32,
     next_context: u32,
     gatherings: Vec<SavedGatherings>,
+    families: Vec<SavedFamily>,
+    /// The ports and names that the first node keeps, and the number by which its ports name the job.
+    registry: Option<(Registry, u32)>,
 }
 
 /// Members of one communicator have different notions of it.
@@ -36,14 +44,6 @@ pub(crate) struct SavedWorld {
 pub(crate) struct Unlike;
 
 impl World {
-    /// Why the shared state cannot be written now, if so.
-    pub fn hindrance(&self) -> Option<String> {
-        if !self.with_registry(|registry| registry.is_empty()) {
-            return Some("ports or names of services are published (MPI_Open_port)".to_owned());
-        }
-        None
-    }
-
     pub(crate) fn to_saved(&self) -> SavedWorld {
         let gatherings = held(&self.gatherings);
         let queue = |queue: &std::collections::VecDeque<Gathering>| {
@@ -52,19 +52,35 @@ impl World {
         let mut gatherings: Vec<_> =
             gatherings.iter().map(|(key, of_key)| (key.clone(), queue(of_key))).collect();
         gatherings.sort_unstable();
-        SavedWorld { size: self.size, next_context: self.contexts.counter(), gatherings }
+        let keeps_ports = self.this_node() == REGISTRY_NODE;
+        let registry = keeps_ports.then(|| self.with_registry(|registry| registry.clone()));
+        let registry = registry.filter(|registry| !registry.is_empty());
+        SavedWorld {
+            size: self.size,
+            known: self.processes(),
+            next_context: self.contexts.counter(),
+            gatherings,
+            families: self.families_to_keep(),
+            registry: registry.map(|registry| (registry, self.identity())),
+        }
     }
 
     /// Puts the state back into a world in which nothing has happened yet; `None` when it is of another job.
     pub(crate) fn take_saved(&self, saved: SavedWorld) -> Option<()> {
-        let SavedWorld { size, next_context, gatherings } = saved;
+        let SavedWorld { size, known, next_context, gatherings, families, registry } = saved;
         let fits = |((_, _, members), of_key): &SavedGatherings| {
             of_key.iter().all(|(_, has_joined)| has_joined.len() == members.len())
         };
-        if size != self.size || !gatherings.iter().all(fits) {
+        let is_sound = families.iter().all(|family| family.is_sound(known));
+        if (size, known) != (self.size, self.known()) || !gatherings.iter().all(fits) || !is_sound {
             return None;
         }
         self.contexts.go_on_from(next_context);
+        self.families.set_earlier(families);
+        if let Some((registry, identity)) = registry.filter(|_| self.this_node() == REGISTRY_NODE) {
+            self.set_identity(identity);
+            self.with_registry(|own| *own = registry);
+        }
         let gathering = |(context, has_joined): (u32, Vec<bool>)| Gathering {
             context,
             has_joined: has_joined.into(),
@@ -117,6 +133,11 @@ impl World {
 }
 
 impl SavedWorld {
+    /// One more than the highest number of a process.
+    pub(crate) const fn processes(&self) -> u32 {
+        self.known
+    }
+
     /// The state of a job that ran on several nodes, from what each of them has; `None` when they are not of one job.
     pub(crate) fn merged(parts: Vec<Self>) -> Option<Self> {
         let mut parts = parts.into_iter();
@@ -126,8 +147,16 @@ impl SavedWorld {
                 return None;
             }
             all.next_context = all.next_context.max(part.next_context);
+            all.known = all.known.max(part.known);
             // Each group is gathered on one node.
             all.gatherings.extend(part.gatherings);
+            // Those of earlier lives are known everywhere.
+            let is_new = |family: &SavedFamily| {
+                all.families.iter().all(|known| known.context != family.context)
+            };
+            let new: Vec<_> = part.families.into_iter().filter(is_new).collect();
+            all.families.extend(new);
+            all.registry = all.registry.or(part.registry);
         }
         all.gatherings.sort_unstable();
         Some(all)

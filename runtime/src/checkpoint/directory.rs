@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use faasm_vm::{GuestAddr, GuestMemory};
 
+use super::births::Birth;
 use super::blocks::{self, BLOCK_BYTES, BlockRef};
 use super::disk::at;
 use super::format::{self, Manifest, RankIndex, SavedRank};
@@ -53,7 +54,7 @@ impl Checkpoint {
         &self.dir
     }
 
-    /// Number of the job's ranks.
+    /// Number of the job's processes: its ranks, and behind them those that were spawned.
     pub fn ranks(&self) -> u32 {
         self.manifest.ranks.len() as u32
     }
@@ -70,7 +71,24 @@ impl Checkpoint {
 
     /// Where the program with this hash is.
     pub fn program(&self, hash: &str) -> PathBuf {
-        self.dir.join(PROGRAMS).join(format!("{hash}.wasm"))
+        self.dir.join(PROGRAMS).join(program_name(hash))
+    }
+
+    /// The bytes of the program with this hash.
+    pub(crate) fn read_program(&self, hash: &str) -> Result<Vec<u8>, CheckpointError> {
+        let path = self.program(hash);
+        let bytes = read_bounded(&path, BYTES_MAX).map_err(at(&path, "cannot be read"))?;
+        if blake3::hash(&bytes).to_hex().as_str() != hash {
+            return Err(CheckpointError::damaged(&path, "it is not the program that was kept"));
+        }
+        Ok(bytes)
+    }
+
+    /// How a process was spawned, if it was and had not ended.
+    pub(crate) fn birth(&self, rank: u32) -> Option<&Birth> {
+        let births = &self.manifest.births;
+        let index = births.binary_search_by_key(&rank, |(rank, _)| *rank).ok()?;
+        births.get(index).map(|(_, birth)| birth)
     }
 
     /// Nanoseconds that the job had run.
@@ -81,6 +99,11 @@ impl Checkpoint {
     /// What the ranks shared.
     pub(crate) fn world(&self) -> &[u8] {
         &self.manifest.world
+    }
+
+    /// Whether a process had ended.
+    pub fn has_ended(&self, rank: u32) -> bool {
+        self.tombstone(rank).is_some()
     }
 
     /// How a rank had ended, if it had.
@@ -173,6 +196,10 @@ impl Checkpoint {
     fn rank_path(&self, cut: u32, rank: u32) -> PathBuf {
         cut_dir(&self.dir, cut).join(rank_name(rank))
     }
+}
+
+pub(super) fn program_name(hash: &str) -> String {
+    format!("{hash}.wasm")
 }
 
 pub(super) fn cut_dir(dir: &Path, cut: u32) -> PathBuf {

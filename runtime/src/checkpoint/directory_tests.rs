@@ -1,9 +1,10 @@
 use std::process::Command;
+use std::sync::Arc;
 
 use super::*;
 use crate::checkpoint::faults::{Fault, Planned, lose};
 use crate::checkpoint::writer::FULL_EVERY;
-use crate::checkpoint::{Bits, Cut, Deposit, SavedApp, Writer};
+use crate::checkpoint::{Births, Bits, Common, Cut, Deposit, SavedApp, SavedDir, Writer};
 use crate::host::wasi::FileTableState;
 
 const RANKS: u32 = 3;
@@ -38,6 +39,10 @@ fn deposits(memories: &[GuestMemory]) -> Vec<Deposit> {
     (0..).zip(memories).map(deposit).collect()
 }
 
+fn common(world: Vec<u8>, elapsed_ns: u64, processes: usize) -> Common {
+    Common { world, processes: processes as u32, elapsed_ns }
+}
+
 fn check(dir: &Path, number: u32, memories: &[GuestMemory]) -> Result<(), CheckpointError> {
     let checkpoint = Checkpoint::open(dir, Some(number))?;
     assert_eq!((checkpoint.number(), checkpoint.ranks()), (number, RANKS));
@@ -62,13 +67,23 @@ fn cuts_come_back_and_later_ones_are_short() {
     let mut writer =
         Writer::new(dir.path(), 2, description(), &[("77".to_owned(), b"code")]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
-    let first = writer.write(vec![1], 5, &deposits(&memories), &[]).expect("written");
+    let first = writer
+        .write(common(vec![1], 5, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("written");
     check(dir.path(), 1, &memories).expect("whole");
-    let second = writer.write(vec![1], 6, &deposits(&memories), &[]).expect("written");
+    let second = writer
+        .write(common(vec![1], 6, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("written");
     assert!(second.bytes < first.bytes / 10, "{second:?} after {first:?}");
     for number in 3..40 {
         memories[1].write_u32(GuestAddr::new(number * 8000), 1).expect("inside");
-        writer.write(vec![1], 6, &deposits(&memories), &[]).expect("written");
+        writer
+            .write(
+                common(vec![1], 6, memories.len()),
+                (&deposits(&memories), &[]),
+                &Births::default(),
+            )
+            .expect("written");
         let newest = number as u32;
         check(dir.path(), newest, &memories).expect("whole");
         assert!(matches!(
@@ -86,7 +101,13 @@ fn a_changed_byte_is_found_wherever_it_is() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut writer = Writer::new(dir.path(), 2, description(), &[]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
-    writer.write(vec![1, 2, 3], 5, &deposits(&memories), &[]).expect("written");
+    writer
+        .write(
+            common(vec![1, 2, 3], 5, memories.len()),
+            (&deposits(&memories), &[]),
+            &Births::default(),
+        )
+        .expect("written");
     let place = cut_dir(dir.path(), 1);
     for name in [MANIFEST.to_owned(), rank_name(0)] {
         let path = place.join(name);
@@ -112,7 +133,9 @@ fn what_is_half_written_is_no_cut_and_goes() {
     let dir = tempfile::tempdir().expect("a directory");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
-    writer.write(vec![], 5, &deposits(&memories), &[]).expect("written");
+    writer
+        .write(common(vec![], 5, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("written");
     let half = |cut: u32| {
         let place = dir.path().join(format!(".cut-{cut:06}"));
         fs::create_dir(&place).expect("made");
@@ -121,12 +144,16 @@ fn what_is_half_written_is_no_cut_and_goes() {
     // It was abandoned, and could not be removed.
     half(2);
     check(dir.path(), 1, &memories).expect("the last whole one");
-    writer.write(vec![], 6, &deposits(&memories), &[]).expect("written");
+    writer
+        .write(common(vec![], 6, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("written");
     // The machine stopped while the third one was written.
     half(3);
     half(4);
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
-    writer.write(vec![], 6, &deposits(&memories), &[]).expect("written");
+    writer
+        .write(common(vec![], 6, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("written");
     check(dir.path(), 3, &memories).expect("whole");
     assert!(!dir.path().join(".cut-000004").exists());
 }
@@ -140,15 +167,53 @@ fn ranks_that_had_ended_have_no_file() {
     left.remove(1);
     let stone = Tombstone { rank: 1, code: 3, messages: 7, bytes: 70 };
     for number in 1..4 {
-        writer.write(vec![], 5, &left, &[stone]).expect("written");
+        writer.write(common(vec![], 5, 3), (&left, &[stone]), &Births::default()).expect("written");
         let checkpoint = Checkpoint::open(dir.path(), Some(number)).expect("whole");
         let stones: Vec<_> = (0..RANKS).map(|rank| checkpoint.tombstone(rank)).collect();
         assert_eq!(stones, [None, Some(stone), None]);
         assert!(checkpoint.image(1).is_err() && checkpoint.image(2).is_ok());
     }
     let foreign = Tombstone { rank: 0, ..stone };
-    let missing = writer.write(vec![], 5, &left, &[foreign]).expect_err("two of one rank");
+    let missing = writer
+        .write(common(vec![], 5, 3), (&left, &[foreign]), &Births::default())
+        .expect_err("two of one rank");
     assert!(missing.to_string().contains("have been written"), "{missing}");
+}
+
+#[test]
+fn spawned_processes_come_with_what_they_were_spawned_with() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let memories: Vec<_> = (0..RANKS + 3).map(memory).collect();
+    let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
+    let program = b"a program".to_vec();
+    let birth = Birth {
+        name: "child".to_owned(),
+        hash: *blake3::hash(&program).as_bytes(),
+        bytes: program.len() as u64,
+        args: vec!["7".to_owned()],
+        dirs: vec![SavedDir { host: "/".to_owned(), guest: ".".to_owned(), read_only: true }],
+        rank: 0,
+        of: 2,
+    };
+    let births = Births::default();
+    births.keep_program(birth.hash, program.clone().into());
+    births.add(RANKS + 2, Arc::new(birth.clone()));
+    // Two numbers behind those of the ranks were nobody's.
+    let mut left = deposits(&memories);
+    left.drain(RANKS as usize..RANKS as usize + 2);
+    let processes = memories.len();
+    writer.write(common(vec![], 5, processes), (&left, &[]), &births).expect("written");
+    let checkpoint = Checkpoint::open(dir.path(), None).expect("whole");
+    assert_eq!(checkpoint.ranks(), RANKS + 3);
+    let found: Vec<_> = (0..RANKS + 3).filter(|rank| checkpoint.birth(*rank).is_some()).collect();
+    assert_eq!((found, checkpoint.birth(RANKS + 2)), (vec![RANKS + 2], Some(&birth)));
+    assert!(checkpoint.has_ended(RANKS) && checkpoint.has_ended(RANKS + 1));
+    assert_eq!(checkpoint.read_program(&birth.hex()).expect("it is kept"), program);
+    fs::write(checkpoint.program(&birth.hex()), b"another").expect("it can be written");
+    assert!(checkpoint.read_program(&birth.hex()).is_err(), "it is not what was kept");
+    let unknown = writer.write(common(vec![], 5, processes), (&left, &[]), &Births::default());
+    unknown.expect("it is written");
+    assert!(Checkpoint::open(dir.path(), None).is_err(), "nobody knows how it was spawned");
 }
 
 /// A directory in memory where there is one: what the disk would lose is known without a disk.
@@ -179,7 +244,14 @@ fn make_cuts(dir: &Path, mut made: impl FnMut(u32, Result<Cut, CheckpointError>)
     let Ok(mut writer) = writer else { return };
     for number in 1..=CUTS {
         let memories = at_cut(number);
-        made(number, writer.write(vec![1], 5, &deposits(&memories), &[]));
+        made(
+            number,
+            writer.write(
+                common(vec![1], 5, memories.len()),
+                (&deposits(&memories), &[]),
+                &Births::default(),
+            ),
+        );
     }
 }
 
@@ -203,7 +275,9 @@ fn check_remains(dir: &Path, least: u32, context: &str) {
     let mut writer =
         Writer::new(dir, 1, description(), &[("77".to_owned(), b"code")]).expect("another job");
     let memories = at_cut(1);
-    let next = writer.write(vec![1], 5, &deposits(&memories), &[]).expect("there is room again");
+    let next = writer
+        .write(common(vec![1], 5, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("there is room again");
     check(dir, next.number, &memories).unwrap_or_else(|error| panic!("{context}: {error}"));
 }
 
@@ -287,7 +361,9 @@ fn foreign_versions_are_named() {
     let dir = quick_dir();
     let mut writer = Writer::new(dir.path(), 1, description(), &[]).expect("made");
     let memories: Vec<_> = (0..RANKS).map(memory).collect();
-    writer.write(vec![], 5, &deposits(&memories), &[]).expect("written");
+    writer
+        .write(common(vec![], 5, memories.len()), (&deposits(&memories), &[]), &Births::default())
+        .expect("written");
     let path = cut_dir(dir.path(), 1).join(MANIFEST);
     let mut bytes = fs::read(&path).expect("it is there");
     bytes[8] = 99;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::births::Birth;
 use super::blocks::BlockRef;
 use super::image::{RankImage, Tombstone};
 use super::{CheckpointError, Description};
@@ -12,7 +13,7 @@ use super::{CheckpointError, Description};
 /// What a manifest begins with.
 const MAGIC: [u8; 8] = *b"FAASMCUT";
 /// Version of the format. It changes with every change of what is written.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// The whole cut, but for what is in the ranks' own files.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) struct Manifest {
     pub(super) elapsed_ns: u64,
     pub(super) world: Vec<u8>,
     pub(super) ranks: Vec<SavedRank>,
+    /// What the processes that had not ended and were spawned were spawned with, in their order.
+    pub(super) births: Vec<(u32, Birth)>,
     /// Ranks that have to be on one node, because they share memory.
     pub(super) bonds: Vec<Vec<u32>>,
 }
@@ -95,14 +98,18 @@ pub(super) fn decode(path: &Path, cut: u32, bytes: &[u8]) -> Result<Manifest, Ch
 
 impl Manifest {
     fn is_consistent(&self, cut: u32) -> bool {
-        let ranks = self.description.apps.iter().map(|app| u64::from(app.ranks)).sum::<u64>();
+        let first = self.description.apps.iter().map(|app| u64::from(app.ranks)).sum::<u64>();
+        let processes = self.ranks.len() as u64;
         let stones = (0..).zip(&self.ranks).all(|(number, rank)| match rank {
             SavedRank::Ended(stone) => stone.rank == number,
             SavedRank::File(_) => true,
         });
         let lives = |rank: &SavedRank| matches!(rank, SavedRank::File(_));
         let somebody = self.ranks.iter().any(lives);
-        let known = self.bonds.iter().flatten().all(|rank| u64::from(*rank) < ranks);
-        self.cut == cut && self.ranks.len() as u64 == ranks && stones && somebody && known
+        let known = self.bonds.iter().flatten().all(|rank| u64::from(*rank) < processes);
+        let spawned = (0..).zip(&self.ranks).skip(usize::try_from(first).unwrap_or(usize::MAX));
+        let spawned = spawned.filter(|(_, rank)| lives(rank)).map(|(number, _)| number);
+        let births = self.births.iter().map(|(rank, _)| *rank).eq(spawned);
+        self.cut == cut && processes >= first && stones && somebody && known && births
     }
 }

@@ -6,7 +6,8 @@
 //!                             and where each block lies, here or in the same file of an earlier cut
 //! DIR/cut-000007/manifest     "FAASMCUT" | version (4) | postcard of the manifest | BLAKE3 of all that (32)
 //! ```
-//! A rank that had ended has no file; the manifest has its exit code and its traffic.
+//! A rank that had ended has no file; the manifest has its exit code and its traffic. Of a process that was spawned it has
+//! what it was spawned with, and its program is among the others.
 //!
 //! Memory is compared in blocks of 64 KiB: one that has not changed since the last cut is not written again, one of
 //! zeros never. Blocks are compressed with zstd where that gains something; each has a hash, each index has its hash in the manifest, which
@@ -19,9 +20,10 @@
 //! How a cut comes about is told in [`faasm_mpi_shim::gate`].
 //!
 //! # Unfinished features
-//! Processes that were spawned. A restarted job needs the same standard input from its beginning, of which it skips what
+//! A restarted job needs the same standard input from its beginning, of which it skips what
 //! was read.
 
+mod births;
 mod blocks;
 mod directory;
 mod disk;
@@ -41,6 +43,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::module::Program;
 
+pub(crate) use births::{Birth, Births, SavedDir};
 pub use directory::Checkpoint;
 pub(crate) use image::{
     Bits, RankImage, SavedOffer, SavedSource, ThreadImage, ThreadsImage, Tombstone,
@@ -85,6 +88,17 @@ pub struct SavedApp {
     pub hash: String,
     /// Number of its ranks.
     pub ranks: u32,
+}
+
+/// What is written of a job beside its ranks.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    /// What the ranks share.
+    pub(crate) world: Vec<u8>,
+    /// One more than the highest number of a process.
+    pub(crate) processes: u32,
+    /// Nanoseconds since the job began.
+    pub(crate) elapsed_ns: u64,
 }
 
 /// A checkpoint that was made.

@@ -8,6 +8,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
+use super::births::{Birth, Births};
 use super::blocks::{self, BlockRef};
 use super::directory::rank_name;
 use super::disk::{Syncers, at};
@@ -26,12 +27,14 @@ pub(crate) struct WrittenRank {
     pub(super) saved: SavedRank,
     /// As its [`Deposit`] has them.
     pub(super) bonds: Vec<Vec<u32>>,
+    /// How it was spawned, if it was.
+    pub(super) birth: Option<Birth>,
 }
 
 impl WrittenRank {
     /// A rank that needs no file.
     pub(crate) const fn ended(stone: Tombstone) -> Self {
-        Self { rank: stone.rank, saved: SavedRank::Ended(stone), bonds: Vec::new() }
+        Self { rank: stone.rank, saved: SavedRank::Ended(stone), bonds: Vec::new(), birth: None }
     }
 }
 
@@ -50,8 +53,8 @@ impl RanksWriter {
     pub(crate) fn write(
         &mut self,
         unfinished: &Unfinished,
-        deposits: &[Deposit],
-        ended: &[Tombstone],
+        (deposits, ended): (&[Deposit], &[Tombstone]),
+        births: &Births,
     ) -> Result<Vec<WrittenRank>, CheckpointError> {
         let (dir, cut) = (unfinished.path(), unfinished.cut);
         self.known.retain(|known, _| Some(*known) == unfinished.base);
@@ -66,11 +69,15 @@ impl RanksWriter {
             };
             deposits.par_iter().map(write).collect::<Result<Vec<_>, _>>()
         })?;
+        let spawned: Vec<_> = deposits.iter().map(|deposit| births.of(deposit.rank)).collect();
+        let known_births: Vec<_> = spawned.iter().flatten().cloned().collect();
+        births.keep_programs_of(&known_births, &unfinished.dir)?;
         let mut written: Vec<_> = ended.iter().copied().map(WrittenRank::ended).collect();
         let mut known = HashMap::new();
-        for (deposit, (file, blocks)) in deposits.iter().zip(ranks) {
+        for ((deposit, birth), (file, blocks)) in deposits.iter().zip(spawned).zip(ranks) {
             let (rank, bonds) = (deposit.rank, deposit.bonds.clone());
-            written.push(WrittenRank { rank, saved: SavedRank::File(file), bonds });
+            let birth = birth.map(|birth| (*birth).clone());
+            written.push(WrittenRank { rank, saved: SavedRank::File(file), bonds, birth });
             let blocks = blocks.into_iter().map(|block| (block.number, block));
             known.insert(deposit.rank, blocks.collect());
         }

@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::births::{self, Births};
 use super::directory::{Checkpoint, MANIFEST, PROGRAMS, cut_dir, cuts, numbers};
 use super::disk::{self, at, sync_dir, write_durably};
 use super::format::{self, Manifest};
 use super::image::Tombstone;
 use super::ranks::{RanksWriter, WrittenRank};
 use super::round::Deposit;
-use super::{CheckpointError, Cut, Description};
+use super::{CheckpointError, Common, Cut, Description};
 
 /// Every so many-th cut is written in full, so that no cut needs files of many others.
 pub(super) const FULL_EVERY: u32 = 16;
@@ -82,13 +83,7 @@ impl Writer {
         let store = dir.join(PROGRAMS);
         disk::create_dir_all(&store).map_err(at(&store, "cannot be made"))?;
         for (hash, bytes) in programs {
-            let path = store.join(format!("{hash}.wasm"));
-            let is_there = fs::read(&path).is_ok_and(|there| there == *bytes);
-            if !is_there {
-                let temporary = store.join(format!(".{hash}.{}", std::process::id()));
-                write_durably(&temporary, bytes).map_err(at(&temporary, "cannot be written"))?;
-                disk::rename(&temporary, &path).map_err(at(&path, "cannot be put there"))?;
-            }
+            births::keep(dir, hash, bytes)?;
         }
         for dir in [&store, dir] {
             sync_dir(dir).map_err(at(dir, "cannot be made durable"))?;
@@ -103,14 +98,13 @@ impl Writer {
     /// nothing of it is left, and earlier cuts are whole.
     pub(crate) fn write(
         &mut self,
-        world: Vec<u8>,
-        elapsed_ns: u64,
-        deposits: &[Deposit],
-        ended: &[Tombstone],
+        common: Common,
+        left: (&[Deposit], &[Tombstone]),
+        births: &Births,
     ) -> Result<Cut, CheckpointError> {
         let unfinished = self.begin()?;
-        match self.ranks.write(&unfinished, deposits, ended) {
-            Ok(ranks) => self.finish(&unfinished, (world, elapsed_ns), ranks),
+        match self.ranks.write(&unfinished, left, births) {
+            Ok(ranks) => self.finish(&unfinished, common, ranks),
             Err(error) => {
                 self.abandon(&unfinished);
                 Err(error)
@@ -143,11 +137,11 @@ impl Writer {
     pub(crate) fn finish(
         &mut self,
         unfinished: &Unfinished,
-        (world, elapsed_ns): (Vec<u8>, u64),
+        common: Common,
         ranks: Vec<WrittenRank>,
     ) -> Result<Cut, CheckpointError> {
         let place = cut_dir(&self.dir, unfinished.cut);
-        let written = self.write_manifest(unfinished, (world, elapsed_ns), ranks);
+        let written = self.write_manifest(unfinished, common, ranks);
         let placed = written.and_then(|bytes| {
             disk::rename(&unfinished.path(), &place).map_err(at(&place, "cannot be put there"))?;
             Ok(bytes)
@@ -170,22 +164,26 @@ impl Writer {
     fn write_manifest(
         &self,
         unfinished: &Unfinished,
-        (world, elapsed_ns): (Vec<u8>, u64),
+        Common { world, processes, elapsed_ns }: Common,
         mut ranks: Vec<WrittenRank>,
     ) -> Result<u64, CheckpointError> {
+        let first: u32 = self.description.apps.iter().map(|app| app.ranks).sum();
+        fill_gaps(&mut ranks, first..processes);
         ranks.sort_unstable_by_key(|written| written.rank);
-        let size: u32 = self.description.apps.iter().map(|app| app.ranks).sum();
-        if !ranks.iter().map(|written| written.rank).eq(0..size) {
-            let why = format!("{} ranks of {size} have been written", ranks.len());
+        if !ranks.iter().map(|written| written.rank).eq(0..processes) {
+            let why = format!("{} ranks of {processes} have been written", ranks.len());
             return Err(CheckpointError::Hindered(why));
         }
+        let births =
+            ranks.iter_mut().filter_map(|written| Some((written.rank, written.birth.take()?)));
+        let births = births.collect();
         let bonds = ranks.iter_mut().flat_map(|written| std::mem::take(&mut written.bonds));
         let bonds = bonds.collect();
         let ranks: Vec<_> = ranks.into_iter().map(|written| written.saved).collect();
         let bytes: u64 = ranks.iter().map(|saved| saved.bytes()).sum();
         let (dir, description) = (unfinished.path(), self.description.clone());
         let cut = unfinished.cut;
-        let manifest = Manifest { cut, description, elapsed_ns, world, ranks, bonds };
+        let manifest = Manifest { cut, description, elapsed_ns, world, ranks, births, bonds };
         // Who restarts the job does not need it.
         disk::remove_file(&dir.join(NONCE)).map_err(at(&dir, "cannot be changed"))?;
         let path = dir.join(MANIFEST);
@@ -213,6 +211,14 @@ impl Writer {
         old.iter().for_each(|cut| remove_manifest(&cut_dir(&self.dir, *cut)));
         old.iter().for_each(|cut| remove_cut(&cut_dir(&self.dir, *cut), *cut, &needed));
     }
+}
+
+/// Nobody has had some of the numbers behind those of the first ranks, where processes were spawned on some nodes only: to
+/// whoever looks for such a process it has ended.
+fn fill_gaps(ranks: &mut Vec<WrittenRank>, spawned: std::ops::Range<u32>) {
+    let there: BTreeSet<u32> = ranks.iter().map(|written| written.rank).collect();
+    let nobody = |rank| WrittenRank::ended(Tombstone { rank, code: 0, messages: 0, bytes: 0 });
+    ranks.extend(spawned.filter(|rank| !there.contains(rank)).map(nobody));
 }
 
 /// Without its manifest nobody looks for the rest of a cut, also after a power failure.

@@ -69,7 +69,7 @@ impl Cluster {
             let placement = Placement { nodes: nodes.into(), this_node };
             let links = JobLinks::new(endpoint.clone(), JOB, peers.clone());
             let (scheduler, _) = Scheduler::new(1, 0);
-            let job = JobShared::new(vec![0; nodes.len()], scheduler, Some((placement, links)));
+            let job = JobShared::new(vec![0; nodes.len()], scheduler, (placement, Some(links)));
             assert!(receiver.plane.set(DataPlane::new(job.clone())).is_ok());
             Node { job, endpoint, receiver }
         });

@@ -537,7 +537,9 @@ impl Prepare {
         if self.nodes.is_empty() || self.nodes.len() > JOB_NODES_MAX {
             return Err("it has no or too many nodes");
         }
-        if apps == 0 || apps > u64::from(JOB_RANKS_MAX) || apps != placed {
+        // A checkpoint may have processes that were spawned.
+        let is_placed = if self.keep.origin.is_some() { apps <= placed } else { apps == placed };
+        if apps == 0 || placed > u64::from(JOB_RANKS_MAX) || !is_placed {
             return Err("its ranks are not placed");
         }
         if self.blocks.iter().any(|block| block.node as usize >= self.nodes.len()) {

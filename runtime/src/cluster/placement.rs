@@ -8,6 +8,7 @@
 mod counts;
 mod display;
 mod locality;
+mod spawned;
 #[cfg(test)]
 mod tests;
 mod together;

@@ -22,23 +22,28 @@ use crate::host::wasi::{OutputSink, SharedWasi, WasiCtx};
 use crate::job::{Arrival, JobShared, RankExited, Supervisor};
 use crate::module::Beginning;
 
-/// Everything a rank needs to start.
-pub(crate) struct Start {
-    pub(crate) rank: u32,
+/// What a rank has of its own when it starts.
+pub(crate) struct Own {
     pub(crate) program: InstancePre<FaasletState>,
     /// How its instance begins, if the program initialises itself.
     pub(crate) beginning: Option<Beginning>,
     pub(crate) wasi: WasiCtx,
+    /// Whether the program is in the variant whose stack can be taken.
+    pub(crate) migratable: bool,
+    /// What its threads need, if it may have several.
+    pub(crate) threads: Option<ThreadFacts>,
+}
+
+/// Everything a rank needs to start.
+pub(crate) struct Start {
+    pub(crate) rank: u32,
+    pub(crate) own: Own,
     pub(crate) job: Arc<JobShared>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) no_memory: GuestMemory,
     pub(crate) output: Option<Arc<dyn OutputSink>>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) spins: bool,
-    /// Whether the program is in the variant whose stack can be taken.
-    pub(crate) migratable: bool,
-    /// What its threads need, if it may have several.
-    pub(crate) threads: Option<ThreadFacts>,
     /// How often its call stack is taken down by itself, if its program is migratable.
     pub(crate) rebuild_every: Option<NonZeroU32>,
     /// What it was, in a job that goes on.
@@ -97,27 +102,24 @@ enum Ended {
 async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExit> {
     let Start {
         rank,
-        program,
-        beginning,
-        wasi,
+        own: Own { program, beginning, wasi, migratable, threads },
         mut job,
         coming,
         pool,
         no_memory,
         spins,
-        threads,
         supervisor,
         ..
     } = start;
     let every = start.rebuild_every;
-    let door = start.migratable.then(|| Arc::new(Door::new(job.gate().clone(), every)));
+    let door = migratable.then(|| Arc::new(Door::new(job.gate().clone(), every)));
     let (mpi, stack, was) = match start.restored {
         Some(Restored { mpi, image, checkpoint, muster }) => {
             let stack = StackState::arriving(every, image.frames.clone());
             (mpi, Some(stack), Some((image, checkpoint, muster)))
         }
         None => {
-            let stack = start.migratable.then(|| StackState::new(every));
+            let stack = migratable.then(|| StackState::new(every));
             (MpiCtx::new(RankPort::new(job.clone(), rank, spins)), stack, None)
         }
     };
@@ -128,7 +130,7 @@ async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExi
             let wasi = SharedWasi::new(wasi);
             let own = wasi.of_thread(hooks);
             let program = program.clone();
-            let stacks = start.migratable.then_some(Stacks { every });
+            let stacks = migratable.then_some(Stacks { every });
             let parts = Parts { rank, facts, program, wasi, supervisor, spins, stacks, mpi };
             let group = Threads::new(parts, &job);
             job.rank(rank).set_threads(group.clone());

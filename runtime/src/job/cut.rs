@@ -12,7 +12,7 @@ use faasm_mpi_shim::gate::Cut as Order;
 use parking_lot::Mutex;
 
 use super::shared::JobShared;
-use crate::checkpoint::{CheckpointError, Cut, Deposit, Gathered, Writer};
+use crate::checkpoint::{CheckpointError, Common, Cut, Deposit, Gathered, Writer};
 
 /// Between two looks at whether the job stands still.
 const LOOK_INTERVAL: Duration = Duration::from_micros(100);
@@ -65,8 +65,9 @@ impl Cutter {
     fn write(&self, writer: &mut Writer, deposits: &[Deposit]) -> Result<Cut, CheckpointError> {
         let world = self.job.world().save();
         let world = world.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
-        let elapsed_ns = self.job.elapsed().as_nanos() as u64;
-        writer.write(world, elapsed_ns, deposits, &self.job.tombstones()?)
+        let (processes, elapsed) = (self.job.world().processes(), self.job.elapsed());
+        let common = Common { world, processes, elapsed_ns: elapsed.as_nanos() as u64 };
+        writer.write(common, (deposits, &self.job.tombstones()?), self.job.births())
     }
 }
 
@@ -81,6 +82,9 @@ impl<'a> Stopped<'a> {
         loop {
             if job.is_ending() {
                 return Err(CheckpointError::Ending);
+            }
+            if let Some(why) = job.stiffness() {
+                return Err(CheckpointError::Hindered(why));
             }
             if job.tombstones()?.len() == job.local_ranks().count() {
                 return Err(CheckpointError::Ending);

@@ -48,7 +48,7 @@ impl JobShared {
         let world = self.world();
         for node in (0..world.nodes()).filter(|node| *node != world.this_node()) {
             // Every node of a job has a rank; which of them it names does not matter.
-            let there = (0..world.size()).find(|rank| world.node(*rank) == node);
+            let there = (0..world.known()).find(|rank| world.node(*rank) == node);
             let about = Envelope {
                 kind: Kind::Failed as u16,
                 to: there.unwrap_or(0),

@@ -99,10 +99,8 @@ impl Halt {
         if job.is_ending() {
             return Err(ENDING.to_owned());
         }
-        if job.spawned.iter().next().is_some() {
-            let why =
-                "it has spawned processes (MPI_Comm_spawn), and jobs that have cannot be stopped";
-            return Err(why.to_owned());
+        if let Some(why) = job.stiffness() {
+            return Err(why);
         }
         if job.gate().cut() == Order::Open {
             job.close_gate();
@@ -156,7 +154,8 @@ impl Halt {
         if job.local_ranks().next().is_some() {
             unfinished.check()?;
         }
-        let ranks = self.writer.lock().write(unfinished, &self.deposits.lock(), &ended)?;
+        let ranks =
+            self.writer.lock().write(unfinished, (&self.deposits.lock(), &ended), job.births())?;
         Ok(NodeCut { world, elapsed: job.elapsed(), ranks })
     }
 

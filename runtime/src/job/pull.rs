@@ -160,7 +160,7 @@ impl JobShared {
                 }
                 SavedSource::Held(_) => return Err("a message that it has announced is cut".into()),
             };
-            if *to >= self.world().size() {
+            if *to >= self.world().known() {
                 return Err(format!("it has announced a message to rank {to}, which there is not"));
             }
             let answer = answer.map(|(context, source, tag, request)| Header {

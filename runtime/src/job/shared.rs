@@ -21,7 +21,7 @@ use super::sampler::{Sampler, Turns};
 use super::span::Spans;
 use super::spawn::Spawner;
 use super::survey::Sent;
-use crate::checkpoint::{Rounds, Tombstone};
+use crate::checkpoint::{Births, Rounds, Tombstone};
 use crate::faaslet::Threads;
 use crate::host::wasi::{WasiHooks, WasiWait};
 use crate::message::{Incoming, JobLinks, Mailbox, Outgoing};
@@ -260,6 +260,8 @@ pub(crate) struct JobShared {
     /// The ranks that were spawned on this node.
     pub(super) spawned: Grown<RankShared>,
     pub(super) spawner: OnceLock<Arc<dyn Spawner>>,
+    /// How those of this and of earlier lives were spawned that are here or may come.
+    births: Arc<Births>,
     lines: usize,
     world: Arc<World>,
     scheduler: Arc<Scheduler>,
@@ -298,20 +300,17 @@ pub(crate) struct JobShared {
 }
 
 impl JobShared {
-    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`: on this node alone, or
-    /// over several nodes with links to them.
+    /// The shared state of a job whose rank `i` runs program `app_numbers[i]`, placed so: on this node alone, or
+    /// over several nodes with links to them. Processes that follow the ranks had been spawned before the job was
+    /// restarted.
     pub(crate) fn new(
         app_numbers: Vec<u32>,
         scheduler: Arc<Scheduler>,
-        spread: Option<(Placement, JobLinks)>,
+        (placement, links): (Placement, Option<JobLinks>),
     ) -> Arc<Self> {
-        let (placement, links) = match spread {
-            Some((placement, links)) => {
-                scheduler.poll_links(links.endpoint());
-                (placement, Some(links))
-            }
-            None => (Placement::one_node(app_numbers.len()), None),
-        };
+        if let Some(links) = &links {
+            scheduler.poll_links(links.endpoint());
+        }
         let homes = homes(&placement, scheduler.regular());
         let lines = ring_lines(homes.iter().flatten().count());
         let rank = |home: &Option<u32>| RankShared::new(home.map_or(REMOTE_LINES, |_| lines));
@@ -326,6 +325,7 @@ impl JobShared {
             incoming: Mutex::default(),
             spawned: Grown::default(),
             spawner: OnceLock::new(),
+            births: Arc::default(),
             lines,
             world: World::of_nodes(app_numbers, homes, placement, nodes as u32),
             scheduler,
@@ -368,6 +368,7 @@ impl JobShared {
             ranks,
             spawned: Grown::default(),
             spawner: self.spawner.clone(),
+            births: self.births.clone(),
             lines,
             world,
             scheduler: self.scheduler.clone(),
@@ -435,7 +436,7 @@ impl JobShared {
 
     /// The ranks of this node.
     pub(crate) fn local_ranks(&self) -> impl Iterator<Item = u32> {
-        let first = (0..self.world.size()).filter(|rank| self.world.is_local(*rank));
+        let first = (0..self.world.known()).filter(|rank| self.world.is_local(*rank));
         first.chain(self.spawned.iter().map(|(index, _)| self.world.spawned_number(index)))
     }
 
@@ -445,7 +446,12 @@ impl JobShared {
         let _ = self.spawner.set(spawner.into());
     }
 
-    pub(super) fn spawner(&self) -> Option<&dyn Spawner> {
+    /// How processes of this node were spawned.
+    pub(crate) fn births(&self) -> &Births {
+        &self.births
+    }
+
+    pub(crate) fn spawner(&self) -> Option<&dyn Spawner> {
         self.spawner.get().map(|spawner| &**spawner)
     }
 

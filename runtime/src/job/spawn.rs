@@ -7,7 +7,9 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_shim::spawn_port::{SpawnAnswer, SpawnRequest};
 use faasm_mpi_shim::world::Family;
 
-use super::shared::{JobShared, RankShared};
+use super::shared::{Doing, JobShared, RankShared};
+use crate::checkpoint::Birth;
+use crate::faaslet::Own;
 
 /// Who can start programs for a job. Loading one takes time, so it is called on a thread of its own.
 pub(crate) trait Spawner: Send + Sync {
@@ -16,6 +18,17 @@ pub(crate) trait Spawner: Send + Sync {
     /// # Errors
     /// `MPI_ERR_SPAWN` when a program cannot be run or there are too many processes.
     fn spawn(&self, job: &Arc<JobShared>, request: SpawnRequest) -> Result<Arc<Family>>;
+
+    /// What a process that was spawned so, in an earlier life of the job or on another node, starts with here.
+    ///
+    /// # Errors
+    /// Why it cannot, in words.
+    fn again(
+        &self,
+        job: &Arc<JobShared>,
+        rank: u32,
+        birth: &Birth,
+    ) -> std::result::Result<Own, String>;
 }
 
 impl JobShared {
@@ -38,6 +51,17 @@ impl JobShared {
                 .give(Err(unable(format!("a thread cannot be started ({cause}); see ulimit -u"))));
         }
         answer
+    }
+
+    /// Why the job cannot be stopped, if that is because of what it has spawned.
+    pub(super) fn stiffness(&self) -> Option<String> {
+        let lives = |rank: &u32| self.rank(*rank).doing().0 != Doing::Ended;
+        let rank = self.births().stiff().into_iter().find(lives)?;
+        let birth = self.births().of(rank)?;
+        Some(format!(
+            "process {rank}, which was spawned (MPI_Comm_spawn), runs {}, whose stack cannot be taken",
+            birth.name
+        ))
     }
 
     /// Adds `count` ranks of this node with these numbers, which have no task yet.

@@ -75,7 +75,7 @@ impl Supervisor {
         events: flume::Sender<RankEvent>,
         report: flume::Sender<Arc<JobReport>>,
     ) -> Self {
-        let mut exits = vec![Some(RankExit::Killed); shared.world().size() as usize];
+        let mut exits = vec![Some(RankExit::Killed); shared.world().known() as usize];
         let mut running = 0;
         for rank in shared.local_ranks() {
             exits[rank as usize] = None;
@@ -248,7 +248,7 @@ impl Handler<Renewed> for Supervisor {
 
     fn handle(&mut self, message: Renewed, context: &mut Self::Context) {
         let Renewed { shared } = message;
-        for rank in 0..shared.world().size() {
+        for rank in 0..shared.world().known() {
             let (was_here, is_here) =
                 (self.shared.world().is_local(rank), shared.world().is_local(rank));
             let slot = self.slot(rank);

@@ -7,7 +7,9 @@ use actix::Addr;
 use faasm_vm::{GuestMemory, Pool};
 
 use super::prepare::Launch;
-use crate::faaslet::{Start, run};
+use crate::checkpoint::CheckpointError;
+use crate::error::Error;
+use crate::faaslet::{Own, Restored, Start, run};
 use crate::job::{Arrival, JobShared, Renewed, Supervisor};
 use crate::scheduler::{Scheduler, Task};
 
@@ -29,29 +31,47 @@ impl Cradle {
     /// It cannot begin here, in words.
     pub(crate) fn begin(&self, coming: Arc<Arrival>, job: &Arc<JobShared>) -> Result<(), String> {
         let rank = coming.rank();
-        let found = self.launch.rank(rank, job).map_err(|error| error.to_string())?;
-        let (program, wasi, threads) = found;
+        let own = self.own(rank, job).map_err(|error| error.to_string())?;
+        self.place((rank, own), job, None, Some(coming)).wake();
+        Ok(())
+    }
+
+    /// Makes the task of a rank of this node.
+    pub(crate) fn place(
+        &self,
+        (rank, own): (u32, Own),
+        job: &Arc<JobShared>,
+        restored: Option<Restored>,
+        coming: Option<Arc<Arrival>>,
+    ) -> Arc<Task> {
         let start = Start {
             rank,
-            program,
-            beginning: self.launch.beginning(rank),
-            wasi,
+            own,
             job: job.clone(),
             pool: self.pool.clone(),
             no_memory: self.no_memory.clone(),
             output: self.launch.output(),
             supervisor: self.supervisor.clone(),
             spins: self.spins,
-            migratable: self.launch.is_migratable(rank),
-            threads,
             rebuild_every: self.rebuild_every,
-            restored: None,
-            coming: Some(coming),
+            restored,
+            coming,
         };
         let task = Task::new(&self.scheduler, job.home(rank), Box::pin(run(start)));
         job.rank(rank).set_task(task.clone());
-        task.wake();
-        Ok(())
+        task
+    }
+
+    /// What a rank of this node starts with, however the job came by it.
+    ///
+    /// # Errors
+    /// It cannot start here.
+    pub(crate) fn own(&self, rank: u32, job: &Arc<JobShared>) -> Result<Own, Error> {
+        let Some(birth) = job.births().of(rank) else { return self.launch.rank(rank, job) };
+        let again = job.spawner().map(|spawner| spawner.again(job, rank, &birth));
+        again
+            .unwrap_or_else(|| Err("nothing can be spawned in this job".to_owned()))
+            .map_err(|why| Error::from(CheckpointError::Rank { rank, why }))
     }
 
     /// From now on these are the job's ranks on this node.

@@ -11,10 +11,10 @@ use wasmtime::{InstancePre, Linker};
 
 use super::span;
 use crate::error::Error;
-use crate::faaslet::{FaasletState, ThreadFacts};
+use crate::faaslet::{FaasletState, Own, ThreadFacts};
 use crate::host::wasi::{OutputSink, Preopen, StdinSource, StdinStream, WasiCtx};
 use crate::job::{AppSpec, JobShared, JobSpec, MAX_RANKS, OutsideWaits, StdinPolicy};
-use crate::module::{Beginning, Module, missing_imports};
+use crate::module::{Module, missing_imports};
 
 /// Mappings of a rank: memory and stack, each with the inaccessible part behind or below.
 const MAPPINGS_PER_RANK: u64 = 4;
@@ -123,24 +123,8 @@ impl Launch {
         self.output.clone()
     }
 
-    /// How the instance of `rank` begins, if its program initialises itself.
-    pub(crate) fn beginning(&self, rank: u32) -> Option<Beginning> {
-        let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
-        self.apps[index].module.beginning()
-    }
-
-    /// Whether `rank` runs the variant of its program whose stack can be taken.
-    pub(crate) fn is_migratable(&self, rank: u32) -> bool {
-        let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
-        self.apps[index].module.is_migratable()
-    }
-
-    /// What `rank` runs, and its system interface.
-    pub(crate) fn rank(
-        &self,
-        rank: u32,
-        job: &Arc<JobShared>,
-    ) -> Result<(InstancePre<FaasletState>, WasiCtx, Option<ThreadFacts>), Error> {
+    /// What `rank`, which was not spawned, starts with.
+    pub(crate) fn rank(&self, rank: u32, job: &Arc<JobShared>) -> Result<Own, Error> {
         let index = self.apps.partition_point(|app| app.first + app.ranks <= rank);
         let app = &self.apps[index];
         let reads = match self.stdin {
@@ -169,7 +153,13 @@ impl Launch {
             (Some(facts), Some(span)) => Some(span::threads(facts, span)),
             (threads, _) => threads,
         };
-        Ok((app.program.clone(), builder.build()?, threads))
+        Ok(Own {
+            program: app.program.clone(),
+            beginning: app.module.beginning(),
+            wasi: builder.build()?,
+            migratable: app.module.is_migratable(),
+            threads,
+        })
     }
 }
 

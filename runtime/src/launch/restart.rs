@@ -84,6 +84,21 @@ impl Restart {
         &self.muster
     }
 
+    /// Keeps in the job what its processes of this node were spawned with, and the programs that it did not begin with.
+    pub(crate) fn remember_births(&self, job: &JobShared) -> Result<(), CheckpointError> {
+        for rank in job.local_ranks() {
+            let Some(birth) = self.checkpoint.birth(rank) else { continue };
+            let is_known = job.births().program(&birth.hash).is_some();
+            let hash = birth.hex();
+            let apps = &self.checkpoint.description().apps;
+            if !is_known && apps.iter().all(|app| app.hash != hash) {
+                job.births().keep_program(birth.hash, self.checkpoint.read_program(&hash)?.into());
+            }
+            job.births().add(rank, Arc::new(birth.clone()));
+        }
+        Ok(())
+    }
+
     /// How a rank had ended, if it had: it does not run again.
     pub(crate) fn tombstone(&self, rank: u32) -> Option<Tombstone> {
         self.checkpoint.tombstone(rank)

@@ -3,21 +3,26 @@
 //! A spawned process has the job's environment and output and its parent's directories, and reads no
 //! input. It is supervised as every other rank.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use actix::WeakAddr;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_shim::spawn_port::{SpawnProgram, SpawnRequest, Surroundings};
 use faasm_mpi_shim::world::Family;
-use faasm_vm::{GuestMemory, Pool};
+use faasm_vm::{ContentHash, GuestMemory, Pool};
+use parking_lot::Mutex;
 use wasmtime::InstancePre;
 
 use super::prepare::link;
-use crate::faaslet::{FaasletState, Start, ThreadFacts, run};
-use crate::host::wasi::{OutputSink, Preopen, WasiCtx};
+use crate::checkpoint::{Birth, Births, SavedDir};
+use crate::faaslet::{FaasletState, Own, Start, ThreadFacts, run};
+use crate::host::wasi::{OutputSink, Preopen, WasiCtx, WasiSetupError};
 use crate::job::{AppSpec, Born, JobShared, MAX_RANKS, OutsideWaits, Spawner, Supervisor};
-use crate::module::{Beginning, Module, ModuleLoader};
+use crate::module::{Module, ModuleError, ModuleLoader};
 use crate::scheduler::{Scheduler, Task};
 
 /// What starting programs for one job needs.
@@ -34,24 +39,31 @@ pub(crate) struct ProgramSpawner {
     pub(crate) output: Option<Arc<dyn OutputSink>>,
     /// The programs that the job began with.
     pub(crate) known: Vec<Module>,
+    /// Those that it has linked since.
+    pub(crate) linked: Mutex<HashMap<[u8; 32], Linked>>,
+}
+
+/// A program that is ready to be instantiated.
+#[derive(Clone)]
+pub(crate) struct Linked {
+    module: Module,
+    program: InstancePre<FaasletState>,
 }
 
 /// A program that is ready to be started.
 struct Ready {
-    program: InstancePre<FaasletState>,
-    beginning: Option<Beginning>,
-    migratable: bool,
-    args: Arc<[String]>,
+    linked: Linked,
+    args: Vec<String>,
     preopens: Arc<[Preopen]>,
-    threads: Option<ThreadFacts>,
+    bytes: u64,
     processes: u32,
 }
 
 impl Spawner for ProgramSpawner {
     fn spawn(&self, job: &Arc<JobShared>, request: SpawnRequest) -> Result<Arc<Family>> {
         let SpawnRequest { programs, parents } = request;
-        let ready: Vec<Ready> =
-            programs.into_iter().map(|program| self.ready(program)).collect::<Result<_>>()?;
+        let ready = |program| self.ready(job.births(), program);
+        let ready: Vec<Ready> = programs.into_iter().map(ready).collect::<Result<_>>()?;
         let count: u64 = ready.iter().map(|ready| u64::from(ready.processes)).sum();
         if count > u64::from(MAX_RANKS) {
             let detail = format!("{count} processes are more than the {MAX_RANKS} of a node");
@@ -59,6 +71,11 @@ impl Spawner for ProgramSpawner {
         }
         let gone = || MpiError::new(ErrorClass::Spawn, "the job is being ended");
         let supervisor = self.supervisor.upgrade().filter(|_| !job.is_ending()).ok_or_else(gone)?;
+        // Whatever is wrong with them is found out before there are processes.
+        for ready in &ready {
+            let birth = ready.birth(0, count as u32);
+            self.wasi(job, &birth, (0, ready.preopens.clone())).map_err(unfit)?;
+        }
         let workers = u64::from(self.scheduler.regular());
         let apps = (0..)
             .zip(&ready)
@@ -70,16 +87,17 @@ impl Spawner for ProgramSpawner {
         job.add_ranks(family.group.iter());
         for (at, (number, (home, app))) in (0..).zip(family.group.iter().zip(members)) {
             let ready = &ready[app as usize];
-            let wasi = self.wasi(job, ready, (number, at, count as u32))?;
+            let birth = Arc::new(ready.birth(at, count as u32));
+            let wasi = self.wasi(job, &birth, (number, ready.preopens.clone())).map_err(unfit)?;
+            job.births().add(number, birth);
+            if self.takes_stacks() && !ready.linked.module.is_migratable() {
+                job.births().add_stiff(number);
+            }
             let start = Start {
                 rank: number,
-                program: ready.program.clone(),
-                beginning: ready.beginning.clone(),
-                threads: ready.threads,
-                migratable: ready.migratable,
+                own: ready.linked.own(wasi),
                 restored: None,
                 coming: None,
-                wasi,
                 job: job.clone(),
                 pool: self.pool.clone(),
                 no_memory: self.no_memory.clone(),
@@ -94,64 +112,169 @@ impl Spawner for ProgramSpawner {
         family.group.iter().for_each(|number| job.rank(number).wake());
         Ok(family)
     }
+
+    fn again(
+        &self,
+        job: &Arc<JobShared>,
+        rank: u32,
+        birth: &Birth,
+    ) -> std::result::Result<Own, String> {
+        let linked = match self.find(|module| *module.content_hash().as_bytes() == birth.hash) {
+            Some(linked) => linked.map_err(|error| with_causes(&error))?,
+            None => {
+                let bytes = job.births().program(&birth.hash);
+                let bytes =
+                    bytes.ok_or_else(|| format!("the program {} is not here", birth.name))?;
+                self.load(&birth.name, &bytes)?
+            }
+        };
+        let open = |dir: &SavedDir| Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only);
+        let preopens = birth.dirs.iter().map(open).collect::<std::result::Result<_, _>>();
+        let preopens = preopens.map_err(|error: WasiSetupError| with_causes(&error))?;
+        let wasi = self.wasi(job, birth, (rank, preopens)).map_err(|error| with_causes(&error))?;
+        Ok(linked.own(wasi))
+    }
+}
+
+impl Linked {
+    fn new(module: Module) -> std::result::Result<Self, crate::Error> {
+        module.check_program()?;
+        let app = AppSpec::new(module, 1);
+        Ok(Self { program: link(&app)?, module: app.module })
+    }
+
+    /// What one process of it starts with.
+    fn own(&self, wasi: WasiCtx) -> Own {
+        Own {
+            program: self.program.clone(),
+            wasi,
+            threads: ThreadFacts::of(self.module.facts()),
+            beginning: self.module.beginning(),
+            migratable: self.module.is_migratable(),
+        }
+    }
+}
+
+impl Ready {
+    /// What its process number `rank` of so many is begun again with.
+    fn birth(&self, rank: u32, of: u32) -> Birth {
+        Birth {
+            name: self.linked.module.name().to_owned(),
+            hash: *self.linked.module.content_hash().as_bytes(),
+            bytes: self.bytes,
+            args: self.args.clone(),
+            dirs: self.preopens.iter().map(saved_dir).collect(),
+            rank,
+            of,
+        }
+    }
 }
 
 impl ProgramSpawner {
     /// Loads and links a program.
-    fn ready(&self, program: SpawnProgram) -> Result<Ready> {
+    fn ready(&self, births: &Births, program: SpawnProgram) -> Result<Ready> {
         let SpawnProgram { command, bytes, args, processes, surroundings } = program;
         let refused = |cause: String| MpiError::argument(ErrorClass::Spawn, "command", cause);
-        let module = match bytes {
-            Some(bytes) => self
-                .loader
-                .load_bytes(&command, &bytes)
-                .map_err(|error| refused(with_causes(&error)))?,
-            None => self.known(&command).ok_or_else(|| {
-                refused(format!(
-                    "there is no file {command} in the program's directories, and no program of the \
-                     job is called so; the path is looked up from the working directory, and the \
-                     info key path names further directories"
-                ))
-            })?,
+        let len = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let linked = match bytes {
+            Some(bytes) => {
+                let linked = self.load(&command, &bytes).map_err(refused)?;
+                if linked.module.is_migratable() {
+                    births.keep_program(*ContentHash::of(&bytes).as_bytes(), bytes.into());
+                }
+                linked
+            }
+            None => {
+                let absent = || {
+                    refused(format!(
+                        "there is no file {command} in the program's directories, and no program of the \
+                         job is called so; the path is looked up from the working directory, and the \
+                         info key path names further directories"
+                    ))
+                };
+                let found = self.find(|module| module.name() == command).ok_or_else(absent)?;
+                found.map_err(|error| refused(with_causes(&error)))?
+            }
         };
-        module.check_program().map_err(|error| refused(error.to_string()))?;
-        let threads = ThreadFacts::of(module.facts());
-        let app = AppSpec::new(module, processes);
-        let program = link(&app).map_err(|error| refused(with_causes(&error)))?;
-        let args = std::iter::once(command).chain(args).collect();
         let preopens = preopens(&surroundings)?;
-        let (beginning, migratable) = (app.module.beginning(), app.module.is_migratable());
-        Ok(Ready { program, beginning, migratable, args, preopens, threads, processes })
+        Ok(Ready { linked, args, preopens, bytes: len, processes })
     }
 
-    fn known(&self, name: &str) -> Option<Module> {
-        self.known.iter().find(|module| module.name() == name).cloned()
+    /// A program that the job began with.
+    fn find(
+        &self,
+        is_meant: impl Fn(&Module) -> bool,
+    ) -> Option<std::result::Result<Linked, crate::Error>> {
+        self.known.iter().find(|module| is_meant(module)).cloned().map(Linked::new)
     }
 
-    /// The system interface of rank `at` of `count` spawned ones.
+    /// Whether the stacks of the ranks that the job began with can be taken.
+    fn takes_stacks(&self) -> bool {
+        self.known.iter().all(Module::is_migratable)
+    }
+
+    /// A program that the job did not begin with. Its stack can be taken if that is so of the others and it allows it.
+    fn load(&self, name: &str, bytes: &[u8]) -> std::result::Result<Linked, String> {
+        let hash = *ContentHash::of(bytes).as_bytes();
+        if let Some(linked) = self.linked.lock().get(&hash) {
+            let (module, program) = (linked.module.named(name), linked.program.clone());
+            return Ok(Linked { module, program });
+        }
+        let load = |migratable: bool| {
+            let loader = self.loader.clone().with_migratable(migratable);
+            loader.load_bytes(name, bytes)
+        };
+        let module = match load(self.takes_stacks()) {
+            Err(why @ ModuleError::NotMigratable { .. }) => {
+                tracing::warn!(
+                    "{why}; it is spawned all the same, and there are neither checkpoints nor moves while it runs"
+                );
+                load(false)
+            }
+            loaded => loaded,
+        };
+        let module = module.map_err(|error| with_causes(&error))?;
+        let linked = Linked::new(module).map_err(|error| with_causes(&error))?;
+        self.linked.lock().insert(hash, linked.clone());
+        Ok(linked)
+    }
+
+    /// The system interface of the process with this number.
     fn wasi(
         &self,
         job: &Arc<JobShared>,
-        ready: &Ready,
-        (number, at, count): (u32, u32, u32),
-    ) -> Result<WasiCtx> {
+        birth: &Birth,
+        (number, preopens): (u32, Arc<[Preopen]>),
+    ) -> std::result::Result<WasiCtx, WasiSetupError> {
+        let args = std::iter::once(&birth.name).chain(&birth.args).cloned().collect();
         let mut builder = WasiCtx::builder()
-            .args(ready.args.clone())
+            .args(args)
             .shared_env(self.env.clone())
-            .preopens(ready.preopens.clone())
+            .preopens(preopens)
             .rank(number)
             .hooks(Arc::new(OutsideWaits { job: job.clone(), rank: number }));
         if let Some(output) = &self.output {
             builder = builder.output(output.clone());
         }
-        for (key, value) in super::prepare::rank_variables((at, count), (at, count)) {
+        let place = (birth.rank, birth.of);
+        for (key, value) in super::prepare::rank_variables(place, place) {
             builder = builder.env(key, &value.to_string());
         }
-        let wrong = |error: crate::host::wasi::WasiSetupError| {
-            MpiError::argument(ErrorClass::Spawn, "argv", error.to_string())
-        };
-        builder.build().map_err(wrong)
+        builder.build()
     }
+}
+
+fn unfit(error: WasiSetupError) -> MpiError {
+    MpiError::argument(ErrorClass::Spawn, "argv", error.to_string())
+}
+
+/// A directory under the name that it has on the machine now.
+fn saved_dir(preopen: &Preopen) -> SavedDir {
+    let link = format!("/proc/self/fd/{}", preopen.dir.as_raw_fd());
+    // Without it the process cannot begin elsewhere, which is said then.
+    let host = std::fs::read_link(link).unwrap_or_default();
+    let host = host.to_string_lossy().into_owned();
+    SavedDir { host, guest: preopen.guest.to_string(), read_only: preopen.read_only }
 }
 
 /// The directories that a rank handed over.

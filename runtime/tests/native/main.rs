@@ -21,10 +21,11 @@ use crate::support::{build_dir, finish, guests_dir};
 /// which MPICH as Debian builds it (over UCX) cannot; and one with a session beyond `MPI_Finalize`, whose
 /// ranks MPICH's launcher now and then kills at their end; and those of ULFM, which MPICH 4.0 declares and does not
 /// implement.
-const NOT_PORTABLE: [&str; 6] = [
+const NOT_PORTABLE: [&str; 7] = [
     "collective_disagreement",
     "communicator_misuse",
     "dynamic_connect",
+    "dynamic_lives",
     "dynamic_spawn",
     "session_beside_init",
     "ulfm_calls",

@@ -13,6 +13,7 @@ use faasm_vm::GuestAddr;
 use super::is_root;
 use super::port::{ask, read_port};
 use crate::call::{Call, MpiView};
+use crate::ctx::Interrupted;
 use crate::host::info;
 use crate::host::intercomm::letter::{self, Address, malformed};
 use crate::host::intercomm::meeting::{Pair, agree_on, conclude, decoded, encoded};
@@ -44,7 +45,8 @@ pub(super) async fn comm_connect<T: MpiView>(
     connect(call, (port_name, hints), (root, comm), newcomm, true).await
 }
 
-/// Either side; `connects` tells which.
+/// Either side; `connects` tells which. Others may keep it waiting for long, so it can be left there: what was done before is
+/// noted.
 async fn connect<T: MpiView>(
     call: &mut Call<'_, T>,
     (port_name, hints): (GuestAddr, i32),
@@ -52,14 +54,19 @@ async fn connect<T: MpiView>(
     newcomm: GuestAddr,
     connects: bool,
 ) -> Result<()> {
+    let has_knocked = match call.resume() {
+        Some(Interrupted::Agreed(knocked)) => Some(knocked),
+        _ => None,
+    };
     let leads = is_root(call, root, comm);
     if let Err(error) = &leads
         && error.class != ErrorClass::Root
     {
         return Err(error.clone());
     }
-    let port = match &leads {
-        Ok(true) => Some(checked_port(call, (port_name, hints), connects).await),
+    let port = match (&leads, has_knocked) {
+        (Ok(true), Some(_)) => Some(read_port(call, port_name).and_then(|name| Port::parse(&name))),
+        (Ok(true), None) => Some(checked_port(call, (port_name, hints), connects).await),
         _ => None,
     };
     call.mpi().error_comm = comm;
@@ -67,19 +74,34 @@ async fn connect<T: MpiView>(
         (Err(error), _) | (_, Some(Err(error))) => Err(error.clone()),
         _ => Ok(root),
     };
-    agree_on(call, comm, ("root", input)).await?;
+    if has_knocked.is_none() {
+        agree_on(call, comm, ("root", input)).await?;
+    }
+    let port = port.and_then(Result::ok);
+    call.go_on_from(Interrupted::Agreed(has_knocked.flatten()));
+    let made = meet(call, port, (comm, connects), has_knocked.flatten()).await;
+    call.resume();
+    call.write_i32("newcomm", newcomm, made?)
+}
+
+/// Makes the communicator; only the root has a port.
+async fn meet<T: MpiView>(
+    call: &mut Call<'_, T>,
+    port: Option<Port>,
+    (comm, connects): (i32, bool),
+    knocked: Option<u32>,
+) -> Result<i32> {
     let found = match port {
-        Some(Ok(port)) => {
+        Some(port) => {
             let own = call.mpi().comm(comm)?.group.clone();
             Some(match connects {
-                true => knock(call, port, own).await,
+                true => knock(call, port, own, knocked).await,
                 false => answer(call, port, own).await,
             })
         }
-        _ => None,
+        None => None,
     };
-    let handle = conclude(call, comm, found).await?;
-    call.write_i32("newcomm", newcomm, handle)
+    conclude(call, comm, found).await
 }
 
 /// The port of the root's arguments, which is open; one's own when accepting.
@@ -111,14 +133,26 @@ const fn address(port: Port) -> Address {
     Address { context: CONTEXT_PORTS, tag: port.number.cast_signed() }
 }
 
-/// Asks the process of the port to accept this group.
-async fn knock<T: MpiView>(call: &mut Call<'_, T>, port: Port, own: Group) -> Result<Pair> {
-    let mpi = call.mpi();
-    let context = mpi.port.world().new_context()?;
-    let mut out = Writer::new();
-    out.u32(context);
-    out.raw(&encoded(&Ok(own.clone())));
-    letter::send(mpi, port.process, address(port), &out.into_bytes());
+/// Asks the process of the port to accept this group, unless it has `knocked` already under this context.
+async fn knock<T: MpiView>(
+    call: &mut Call<'_, T>,
+    port: Port,
+    own: Group,
+    knocked: Option<u32>,
+) -> Result<Pair> {
+    let context = match knocked {
+        Some(context) => context,
+        None => {
+            let mpi = call.mpi();
+            let context = mpi.port.world().new_context()?;
+            let mut out = Writer::new();
+            out.u32(context);
+            out.raw(&encoded(&Ok(own.clone())));
+            letter::send(mpi, port.process, address(port), &out.into_bytes());
+            call.note(Interrupted::Agreed(Some(context)));
+            context
+        }
+    };
     let reply = Address { context, tag: 0 };
     let (_, answer) = letter::receive(call, Some(port.process), reply).await?;
     let leader = call.mpi().port.rank();

@@ -135,6 +135,7 @@ async fn start<T: MpiView>(
     }
     let request = SpawnRequest { programs, parents: parents.clone() };
     let answer = call.mpi().port.spawn(request);
+    call.commit();
     let function = call.function;
     let pending = Pending { function, peer: None, tag: None, context: CONTEXT_SELF };
     let (is_there, take) = (|| answer.is_there(), || answer.take());

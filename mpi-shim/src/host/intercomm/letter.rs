@@ -52,6 +52,8 @@ pub(crate) async fn receive<T: MpiView>(
     address: Address,
 ) -> Result<(u32, Vec<u8>)> {
     let first = piece(call, from, address).await;
+    // It is nowhere else any more.
+    call.commit();
     let (sender, bytes) = (first.header.sender, bytes_of(&first));
     let Some((len, rest)) = bytes.split_first_chunk::<8>() else { return Err(malformed()) };
     let len = u64::from_le_bytes(*len);
@@ -75,7 +77,6 @@ async fn piece<T: MpiView>(
     let pattern = Pattern { context, source, tag: Some(tag) };
     let pending = Pending { function: call.function, peer: None, tag: None, context };
     let take = |mpi: &mut MpiCtx<T::Port>| mpi.extract(&pattern).map(|found| found.1);
-    call.commit();
     call.wait(&pending, &|| false, take).await
 }
 

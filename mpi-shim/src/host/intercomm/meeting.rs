@@ -89,6 +89,7 @@ pub(crate) async fn introduce<T: MpiView>(
 ) -> Result<Pair> {
     let address = Address { context, tag: 0 };
     letter::send(call.mpi(), peer, address, &encoded(&own));
+    call.commit();
     let (_, answer) = letter::receive(call, Some(peer), address).await?;
     let other = decoded(&answer)?;
     let own_leader = call.mpi().port.rank();

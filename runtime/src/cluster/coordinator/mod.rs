@@ -421,8 +421,11 @@ pub(crate) fn check(job: &ClusterJob) -> Result<(), ClusterError> {
     if job.apps.iter().any(|app| app.ranks == 0) || ranks == 0 || ranks > JOB_RANKS_MAX.into() {
         return Err(Error::Ranks { ranks, ranks_max: JOB_RANKS_MAX }.into());
     }
-    if ranks != job.placement.len() as u64 {
-        let reason = format!("{ranks} ranks have {} places", job.placement.len());
+    let places = job.placement.len() as u64;
+    // A checkpoint may have processes that were spawned.
+    let is_placed = if job.origin.is_some() { ranks <= places } else { ranks == places };
+    if !is_placed || places > JOB_RANKS_MAX.into() {
+        let reason = format!("{ranks} ranks have {places} places");
         return Err(ClusterError::Rejected { reason });
     }
     match job.stdin {

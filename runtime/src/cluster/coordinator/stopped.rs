@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use faasm_mpi_shim::saved::SaveError;
 use faasm_mpi_shim::world::World;
 use faasm_transport::NodeId;
 
@@ -9,7 +10,7 @@ use super::Cluster;
 use super::driver::Input;
 use super::halting::StopNews;
 use super::stop::{Course, Plan};
-use crate::checkpoint::{CheckpointError, Cut, Unfinished, Writer, WrittenRank};
+use crate::checkpoint::{CheckpointError, Common, Cut, Unfinished, Writer, WrittenRank};
 use crate::cluster::stop::{Done, Legacy, Task, WriteTask, Written};
 use crate::job::{ENDING, Outcome};
 
@@ -150,8 +151,8 @@ pub(super) fn cut(
     // What is left to do needs no rank, so that those of a job that does not end go on.
     let stopped = end.is_some().then_some(stopped);
     match written {
-        Ok((shared, ranks)) => {
-            let cut = writer.finish(&unfinished, shared, ranks)?;
+        Ok((common, ranks)) => {
+            let cut = writer.finish(&unfinished, common, ranks)?;
             if let Some(code) = end {
                 // Told before the ranks could go on.
                 cluster.tell(Input::End { job, outcome: Outcome::Killed { code } });
@@ -171,10 +172,11 @@ fn hindered(why: String) -> CheckpointError {
     if why == ENDING { CheckpointError::Ending } else { CheckpointError::Hindered(why) }
 }
 
-/// What all ranks share, with the time that the job has run; and where the files of the ranks are.
-type Parts = ((Vec<u8>, u64), Vec<WrittenRank>);
-
-fn write(stopped: &StoppedJob, unfinished: &Unfinished) -> Result<Parts, CheckpointError> {
+/// What is not of one rank, and where the files of the ranks are.
+fn write(
+    stopped: &StoppedJob,
+    unfinished: &Unfinished,
+) -> Result<(Common, Vec<WrittenRank>), CheckpointError> {
     let task = WriteTask::new(unfinished)
         .ok_or_else(|| hindered(format!("{} is not UTF-8", unfinished.dir.display())))?;
     let tasks = stopped.nodes().iter().map(|node| (*node, Task::Write(task.clone())));
@@ -195,6 +197,8 @@ fn write(stopped: &StoppedJob, unfinished: &Unfinished) -> Result<Parts, Checkpo
         worlds.push(world);
         ranks.extend(ended.into_iter().map(|stone| WrittenRank::ended(stone.into())));
     }
-    let world = World::merge(&worlds).map_err(|error| hindered(error.to_string()))?;
-    Ok(((world, elapsed_ns), ranks))
+    let wrong = |error: SaveError| hindered(error.to_string());
+    let world = World::merge(&worlds).map_err(wrong)?;
+    let processes = World::processes_of(&world).map_err(wrong)?;
+    Ok((Common { world, processes, elapsed_ns }, ranks))
 }

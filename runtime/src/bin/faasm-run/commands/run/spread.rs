@@ -128,10 +128,10 @@ impl<'a> Front<'a> {
         let mut shown: Option<Arc<Multiplexer>> = None;
         loop {
             let mut workers = 0;
-            let bonds = bonds(self.from.as_ref())?;
+            let origin = origin(self.from.as_ref())?;
             let spawned = spawn(&mut |members| {
                 workers = members.iter().map(|member| member.workers).sum();
-                let demand = (ranks, &rules, bonds.as_slice());
+                let demand = (ranks, &rules, origin.as_ref());
                 let placement = placement(self.job, demand, members, shown.is_none())?;
                 let (spread, hosts) = self.describe(&placement, members)?;
                 let output = match &shown {
@@ -233,16 +233,15 @@ fn saved_programs(checkpoint: &Checkpoint) -> anyhow::Result<Vec<Program>> {
     checkpoint.description().apps.iter().map(load).collect()
 }
 
-/// The ranks that the checkpoint from which the job goes on wants together.
-fn bonds(from: Option<&ClusterOrigin>) -> anyhow::Result<Vec<Vec<u32>>> {
-    let Some(from) = from else { return Ok(Vec::new()) };
-    Ok(Checkpoint::open(&from.dir, Some(from.cut))?.bonds().to_vec())
+/// The checkpoint from which the job goes on.
+fn origin(from: Option<&ClusterOrigin>) -> anyhow::Result<Option<Checkpoint>> {
+    Ok(from.map(|from| Checkpoint::open(&from.dir, Some(from.cut))).transpose()?)
 }
 
 /// Which rank runs on which member; shows it if that was asked for.
 fn placement(
     job: &Invocation,
-    (ranks, rules, bonds): (Option<u32>, &PlacementRules, &[Vec<u32>]),
+    (ranks, rules, origin): (Option<u32>, &PlacementRules, Option<&Checkpoint>),
     members: &[Member],
     is_first: bool,
 ) -> anyhow::Result<Placement> {
@@ -254,7 +253,11 @@ fn placement(
     let demands: Vec<AppDemand> = job.apps.iter().map(demand).collect();
     let nodes: Vec<NodeSlots> = members.iter().map(|member| member.slots.clone()).collect();
     let mut placement = place(&demands, &nodes, rules)?;
-    placement.bring_together(bonds, &nodes, rules)?;
+    if let Some(origin) = origin {
+        let spawned = placement.node_of_rank.len() as u32..origin.ranks();
+        placement.add_spawned(spawned.map(|rank| !origin.has_ended(rank)), &nodes);
+        placement.bring_together(origin.bonds(), &nodes, rules)?;
+    }
     let workers: Vec<u32> = members.iter().map(|member| member.workers).collect();
     let view = PlacementView { nodes: &nodes, placement: &placement, workers: &workers };
     let display = if is_first { job.nodes.display } else { Default::default() };
