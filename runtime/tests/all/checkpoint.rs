@@ -59,8 +59,17 @@ pub(crate) fn movable_guests() -> Vec<Guest> {
 
 /// The program of ranks that share memory two by two; with the arguments "1 until" it goes on until there is a file "end".
 pub(crate) fn shared_pairs() -> PathBuf {
+    program_of("rma_shared_pairs")
+}
+
+/// The program of several families of processes, with the same arguments.
+pub(crate) fn families() -> PathBuf {
+    program_of("dynamic_lives")
+}
+
+fn program_of(name: &str) -> PathBuf {
     let guests = manifest();
-    let guest = guests.iter().find(|guest| guest.name == "rma_shared_pairs");
+    let guest = guests.iter().find(|guest| guest.name == name);
     compiled(guest.expect("it is there")).expect("it compiles")
 }
 
@@ -109,7 +118,8 @@ pub(crate) fn go_on_from_all(
     for cut in cuts(kept) {
         made.fetch_add(1, Ordering::Relaxed);
         // What these have written is gone at their end.
-        if !guest.name.starts_with("file") {
+        let is_gone = guest.name.starts_with("file") || guest.name == "dynamic_spawn";
+        if !is_gone {
             go_on_from(guest, kept, cut, options)?;
             continued.fetch_add(1, Ordering::Relaxed);
         }

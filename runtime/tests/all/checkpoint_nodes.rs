@@ -1,6 +1,7 @@
 //! Checkpoints of jobs on several nodes: programs do the same, and go on on one node.
 
 use std::{
+    path::Path,
     sync::atomic::AtomicUsize,
     time::{Duration, Instant},
 };
@@ -9,7 +10,9 @@ use faasm_workloads::manifest::Guest;
 use rustix::process::Signal;
 
 use crate::{
-    checkpoint::{RANKS_MAX, Steps, cuts, go_on_from_all, movable_guests, restart, shared_pairs},
+    checkpoint::{
+        RANKS_MAX, Steps, cuts, families, go_on_from_all, movable_guests, restart, shared_pairs,
+    },
     guests::compiled,
     suite::{check_all, check_run},
     support::{Running, faasm_run},
@@ -113,11 +116,22 @@ fn a_job_on_two_nodes_is_kept_on_request_and_before_it_is_ended() {
 /// Ranks that share memory are put back on one node, wherever the others are.
 #[test]
 fn shared_memory_is_put_back_where_its_ranks_are_together() {
+    goes_on_elsewhere(&shared_pairs(), &["-n", "4"], "ok rma_shared_pairs");
+}
+
+#[test]
+fn families_of_processes_go_on_on_one_node_and_on_others() {
+    goes_on_elsewhere(&families(), &["-n", "3"], "ok dynamic_lives");
+    goes_on_elsewhere(&families(), &["-n", "3", "--local-nodes", "2"], "ok dynamic_lives");
+}
+
+/// Kills a job of a program that goes on until there is a file, and has it go on from one checkpoint on several nodes and on one.
+fn goes_on_elsewhere(program: &Path, options: &[&str], ok: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let kept = dir.path().join("kept");
     let mut command = faasm_run();
-    command.args(["-n", "4", "--checkpoint-every", "20ms", "--checkpoint-dir"]).arg(&kept);
-    command.arg(shared_pairs()).args(["1", "until"]).current_dir(dir.path());
+    command.args(options).args(["--checkpoint-every", "20ms", "--checkpoint-dir"]).arg(&kept);
+    command.arg(program).args(["1", "until"]).current_dir(dir.path());
     let running = Running::start(&mut command, "");
     let begun = Instant::now();
     while cuts(&kept).is_empty() {
@@ -139,6 +153,6 @@ fn shared_memory_is_put_back_where_its_ranks_are_together() {
         &["--launcher", "local"],
     ] {
         let ran = again(options);
-        assert!(ran.status == Some(0) && ran.stdout.contains("ok rma_shared_pairs"), "{ran:#?}");
+        assert!(ran.status == Some(0) && ran.stdout.contains(ok), "{options:?}: {ran:#?}");
     }
 }
