@@ -32,6 +32,7 @@ pub(crate) use served::{answer, told};
 pub(crate) use clocks::STARTED;
 pub use clocks::{Begun, Clock, Series};
 pub use family::Family;
+pub(crate) use family::SavedFamily;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
 pub use placement::Placement;

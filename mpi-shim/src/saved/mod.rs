@@ -29,7 +29,7 @@ mod types;
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::{SavedWorld, Unlike, World};
+use crate::world::{SavedFamily, SavedWorld, Unlike, World};
 
 /// Version of what is written. It changes with every change of a saved type.
 pub const VERSION: u32 = 6;
@@ -108,6 +108,24 @@ impl World {
     /// When the bytes are damaged.
     pub fn processes_of(saved: &[u8]) -> Result<u32, SaveError> {
         read::<SavedWorld>(saved).map(|saved| saved.processes())
+    }
+
+    /// What another node has to know of the family of a process of this one before the process can come there.
+    ///
+    /// # Errors
+    /// When the process was not spawned.
+    pub fn save_family(&self, process: u32) -> Result<Vec<u8>, SaveError> {
+        let family = self.family_of(process);
+        write(&family.ok_or_else(|| damaged(format!("process {process} was not spawned")))?)
+    }
+
+    /// Keeps what [`World::save_family`] gave for the job's next life.
+    ///
+    /// # Errors
+    /// When the bytes are damaged.
+    pub fn take_family(&self, saved: &[u8]) -> Result<(), SaveError> {
+        let is_sound = self.learn_family(read::<SavedFamily>(saved)?);
+        is_sound.then_some(()).ok_or_else(|| damaged("a family of processes"))
     }
 
     /// What the nodes of a job saved, each with [`World::save`], as one value.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use faasm_mpi_engine::dynamic::Registry;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -43,7 +43,7 @@ impl Family {
 
 /// A [`Family`] as it is kept for further lives of the job.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub(super) struct SavedFamily {
+pub(crate) struct SavedFamily {
     pub(super) context: u32,
     group: Group,
     parent_context: u32,
@@ -78,6 +78,8 @@ type Places = BTreeMap<u32, (usize, usize)>;
 #[derive(Debug, Default)]
 pub(super) struct Families {
     spawned: Grown<Spawned>,
+    /// Families that were spawned on other nodes and have a process that comes to this one.
+    learned: Mutex<Vec<SavedFamily>>,
     /// Families of earlier lives of the job.
     earlier: OnceLock<(Vec<SavedFamily>, Places)>,
     registry: Mutex<Registry>,
@@ -170,20 +172,50 @@ impl World {
     pub(super) fn families_to_keep(&self) -> Vec<SavedFamily> {
         let earlier = self.families.earlier.get().map(|(families, _)| families.clone());
         let mut all = earlier.unwrap_or_default();
+        all.extend(held(&self.families.learned).iter().cloned());
         for (_, Spawned { family, .. }) in self.families.spawned.iter() {
             if all.last().is_some_and(|last| last.context == family.context) {
                 continue;
             }
-            let app_number = |process| self.app_number(process);
-            all.push(SavedFamily {
-                context: family.context,
-                group: family.group.clone(),
-                parent_context: family.parent_context,
-                parents: family.parents.clone(),
-                app_numbers: family.group.iter().map(app_number).collect(),
-            });
+            all.push(self.to_keep(family));
         }
         all
+    }
+
+    fn to_keep(&self, family: &Family) -> SavedFamily {
+        let app_number = |process| self.app_number(process);
+        SavedFamily {
+            context: family.context,
+            group: family.group.clone(),
+            parent_context: family.parent_context,
+            parents: family.parents.clone(),
+            app_numbers: family.group.iter().map(app_number).collect(),
+        }
+    }
+
+    /// The family of a process that was spawned and is on this node, for another node.
+    pub(crate) fn family_of(&self, process: u32) -> Option<SavedFamily> {
+        match self.spawned_index(process) {
+            Some(index) => Some(self.to_keep(&self.families.spawned.get(index)?.family)),
+            None => Some(self.families.earlier(process)?.0.clone()),
+        }
+    }
+
+    /// A process of this family may come to this node, in the job's next life; false if that cannot be.
+    pub(crate) fn learn_family(&self, family: SavedFamily) -> bool {
+        if !family.is_sound(u32::MAX) {
+            return false;
+        }
+        let known = self.families_to_keep();
+        if known.iter().all(|known| known.context != family.context) {
+            held(&self.families.learned).push(family);
+        }
+        true
+    }
+
+    /// Whether this number was ever a process's, as far as this node knows.
+    pub fn is_of_somebody(&self, process: u32) -> bool {
+        process < self.size || self.family_of(process).is_some()
     }
 
     /// Adds processes of this node, given by the worker that each is placed on and the number of its
@@ -234,8 +266,12 @@ impl World {
 
     /// Ports and names that this node keeps for the job; only the first node does.
     pub fn with_registry<R>(&self, run: impl FnOnce(&mut Registry) -> R) -> R {
-        run(&mut self.families.registry.lock().unwrap_or_else(PoisonError::into_inner))
+        run(&mut held(&self.families.registry))
     }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

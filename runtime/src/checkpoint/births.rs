@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -29,6 +29,9 @@ pub(crate) struct Birth {
     pub(crate) rank: u32,
     /// How many those are.
     pub(crate) of: u32,
+    /// What the shim has to know of them ([`World::save_family`](faasm_mpi_shim::world::World::save_family)); empty in checkpoints,
+    /// where it is in what all ranks share.
+    pub(crate) family: Vec<u8>,
 }
 
 /// A directory that a process can use.
@@ -43,17 +46,45 @@ pub(crate) struct SavedDir {
 }
 
 /// The spawned processes of a job on this node, with the programs that the job did not begin with.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Births {
     births: Mutex<BTreeMap<u32, Arc<Birth>>>,
     programs: Mutex<HashMap<[u8; 32], Bytes>>,
     stiff: Mutex<Vec<u32>>,
+    /// Tells the coordinator of them.
+    herald: OnceLock<Herald>,
 }
+
+/// Told of processes that were spawned, before they run.
+type Herald = Box<dyn Fn(&Births, &[(u32, Arc<Birth>)]) + Send + Sync>;
 
 impl Births {
     /// A process was spawned.
     pub(crate) fn add(&self, process: u32, birth: Arc<Birth>) {
         self.births.lock().insert(process, birth);
+    }
+
+    /// Tells whoever is to know of processes that were added.
+    pub(crate) fn announce(&self, born: &[(u32, Arc<Birth>)]) {
+        if let Some(herald) = self.herald.get().filter(|_| !born.is_empty()) {
+            herald(self, born);
+        }
+    }
+
+    /// Those that are there already, and all that come, are told this way; once.
+    pub(crate) fn set_herald(
+        &self,
+        herald: impl Fn(&Self, &[(u32, Arc<Birth>)]) + Send + Sync + 'static,
+    ) {
+        // A second one would be no better than the first.
+        let _ = self.herald.set(Box::new(herald));
+        let known = self
+            .births
+            .lock()
+            .iter()
+            .map(|(rank, birth)| (*rank, birth.clone()))
+            .collect::<Vec<_>>();
+        self.announce(&known);
     }
 
     /// The stack of a spawned process cannot be taken, although those of others can.
@@ -97,7 +128,18 @@ impl Births {
     }
 }
 
+impl std::fmt::Debug for Births {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Births").field("births", &self.births).finish_non_exhaustive()
+    }
+}
+
 impl Birth {
+    /// As it is kept in checkpoints.
+    pub(super) fn to_keep(&self) -> Self {
+        Self { family: Vec::new(), ..self.clone() }
+    }
+
     /// The hash of its program as files are named by it.
     pub(crate) fn hex(&self) -> String {
         hex(self.hash)

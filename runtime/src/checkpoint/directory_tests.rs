@@ -194,6 +194,7 @@ fn spawned_processes_come_with_what_they_were_spawned_with() {
         dirs: vec![SavedDir { host: "/".to_owned(), guest: ".".to_owned(), read_only: true }],
         rank: 0,
         of: 2,
+        family: Vec::new(),
     };
     let births = Births::default();
     births.keep_program(birth.hash, program.clone().into());

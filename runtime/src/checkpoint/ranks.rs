@@ -76,7 +76,7 @@ impl RanksWriter {
         let mut known = HashMap::new();
         for ((deposit, birth), (file, blocks)) in deposits.iter().zip(spawned).zip(ranks) {
             let (rank, bonds) = (deposit.rank, deposit.bonds.clone());
-            let birth = birth.map(|birth| (*birth).clone());
+            let birth = birth.map(|birth| birth.to_keep());
             written.push(WrittenRank { rank, saved: SavedRank::File(file), bonds, birth });
             let blocks = blocks.into_iter().map(|block| (block.number, block));
             known.insert(deposit.rank, blocks.collect());

@@ -51,20 +51,31 @@ pub(crate) struct ProtoName {
     pub(crate) is_migratable: bool,
 }
 
-/// The bytes of a Proto-Faaslet.
+/// Bytes that are sent in chunks: a Proto-Faaslet, or a program.
 #[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ProtoOffer {
+pub(crate) struct Offer {
     /// What they hash to.
     pub(crate) hash: [u8; 32],
     /// How many they are.
     pub(crate) bytes: u64,
 }
 
+/// A process that was spawned.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Newborn {
+    /// Its number.
+    pub(crate) rank: u32,
+    /// Its program.
+    pub(crate) program: Offer,
+    /// What it was spawned with, a [`Birth`](crate::checkpoint::Birth) in postcard's encoding.
+    pub(crate) birth: Vec<u8>,
+}
+
 /// What has come of making a Proto-Faaslet.
 #[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ProtoMade {
     /// Its bytes follow in chunks.
-    Offered(ProtoOffer),
+    Offered(Offer),
     /// It is there, but cannot be sent.
     Unsendable,
     /// It is not: the rank that made it failed, or was ended.
@@ -77,7 +88,7 @@ pub(crate) enum ProtoTurn {
     /// Make it, and say so.
     Make,
     /// Fetch it.
-    Ready(ProtoOffer),
+    Ready(Offer),
 }
 
 /// From the coordinator to a node.
@@ -203,6 +214,13 @@ pub(crate) enum ToCoordinator {
         name: ProtoName,
         /// What has come of it.
         made: ProtoMade,
+    },
+    /// Processes were spawned here, or came back after a restart. Programs that the job did not begin with follow in chunks.
+    Born {
+        /// The job.
+        job: u32,
+        /// They.
+        born: Vec<Newborn>,
     },
     /// The part of the job can start.
     Ready {

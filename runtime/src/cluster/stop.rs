@@ -19,7 +19,7 @@
 use faasm_mpi_shim::world::{Begun, Clock, Series};
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::message::{Block, JOB_RANKS_MAX, Standstill, Totals};
+use super::message::{Block, JOB_RANKS_MAX, Newborn, Standstill, Totals};
 use crate::checkpoint::{Tombstone, Unfinished};
 
 /// What a node is to do.
@@ -173,6 +173,8 @@ pub(crate) struct MoveTask {
     pub(crate) number: u32,
     /// Which of the job's nodes has which ranks then, from rank 0 on.
     pub(crate) blocks: Vec<Block>,
+    /// Those of them that were spawned and go elsewhere.
+    pub(crate) births: Vec<Newborn>,
 }
 
 /// What getting ready took.

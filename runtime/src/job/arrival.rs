@@ -379,7 +379,7 @@ impl JobShared {
         let (rank, number) = (about.to, about.request);
         let unexpected = MoveRefused::Unexpected(rank);
         if about.kind == WELCOME {
-            if rank >= self.world().known() || !self.world().is_local(rank) {
+            if !self.world().exists(rank) || !self.world().is_local(rank) {
                 return Err(unexpected);
             }
             let mut welcome = self.moving().welcome.lock();
@@ -395,7 +395,7 @@ impl JobShared {
                 arrival.take(about, payload)
             }
             // One that was given up may still have sent something.
-            _ if rank < self.world().known() && self.world().node(rank) == node => Ok(()),
+            _ if self.world().exists(rank) && self.world().node(rank) == node => Ok(()),
             _ => Err(unexpected),
         }
     }

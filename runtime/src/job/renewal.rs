@@ -51,11 +51,17 @@ impl Renewal {
         let job = old.again(nodes).map_err(|error| error.to_string())?;
         let mut missing = 0;
         for rank in job.local_ranks() {
-            let before = old.rank(rank);
-            if before.doing().0 == Doing::Ended {
-                job.rank(rank).ended_before(before);
-            } else {
-                missing += 1;
+            let before = old.world().is_local(rank).then(|| old.find(rank));
+            match before {
+                Some(Some(before)) if before.doing().0 == Doing::Ended => {
+                    job.rank(rank).ended_before(before);
+                }
+                // Nobody has had this number.
+                Some(None) => {
+                    job.rank(rank).set_code(0);
+                    job.rank(rank).end();
+                }
+                _ => missing += 1,
             }
         }
         let state = Mutex::new(Progress { missing, failed: VecDeque::new() });

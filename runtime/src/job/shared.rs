@@ -492,8 +492,13 @@ impl JobShared {
 
     #[cold]
     fn spawned_rank(&self, rank: u32) -> &RankShared {
-        let found = self.world.spawned_index(rank).and_then(|index| self.spawned.get(index));
-        found.expect("a rank of this job")
+        self.find(rank).expect("a rank of this job")
+    }
+
+    /// A rank that may be none of this node; those that were not there from the beginning must be.
+    pub(super) fn find(&self, rank: u32) -> Option<&RankShared> {
+        let spawned = || self.spawned.get(self.world.spawned_index(rank)?);
+        self.ranks.get(rank as usize).or_else(spawned)
     }
 
     /// Wakes all members of `group` that are suspended in an MPI call, each worker its own: so the

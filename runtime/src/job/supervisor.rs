@@ -10,7 +10,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 
 use super::handle::RankEvent;
 use super::report::{JobReport, Outcome};
-use super::shared::JobShared;
+use super::shared::{Doing, JobShared};
 use crate::faaslet::RankExit;
 
 /// How long ranks that compute may go on after their job was ended.
@@ -253,7 +253,7 @@ impl Handler<Renewed> for Supervisor {
                 (self.shared.world().is_local(rank), shared.world().is_local(rank));
             let slot = self.slot(rank);
             match (was_here, is_here) {
-                (false, true) => {
+                (false, true) if shared.rank(rank).doing().0 != Doing::Ended => {
                     *slot = None;
                     self.running += 1;
                 }

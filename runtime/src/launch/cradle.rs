@@ -74,6 +74,11 @@ impl Cradle {
             .map_err(|why| Error::from(CheckpointError::Rank { rank, why }))
     }
 
+    /// Whether the job began with the program with this hash.
+    pub(crate) fn has(&self, hash: &[u8; 32]) -> bool {
+        self.launch.modules().iter().any(|module| module.content_hash().as_bytes() == hash)
+    }
+
     /// From now on these are the job's ranks on this node.
     pub(crate) fn renew(&self, shared: Arc<JobShared>) {
         self.supervisor.do_send(Renewed { shared });

@@ -6,8 +6,8 @@ use std::time::Duration;
 use faasm_mpi_shim::MpiCtx;
 
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, CheckpointOptions, Description, Muster, SavedApp, Tombstone,
-    Writer,
+    Birth, Checkpoint, CheckpointError, CheckpointOptions, Description, Muster, SavedApp,
+    Tombstone, Writer,
 };
 use crate::faaslet::{RankPort, Restored};
 use crate::host::wasi::WasiCtx;
@@ -94,7 +94,9 @@ impl Restart {
             if !is_known && apps.iter().all(|app| app.hash != hash) {
                 job.births().keep_program(birth.hash, self.checkpoint.read_program(&hash)?.into());
             }
-            job.births().add(rank, Arc::new(birth.clone()));
+            let family = job.world().save_family(rank);
+            let family = family.map_err(|error| CheckpointError::Hindered(error.to_string()))?;
+            job.births().add(rank, Arc::new(Birth { family, ..birth.clone() }));
         }
         Ok(())
     }

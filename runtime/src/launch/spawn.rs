@@ -73,7 +73,7 @@ impl Spawner for ProgramSpawner {
         let supervisor = self.supervisor.upgrade().filter(|_| !job.is_ending()).ok_or_else(gone)?;
         // Whatever is wrong with them is found out before there are processes.
         for ready in &ready {
-            let birth = ready.birth(0, count as u32);
+            let birth = ready.birth((0, count as u32), Vec::new());
             self.wasi(job, &birth, (0, ready.preopens.clone())).map_err(unfit)?;
         }
         let workers = u64::from(self.scheduler.regular());
@@ -85,10 +85,13 @@ impl Spawner for ProgramSpawner {
             (0..).zip(apps).map(|(at, app)| ((at * workers / count) as u32, app)).collect();
         let family = job.world().add_family(&members, parents)?;
         job.add_ranks(family.group.iter());
+        let mut born = Vec::new();
         for (at, (number, (home, app))) in (0..).zip(family.group.iter().zip(members)) {
             let ready = &ready[app as usize];
-            let birth = Arc::new(ready.birth(at, count as u32));
+            let known = job.world().save_family(number).unwrap_or_default();
+            let birth = Arc::new(ready.birth((at, count as u32), known));
             let wasi = self.wasi(job, &birth, (number, ready.preopens.clone())).map_err(unfit)?;
+            born.push((number, birth.clone()));
             job.births().add(number, birth);
             if self.takes_stacks() && !ready.linked.module.is_migratable() {
                 job.births().add_stiff(number);
@@ -108,6 +111,7 @@ impl Spawner for ProgramSpawner {
             };
             job.rank(number).set_task(Task::new(&self.scheduler, home, Box::pin(run(start))));
         }
+        job.births().announce(&born);
         supervisor.do_send(Born { ranks: family.group.iter().collect() });
         family.group.iter().for_each(|number| job.rank(number).wake());
         Ok(family)
@@ -156,8 +160,8 @@ impl Linked {
 }
 
 impl Ready {
-    /// What its process number `rank` of so many is begun again with.
-    fn birth(&self, rank: u32, of: u32) -> Birth {
+    /// What its process of this rank among so many, of this family, is begun again with.
+    fn birth(&self, (rank, of): (u32, u32), family: Vec<u8>) -> Birth {
         Birth {
             name: self.linked.module.name().to_owned(),
             hash: *self.linked.module.content_hash().as_bytes(),
@@ -166,6 +170,7 @@ impl Ready {
             dirs: self.preopens.iter().map(saved_dir).collect(),
             rank,
             of,
+            family,
         }
     }
 }

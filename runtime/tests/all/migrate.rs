@@ -3,14 +3,14 @@
 use std::{
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use faasm_vm::snapshot::TrackerKind;
 use faasm_workloads::manifest::Guest;
 
 use crate::{
-    checkpoint::{RANKS_MAX, movable_guests, shared_pairs, steps},
+    checkpoint::{RANKS_MAX, families, movable_guests, shared_pairs, steps},
     guests::compiled,
     suite::{check_all, check_run},
     support::{Ran, Running, build_dir, compile, faasm_run, guests_dir, random},
@@ -19,13 +19,17 @@ use crate::{
 /// Number of nodes; ranks go back and forth between them.
 const NODES: u32 = 2;
 
+/// How long it may take until something can be done.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long a job runs at least when nothing disturbs it, so that there is time for orders.
 const LASTS: Duration = Duration::from_millis(1500);
 
 /// Guests with collective operations, messages and windows between nodes. All guests with FAASM_ALL_GUESTS.
-const MOVED: [&str; 8] = [
+const MOVED: [&str; 9] = [
     "collective",
     "communicator",
+    "dynamic",
     "nonblocking",
     "persistent",
     "point_to_point",
@@ -154,6 +158,39 @@ fn ranks_that_share_memory_move_together() {
     std::fs::write(dir.path().join("end"), "").expect("a file");
     let ran = running.wait();
     assert!(ran.status == Some(0) && ran.stdout.contains("ok rma_shared_pairs"), "{ran:#?}");
+}
+
+/// Processes that were spawned go to other nodes as ranks do, with a program that only their own node has seen.
+#[test]
+fn families_of_processes_move() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = families();
+    // What is spawned is another program than that of the ranks, by one section that says nothing.
+    let mut bytes = std::fs::read(&program).expect("it is there");
+    bytes.extend(b"\x00\x05\x04more");
+    let name = program.file_name().expect("it has one");
+    std::fs::write(dir.path().join(name), bytes).expect("a file");
+    let running = begin(dir.path(), 3, |command| {
+        command.arg(&program).args(["1", "until"]).current_dir(dir.path());
+    });
+    let process = running.id().to_string();
+    // On two nodes: the first child's number is the second one of the second node, and its own child comes two later.
+    for (ranks, node) in [("4,6,8", "0"), ("1,8", "1"), ("4,6", "1"), ("2", "0"), ("8", "0")] {
+        let begun = Instant::now();
+        let ran = loop {
+            let ran = order(dir.path(), &["migrate", &process, ranks, node]);
+            // At first not all of them have been spawned.
+            if ran.status == Some(0) || begun.elapsed() > PATIENCE || running.has_ended() {
+                break ran;
+            }
+        };
+        assert!(ran.status == Some(0) && ran.stdout.contains("stopped for"), "{ran:#?}");
+    }
+    let ran = order(dir.path(), &["drain", &process, "0"]);
+    assert!(ran.status == Some(0) && ran.stdout.contains("run on"), "{ran:#?}");
+    std::fs::write(dir.path().join("end"), "").expect("a file");
+    let ran = running.wait();
+    assert!(ran.status == Some(0) && ran.stdout.contains("ok dynamic_lives"), "{ran:#?}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use super::spread::{Exited, SpreadJob};
 use super::stop::Stop;
 use super::survey::Question;
 use crate::cluster::message::{
-    App, Block, Dir, Keep, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
+    App, Block, Dir, Keep, Newborn, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
 };
 use crate::job::{JobReport, JobStatus, Outcome, Quiet, RankEvent, RankState};
 
@@ -141,6 +141,7 @@ impl Core {
             | ToCoordinator::ProtoWanted { .. }
             | ToCoordinator::ProtoMade { .. }
             | ToCoordinator::StdinWanted { .. } => {}
+            ToCoordinator::Born { job, born } => self.born((from, job), born, now),
             ToCoordinator::Ready { job } => self.ready(from, job, now),
             ToCoordinator::Unready { job, reason } => self.unready(from, job, &reason, now),
             ToCoordinator::RankExited { job, rank, exit } => {
@@ -343,6 +344,15 @@ impl Core {
             self.send(part.node, ToNode::Release { job: number });
         }
         self.commands.push_back(Command::Rejected { job: number, reason });
+    }
+
+    fn born(&mut self, (from, number): (NodeId, u32), born: Vec<Newborn>, now: Instant) {
+        let Some(job) = self.jobs.get_mut(&number) else { return };
+        if job.born(from, born).is_err() {
+            let why = "it told of spawned processes that are not its own";
+            self.lose(from, why, now);
+            self.commands.push_back(Command::Forget { node: from, why: Some(why.to_owned()) });
+        }
     }
 
     fn exited(&mut self, from: NodeId, number: u32, event: RankEvent, now: Instant) {

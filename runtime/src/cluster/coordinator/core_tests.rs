@@ -257,6 +257,51 @@ fn a_spawned_rank_that_fails_ends_the_job() {
     assert_eq!((report.outcome.clone(), report.exit_code()), (Outcome::RankFailed { rank: 5 }, 9));
 }
 
+fn newborn(rank: u32) -> Newborn {
+    let program = crate::cluster::message::Offer { hash: [3; 32], bytes: 10 };
+    Newborn { rank, program, birth: vec![rank as u8] }
+}
+
+#[test]
+fn spawned_processes_are_placed_as_ranks_are() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.tell(B, ToCoordinator::Born { job, born: vec![newborn(5), newborn(9)] });
+    let places = c.core.places(job);
+    assert_eq!(places.ranks, [0, 0, 1, 1, 0, 1, 0, 1, 0, 1]);
+    // The numbers between are nobody's, unless the other node has some of them.
+    let lives = |places: &Places| -> Vec<usize> {
+        (0..places.ranks.len()).filter(|rank| !places.ended[*rank]).collect()
+    };
+    assert_eq!(lives(&places), [0, 1, 2, 3, 5, 9]);
+    c.tell(A, ToCoordinator::Born { job, born: vec![newborn(4)] });
+    assert_eq!(lives(&c.core.places(job)), [0, 1, 2, 3, 4, 5, 9]);
+    assert_eq!(c.core.places(job).births.keys().copied().collect::<Vec<_>>(), [4, 5, 9]);
+    // All of them go to one node; from then on others are counted from there.
+    let mut anew = c.core.places(job).ranks;
+    for rank in [5, 9] {
+        anew[rank] = 0;
+    }
+    c.core.placed(job, anew);
+    while c.core.poll().is_some() {}
+    c.tell(B, ToCoordinator::Born { job, born: vec![newborn(11)] });
+    assert_eq!(lives(&c.core.places(job)), [0, 1, 2, 3, 4, 5, 9, 11]);
+    c.ends(A, job, 5, DONE).ends(A, job, 9, DONE);
+    assert_eq!(lives(&c.core.places(job)), [0, 1, 2, 3, 4, 11]);
+}
+
+#[test]
+fn a_node_that_tells_of_processes_of_another_is_cut_off() {
+    for rank in [4, 0, u32::MAX] {
+        let mut c = Conversation::new();
+        let job = c.run();
+        c.tell(B, ToCoordinator::Born { job, born: vec![newborn(rank)] });
+        let told: Vec<Command> = std::iter::from_fn(|| c.core.poll()).collect();
+        let is_cut_off = |command: &Command| matches!(command, Command::Forget { node: B, .. });
+        assert!(told.iter().any(is_cut_off), "{told:?}");
+    }
+}
+
 #[test]
 fn nodes_that_lose_each_other_end_the_job() {
     let mut c = Conversation::new();

@@ -10,6 +10,7 @@ use faasm_transport::{Event, NodeId};
 use super::certifier::Certifier;
 use super::core::{Command, Core, Submission};
 use super::front::{Front, LateReport, Streams};
+use super::further::Further;
 use super::halting::StopNews;
 use super::protos::{Protos, Told};
 use super::relocate::Places;
@@ -105,6 +106,7 @@ pub(super) struct Driver {
     /// Where machines joined from.
     admitted: HashMap<NodeId, std::net::IpAddr>,
     protos: Protos,
+    further: Further,
     /// Who asks all this.
     cluster: Weak<Inner>,
     /// Who certifies nodes; nobody inside one process.
@@ -126,6 +128,7 @@ impl Driver {
             late: Vec::new(),
             admitted: HashMap::new(),
             protos: Protos::default(),
+            further: Further::default(),
             cluster: Weak::new(),
             certifier,
             stopping: false,
@@ -206,7 +209,14 @@ impl Driver {
             Input::Places { job, reply } => {
                 let front = self.fronts.get(&job);
                 let readers_stay = front.is_some_and(|front| !front.keeps_input());
-                let _ = reply.send(Places { readers_stay, ..self.core.places(job) });
+                let mut places = Places { readers_stay, ..self.core.places(job) };
+                let is_there = |hash: &[u8; 32]| {
+                    self.began_with(job, hash) || self.further.bytes(hash).is_some()
+                };
+                let births = places.births.values();
+                let absent = births.filter(|newborn| !is_there(&newborn.program.hash));
+                places.absent = absent.map(|newborn| newborn.rank).collect();
+                let _ = reply.send(places);
             }
             Input::Placed { job, places } => self.core.placed(job, places),
             Input::Depart { job, node, departed } => self.core.depart(job, node, departed),
@@ -268,7 +278,12 @@ impl Driver {
                 }
             }
             Arrival::Chunk { module: hash, offset, bytes } => {
-                match self.protos.handle_chunk(from, hash, offset, &bytes) {
+                let taken = self.further.handle_chunk(from, (hash, offset), &bytes);
+                let told = taken.and_then(|taken| match taken {
+                    true => Ok(Vec::new()),
+                    false => self.protos.handle_chunk(from, hash, offset, &bytes),
+                });
+                match told {
                     Ok(told) => self.tell(told),
                     Err(why) => self.cut_off(from, why, now),
                 }
@@ -300,6 +315,14 @@ impl Driver {
             ToCoordinator::ProtoMade { name, made } => {
                 let told = self.protos.handle_made(from, name, made);
                 self.tell(told);
+            }
+            ToCoordinator::Born { job, ref born } => {
+                for program in born.iter().map(|newborn| newborn.program) {
+                    if !self.began_with(job, &program.hash) {
+                        self.further.handle_offer(from, job, program);
+                    }
+                }
+                self.core.handle_message(from, message, now);
             }
             ToCoordinator::StdinWanted { job } => {
                 if let Some(front) = self.fronts.get_mut(&job) {
@@ -343,13 +366,20 @@ impl Driver {
     fn send_chunk(&self, to: NodeId, module: [u8; 32], offset: u64) {
         let mut programs = self.fronts.values().flat_map(|front| &front.programs);
         let program = programs.find(|program| *program.content_hash().as_bytes() == module);
-        let proto = || self.protos.bytes(&module).map(|bytes| &bytes[..]);
-        let Some(bytes) = program.map(|program| &program.bytes()[..]).or_else(proto) else {
-            return;
-        };
+        let further = || self.further.bytes(&module).or_else(|| self.protos.bytes(&module));
+        let program = program.map(|program| &program.bytes()[..]);
+        // Who asks for what there is not is told so by an empty chunk.
+        let bytes = program.or_else(|| further().map(|bytes| &bytes[..])).unwrap_or_default();
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let end = bytes.len().min(start + CHUNK_BYTES_MAX);
         self.outbox.chunk(to, module, offset, &bytes[start..end]);
+    }
+
+    /// Whether a job began with the program with this hash.
+    fn began_with(&self, job: u32, hash: &[u8; 32]) -> bool {
+        let front = self.fronts.get(&job);
+        let mut programs = front.into_iter().flat_map(|front| &front.programs);
+        programs.any(|program| program.content_hash().as_bytes() == hash)
     }
 
     fn tell(&self, told: Told) {
@@ -377,6 +407,7 @@ impl Driver {
 
     fn lost(&mut self, node: NodeId, why: &str, now: Instant) {
         self.core.handle_lost(node, why, now);
+        self.further.handle_lost(node);
         let told = self.protos.handle_lost(node);
         self.tell(told);
     }
@@ -430,6 +461,7 @@ impl Driver {
                     }
                 }
                 Command::Ended { job, report } => {
+                    self.further.forget(job);
                     if let Some(front) = self.fronts.remove(&job) {
                         self.late.extend(front.report(report));
                     }

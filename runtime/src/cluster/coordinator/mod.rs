@@ -2,6 +2,7 @@
 //! they tell.
 //!
 //! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side, `protos` who makes Proto-Faaslets,
+//! `further` keeps the programs of spawned processes,
 //! `reach` tells whether nodes can reach each other, `stop` and `halting` stop a job on all its nodes, `stopped` is for
 //! whoever does something with it meanwhile, `relocate` places its ranks anew then, and `drain` empties a node so.
 
@@ -12,11 +13,13 @@ mod driver;
 mod eviction;
 mod fault;
 mod front;
+mod further;
 mod halting;
 mod protos;
 mod reach;
 mod relocate;
 mod spare;
+mod spawned;
 mod spread;
 mod steering;
 mod stop;

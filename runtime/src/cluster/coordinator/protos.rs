@@ -17,7 +17,7 @@ use faasm_transport::NodeId;
 use faasm_vm::ContentHash;
 
 use crate::cluster::message::{
-    CHUNK_BYTES_MAX, PROTO_BYTES_MAX, ProtoMade, ProtoName, ProtoOffer, ProtoTurn, ToNode,
+    CHUNK_BYTES_MAX, Offer, PROTO_BYTES_MAX, ProtoMade, ProtoName, ProtoTurn, ToNode,
 };
 
 /// Bytes of all protos that are kept.
@@ -47,14 +47,14 @@ enum State {
     /// A node makes it, and the others wait.
     Making { maker: NodeId, waiting: Vec<NodeId>, arriving: Option<Arriving> },
     /// Here it is.
-    Ready { offer: ProtoOffer, bytes: Bytes },
+    Ready { offer: Offer, bytes: Bytes },
     /// Each node makes its own.
     Each,
 }
 
 #[derive(Debug)]
 struct Arriving {
-    offer: ProtoOffer,
+    offer: Offer,
     bytes: BytesMut,
 }
 
@@ -92,7 +92,7 @@ impl Protos {
 
     /// A node has made a proto, or not.
     pub(super) fn handle_made(&mut self, from: NodeId, name: ProtoName, made: ProtoMade) -> Told {
-        let fits = |offer: &ProtoOffer| (1..=PROTO_BYTES_MAX).contains(&offer.bytes);
+        let fits = |offer: &Offer| (1..=PROTO_BYTES_MAX).contains(&offer.bytes);
         let has_room = match &made {
             ProtoMade::Offered(offer) => fits(offer) && self.make_room(offer.bytes),
             ProtoMade::Unsendable | ProtoMade::Nothing => true,
@@ -251,8 +251,8 @@ mod tests {
         ProtoName { module, is_migratable: false }
     }
 
-    fn offer(bytes: &[u8]) -> ProtoOffer {
-        ProtoOffer { hash: *ContentHash::of(bytes).as_bytes(), bytes: bytes.len() as u64 }
+    fn offer(bytes: &[u8]) -> Offer {
+        Offer { hash: *ContentHash::of(bytes).as_bytes(), bytes: bytes.len() as u64 }
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(protos.handle_want(THREE, NAME), [turn(THREE, NAME, ProtoTurn::Make)]);
         let other = ProtoName { is_migratable: true, ..NAME };
         protos.handle_want(ONE, other);
-        let huge = ProtoOffer { hash: [1; 32], bytes: PROTO_BYTES_MAX + 1 };
+        let huge = Offer { hash: [1; 32], bytes: PROTO_BYTES_MAX + 1 };
         protos.handle_made(ONE, other, ProtoMade::Offered(huge));
         assert_eq!(protos.handle_want(TWO, other), [turn(TWO, other, ProtoTurn::Make)]);
     }
@@ -334,7 +334,7 @@ mod tests {
     fn a_damaged_one_is_refused_and_few_bytes_are_kept() {
         let mut protos = Protos::default();
         protos.handle_want(ONE, NAME);
-        protos.handle_made(ONE, NAME, ProtoMade::Offered(ProtoOffer { hash: [0; 32], bytes: 3 }));
+        protos.handle_made(ONE, NAME, ProtoMade::Offered(Offer { hash: [0; 32], bytes: 3 }));
         let refused = protos.handle_chunk(ONE, [0; 32], 0, &[1, 2, 3]);
         assert_eq!(refused, Err("it sent a damaged Proto-Faaslet"));
         for number in 0..2 * KNOWN_MAX as u32 {
@@ -354,7 +354,7 @@ mod tests {
             protos.handle_want(TWO, numbered(number));
         }
         assert_eq!(protos.known.len(), KNOWN_MAX);
-        let large = ProtoMade::Offered(ProtoOffer { hash: [1; 32], bytes: PROTO_BYTES_MAX });
+        let large = ProtoMade::Offered(Offer { hash: [1; 32], bytes: PROTO_BYTES_MAX });
         let each = KEPT_BYTES_MAX / PROTO_BYTES_MAX;
         for number in 0..each as u32 {
             assert_eq!(protos.handle_made(ONE, numbered(number), large), [], "it may come");

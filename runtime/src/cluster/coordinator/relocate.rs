@@ -3,6 +3,7 @@
 //!
 //! Until all nodes have everything ready the job can go on as it was, and does if a node cannot.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use faasm_transport::NodeId;
@@ -10,7 +11,7 @@ use faasm_transport::NodeId;
 use super::Cluster;
 use super::driver::Input;
 use super::stop::Plan;
-use crate::cluster::message::{Block, Stdin};
+use crate::cluster::message::{Block, Newborn, Stdin};
 use crate::cluster::stop::{Done, MoveTask, Task};
 use crate::job::{ENDING, MoveOrder, MoveReport, Outcome};
 
@@ -32,6 +33,10 @@ pub(super) struct Places {
     pub(super) nodes: Vec<(NodeId, String)>,
     /// For each node whether its part of the job goes on: not where all ranks have ended.
     pub(super) open: Vec<bool>,
+    /// What those that were spawned were spawned with.
+    pub(super) births: BTreeMap<u32, Newborn>,
+    /// Those of them whose programs are not here.
+    pub(super) absent: BTreeSet<u32>,
     /// Which ranks read the standard input.
     pub(super) readers: Stdin,
     /// Whether those cannot move, for what they have read is gone.
@@ -104,7 +109,12 @@ fn attempt(
     if wanted == places.ranks && leaving.is_none() {
         return Ok(MoveReport::default());
     }
-    let ahead = MoveTask { number: cluster.next_move(), blocks: blocks(&wanted) };
+    let new_task = |places: &Places, wanted: &[u32]| MoveTask {
+        number: cluster.next_move(),
+        blocks: blocks(wanted),
+        births: born_among_movers(places, wanted),
+    };
+    let ahead = new_task(&places, &wanted);
     let (task, before) = (ahead.clone(), places.ranks.clone());
     let plan = Plan { task, places: before, goes_on: leaving.is_none() };
     let stopped = cluster.stop_after(job, Some(&plan)).map_err(Failure::Final)?;
@@ -125,7 +135,7 @@ fn attempt(
     let is_begun = wanted == planned && course.ahead == Some(Ok(()));
     let task = match is_begun {
         true => ahead,
-        false => MoveTask { number: cluster.next_move(), blocks: blocks(&wanted) },
+        false => new_task(&places, &wanted),
     };
     let everybody = |task: &Task| -> Vec<(NodeId, Task)> {
         stopped.nodes().iter().map(|node| (*node, task.clone())).collect()
@@ -206,6 +216,11 @@ pub(super) fn decide(places: &Places, order: &MoveOrder) -> Result<Vec<u32>, Str
              it stays where it is"
         ));
     }
+    if let Some(rank) = movers.iter().find(|rank| places.absent.contains(rank)) {
+        return Err(format!(
+            "process {rank} was spawned (MPI_Comm_spawn), and its program has not come from its node; it stays where it is"
+        ));
+    }
     let is_open = |node: u32| places.open.get(node as usize).copied().unwrap_or(false);
     if let Some(to) = to {
         if !is_open(to) {
@@ -248,6 +263,12 @@ fn find(places: &Places, name: &str) -> Result<u32, String> {
             Err(format!("the job has no node {name}; it has {}", known.join(", ")))
         }
     }
+}
+
+/// What those that go elsewhere were spawned with, if they were.
+fn born_among_movers(places: &Places, wanted: &[u32]) -> Vec<Newborn> {
+    let born = wanted.iter().zip(&places.ranks).zip(0..).filter(|((new, old), _)| new != old);
+    born.filter_map(|(_, rank)| places.births.get(&rank).cloned()).collect()
 }
 
 /// Runs of ranks on one node.
@@ -325,7 +346,7 @@ mod tests {
 
     #[test]
     fn places_travel_as_blocks() {
-        let task = MoveTask { number: 1, blocks: blocks(&[0, 0, 2, 0]) };
+        let task = MoveTask { number: 1, blocks: blocks(&[0, 0, 2, 0]), births: Vec::new() };
         assert_eq!((task.blocks.len(), task.places().collect::<Vec<_>>()), (3, vec![0, 0, 2, 0]));
     }
 }

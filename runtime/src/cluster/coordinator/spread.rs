@@ -8,21 +8,20 @@ use faasm_mpi_engine::fault::{Council, Decided, Refused};
 use faasm_transport::NodeId;
 
 use super::relocate::Places;
-use crate::cluster::message::{Motion, Stdin, Totals};
+use super::spawned::Spawned;
+use crate::cluster::message::{Motion, Newborn, Stdin, Totals};
 use crate::cluster::stop::Legacy;
 use crate::faaslet::RankExit;
 use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck, outcome_of_all};
-
-/// Most ranks that are spawned on a node.
-const SPAWNED_MAX: usize = faasm_mpi_shim::world::Grown::<()>::MAX as usize;
 
 /// A job on its nodes.
 ///
 /// The core asks and changes it; it never speaks to anybody itself.
 #[derive(Debug)]
 pub(super) struct SpreadJob {
-    /// For each rank the index of its node among `parts`.
+    /// For each rank, and each spawned process, the index of its node among `parts`.
     placement: Vec<u32>,
+    spawned: Spawned,
     parts: Vec<Part>,
     /// Indices of those that ranks have left for others: they may have none whose end they could tell.
     emptied: BTreeSet<usize>,
@@ -102,6 +101,7 @@ impl SpreadJob {
         let spares = parts.iter().enumerate().filter(|(_, part)| part.is_spare);
         Self {
             exits: vec![None; placement.len()],
+            spawned: Spawned::new(placement.len()),
             placement,
             emptied: spares.map(|(index, _)| index).collect(),
             parts,
@@ -165,7 +165,7 @@ impl SpreadJob {
             return Err(ForeignRank);
         }
         if rank as usize >= self.exits.len() {
-            // A rank that was spawned; those between tell of themselves.
+            // One that nobody has told of.
             self.exits.resize(rank as usize + 1, Some(RankExit::Completed { code: 0 }));
         }
         let is_spawned = rank as usize >= self.placement.len();
@@ -188,15 +188,38 @@ impl SpreadJob {
         Ok(Exited::InOrder)
     }
 
-    /// Index of the part that a rank is of. Those that were spawned have every n-th number, where n is
-    /// the number of nodes.
+    /// Index of the part that a rank is of.
     fn place(&self, rank: u32) -> Option<usize> {
-        if let Some(place) = self.placement.get(rank as usize) {
-            return Some(*place as usize);
+        let known = self.placement.get(rank as usize).map(|place| *place as usize);
+        known.or_else(|| self.spawned.place(rank, self.parts.len()))
+    }
+
+    /// Processes were spawned on a node, or came back there after a restart.
+    ///
+    /// # Errors
+    /// One of them is not of that node.
+    pub(super) fn born(&mut self, node: NodeId, born: Vec<Newborn>) -> Result<(), ForeignRank> {
+        for newborn in born {
+            let rank = newborn.rank;
+            let place = self.place(rank).ok_or(ForeignRank)?;
+            if self.parts.get(place).is_none_or(|part| part.node != node) {
+                return Err(ForeignRank);
+            }
+            while self.placement.len() <= rank as usize {
+                let between = self.placement.len() as u32;
+                let place = self.place(between).ok_or(ForeignRank)?;
+                self.placement.push(place as u32);
+            }
+            if self.exits.len() < self.placement.len() {
+                let nobody = Some(RankExit::Completed { code: 0 });
+                self.exits.resize(self.placement.len(), nobody);
+            }
+            if self.spawned.is_nobody(rank) {
+                self.exits[rank as usize] = None;
+            }
+            self.spawned.add(newborn);
         }
-        let beyond = rank as usize - self.placement.len();
-        let nodes = self.parts.len();
-        (beyond / nodes < SPAWNED_MAX).then_some(beyond % nodes)
+        Ok(())
     }
 
     /// All ranks of a part have ended.
@@ -234,7 +257,10 @@ impl SpreadJob {
         let departed = (0..).zip(&self.parts).filter(|(_, part)| departed(part));
         let legacy = |(index, part): (u32, &Part)| {
             let here = (0..).zip(&self.placement).filter(|(_, place)| **place == index);
-            let is_known = |rank| part.legacy.ended.iter().any(|stone| stone.rank == rank);
+            let is_known = |rank| {
+                let mut ended = part.legacy.ended.iter();
+                self.spawned.is_nobody(rank) || ended.any(|stone| stone.rank == rank)
+            };
             match here.map(|(rank, _)| rank).find(|rank: &u32| !is_known(*rank)) {
                 Some(rank) => Err(format!("rank {rank} has failed, and its node has left")),
                 None => Ok(part.legacy.clone()),
@@ -335,6 +361,7 @@ impl SpreadJob {
             nodes: self.parts.iter().map(|part| (part.node, part.host.to_string())).collect(),
             open: self.parts.iter().map(Part::is_active).collect(),
             readers: self.readers,
+            births: self.spawned.births().clone(),
             ..Places::default()
         }
     }
@@ -364,6 +391,7 @@ impl SpreadJob {
         for place in &places {
             self.parts[*place as usize].is_spare = false;
         }
+        self.spawned.begin_again(places.len());
         self.placement = places;
         moved
     }

@@ -209,7 +209,7 @@ fn tasks_are_done_while_the_job_is_stopped() {
 
 #[test]
 fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
-    let task = MoveTask { number: 3, blocks: Vec::new() };
+    let task = MoveTask { number: 3, blocks: Vec::new(), births: Vec::new() };
     for failure in [None, Some("no tracker".to_owned())] {
         let (places, goes_on) = (vec![0, 1], true);
         let mut t = Talk::after(Some(Plan { task: task.clone(), places, goes_on }));
@@ -241,7 +241,7 @@ fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
 #[test]
 fn a_planned_move_follows_by_itself() {
     let blocks = [(1, 1), (0, 1)].map(|(node, ranks)| Block { node, ranks });
-    let task = MoveTask { number: 3, blocks: blocks.into() };
+    let task = MoveTask { number: 3, blocks: blocks.into(), births: Vec::new() };
     let nothing = || StopAnswer::Done(Done::Nothing);
     for goes_on in [true, false] {
         let plan = Plan { task: task.clone(), places: vec![0, 1], goes_on };
@@ -268,7 +268,7 @@ fn a_planned_move_follows_by_itself() {
 
 #[test]
 fn what_was_done_before_a_refusal_still_holds() {
-    let task = MoveTask { number: 3, blocks: Vec::new() };
+    let task = MoveTask { number: 3, blocks: Vec::new(), births: Vec::new() };
     let nothing = || StopAnswer::Done(Done::Nothing);
     let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
     t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());
@@ -283,7 +283,7 @@ fn what_was_done_before_a_refusal_still_holds() {
 
 #[test]
 fn a_planned_move_that_fails_is_left_to_whoever_wanted_it() {
-    let task = MoveTask { number: 3, blocks: Vec::new() };
+    let task = MoveTask { number: 3, blocks: Vec::new(), births: Vec::new() };
     let nothing = || StopAnswer::Done(Done::Nothing);
     let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
     t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use faasm_vm::GuestMemory;
 use parking_lot::Mutex;
 
 use crate::cluster::stop::MoveTask;
@@ -13,6 +14,8 @@ use crate::launch::Cradle;
 
 /// How long sending most of it may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a rank that has just been started may take until it has a memory.
+const BEGIN_TIME_MAX: Duration = Duration::from_secs(2);
 /// So much is sent quickly when all ranks wait.
 const LITTLE_BYTES: u64 = 256 << 10;
 /// Most rounds until little is left.
@@ -60,7 +63,7 @@ impl Ahead {
         }
         let leaving = job.local_ranks().filter(|rank| !draft.world().is_local(*rank));
         for rank in leaving {
-            let memory = job.rank(rank).memory().ok_or("a rank has not begun")?.clone();
+            let memory = begun(job, rank).ok_or("a rank has not begun")?;
             let to = (draft.world().node(rank), number);
             new.couriers.get_mut().push(Courier::new(job.clone(), (rank, memory), to, ended));
         }
@@ -136,6 +139,18 @@ impl Ahead {
 impl Drop for Ahead {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// The memory of a rank of this node, which may only just be beginning; `None` if it does not.
+fn begun(job: &JobShared, rank: u32) -> Option<GuestMemory> {
+    let deadline = Instant::now() + BEGIN_TIME_MAX;
+    loop {
+        let memory = job.rank(rank).memory().cloned();
+        if memory.is_some() || job.is_ending() || Instant::now() > deadline {
+            return memory;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -401,7 +401,8 @@ impl Driver {
                 // The node is gone.
                 let _ = inbox.send(Input::Renewed { job, shared });
             };
-            Arc::new(Mover::new(job, prepared.cradle().clone(), self.links.planes.clone(), renewed))
+            let means = (prepared.cradle().clone(), self.programs.clone());
+            Arc::new(Mover::new(job, means, self.links.planes.clone(), renewed))
         });
         prepared.start();
         part.ranks = Some(handle.clone());

@@ -10,6 +10,7 @@ mod moving;
 mod part;
 mod protos;
 mod renewal;
+mod spawned;
 mod stop;
 
 use std::net::SocketAddr;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::ahead::Ahead;
+use super::fetch::Programs;
+use super::spawned;
 use crate::checkpoint::Deposit;
 use crate::cluster::data::DataPlane;
 use crate::cluster::planes::Planes;
@@ -21,6 +23,7 @@ const MOVE_TIME_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Mover {
     number: u32,
     cradle: Arc<Cradle>,
+    programs: Arc<Programs>,
     planes: Planes,
     /// Told of the job's next life, once it has begun.
     renewed: Box<dyn Fn(Arc<JobShared>) + Send + Sync>,
@@ -42,13 +45,13 @@ impl Mover {
     /// For job `number`; `renewed` is told of each further life before anything happens in it.
     pub(super) fn new(
         number: u32,
-        cradle: Arc<Cradle>,
+        (cradle, programs): (Arc<Cradle>, Arc<Programs>),
         planes: Planes,
         renewed: impl Fn(Arc<JobShared>) + Send + Sync + 'static,
     ) -> Self {
         let renewed = Box::new(renewed);
         let (ahead, spent, renewal) = Default::default();
-        Self { number, cradle, planes, renewed, ahead, spent, renewal }
+        Self { number, cradle, programs, planes, renewed, ahead, spent, renewal }
     }
 
     /// Does what can be done of a move while the ranks run; moves had ended `ended` times when that was ordered.
@@ -62,6 +65,7 @@ impl Mover {
         ended: u64,
     ) -> Result<Arc<Ahead>, String> {
         let job = halt.job();
+        spawned::expect(&job, (&self.cradle, &self.programs), &task.births)?;
         let ahead = Arc::new(Ahead::new(&job, &self.cradle, task, ended)?);
         ahead.send_most()?;
         let mut known = self.ahead.lock();
@@ -79,6 +83,7 @@ impl Mover {
     pub(super) fn prepare(&self, halt: &Halt, task: &MoveTask) -> Result<Moved, String> {
         let begun = Instant::now();
         let old = halt.job();
+        spawned::expect(&old, (&self.cradle, &self.programs), &task.births)?;
         let nodes: Box<[u32]> = task.places().collect();
         let mut ahead = self.ahead.lock().take();
         if let Some(other) = ahead.take_if(|ahead| ahead.number() != task.number) {

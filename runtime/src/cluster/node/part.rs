@@ -8,6 +8,7 @@ use faasm_transport::NodeId;
 
 use super::driver::Links;
 use super::fetch::Programs;
+use super::spawned;
 use crate::checkpoint::Checkpoint;
 use crate::cluster::codec::Outbox;
 use crate::cluster::data::DataPlane;
@@ -106,6 +107,7 @@ pub(super) fn prepare(
         let motion = Motion::new(topic, members, rank, proposal);
         way.send(NodeId::COORDINATOR, &ToCoordinator::Propose { job: number, motion });
     });
+    spawned::announce(job.shared().births(), outbox.clone(), prepare.job);
     // From the moment that the coordinator hears of it messages may come.
     links.planes.open(prepare.job, DataPlane::new(job.shared().clone()));
     job.come_back()?;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::fetch::Programs;
 use crate::cluster::codec::Outbox;
 use crate::cluster::message::{
-    CHUNK_BYTES_MAX, PROTO_BYTES_MAX, ProtoMade, ProtoName, ProtoOffer, ProtoTurn, ToCoordinator,
+    CHUNK_BYTES_MAX, Offer, PROTO_BYTES_MAX, ProtoMade, ProtoName, ProtoTurn, ToCoordinator,
 };
 use crate::module::{Module, ProtoMaker, ProtoSource, Turn};
 
@@ -80,13 +80,23 @@ impl Programs {
         }
     }
 
-    fn fetch_proto(&self, offer: ProtoOffer) -> Result<Turn, String> {
+    fn fetch_proto(&self, offer: Offer) -> Result<Turn, String> {
         if offer.bytes > PROTO_BYTES_MAX {
             return Err("a Proto-Faaslet is too long to be fetched".to_owned());
         }
         let bytes = self.bytes("a Proto-Faaslet", offer.hash, offer.bytes)?;
         let proto = Proto::decode(&bytes);
         proto.map(Turn::Take).map_err(|error| format!("a Proto-Faaslet cannot be used: {error}"))
+    }
+}
+
+/// Sends the coordinator what was offered; waits while much is on its way.
+pub(super) fn send_chunks(way: &Outbox, hash: [u8; 32], bytes: &[u8]) {
+    for (index, chunk) in bytes.chunks(CHUNK_BYTES_MAX).enumerate() {
+        while way.endpoint().backlog_bytes(NodeId::COORDINATOR, Lane::Control) > BACKLOG_BYTES_MAX {
+            std::thread::sleep(PAUSE);
+        }
+        way.chunk(NodeId::COORDINATOR, hash, (index * CHUNK_BYTES_MAX) as u64, chunk);
     }
 }
 
@@ -107,16 +117,9 @@ fn offer(outbox: &Arc<Outbox>, name: ProtoName, proto: Option<&Proto>) {
             }
         };
         let hash = *ContentHash::of(&bytes).as_bytes();
-        let offer = ProtoOffer { hash, bytes: bytes.len() as u64 };
+        let offer = Offer { hash, bytes: bytes.len() as u64 };
         tell(&way, ProtoMade::Offered(offer));
-        for (index, chunk) in bytes.chunks(CHUNK_BYTES_MAX).enumerate() {
-            while way.endpoint().backlog_bytes(NodeId::COORDINATOR, Lane::Control)
-                > BACKLOG_BYTES_MAX
-            {
-                std::thread::sleep(PAUSE);
-            }
-            way.chunk(NodeId::COORDINATOR, hash, (index * CHUNK_BYTES_MAX) as u64, chunk);
-        }
+        send_chunks(&way, hash, &bytes);
     };
     if !in_thread(send) {
         tell(outbox, ProtoMade::Unsendable);
