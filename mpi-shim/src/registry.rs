@@ -11,8 +11,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 
 use crate::world::World;
 
-/// The node that keeps ports and names.
-pub const REGISTRY_NODE: u32 = 0;
+pub use crate::world::REGISTRY_NODE;
 
 /// What is asked.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]

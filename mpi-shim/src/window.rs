@@ -14,6 +14,7 @@ use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::rma::{Layout, LockKind, LockTable};
 use faasm_vm::{GuestAddr, GuestMemory, RegionError, SharedRegion};
 
+use crate::world::World;
 pub(crate) use access::{Access, Asked, calculate};
 pub(crate) use far::{FarOp, FarOps};
 use serve::Askers;
@@ -274,6 +275,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// Tells the world which ranks share memory by it; its first member does.
+    pub(crate) fn bind(&self, world: &World) {
+        let shares = self.segments.as_ref().is_some_and(|segments| segments.layout.bytes() > 0);
+        if shares && self.rank == 0 {
+            world.bind(self.context, self.shared.group.iter());
+        }
+    }
+
     /// Whether some epoch other than one of fences is open.
     pub fn is_in_epoch(&self) -> bool {
         self.is_in_passive_epoch() || self.started.is_some() || self.posted.is_some()

@@ -1,6 +1,7 @@
 //! What the ranks of one job share on this node: contexts, the sites where co-located collectives
 //! meet, and what other nodes sent for collectives.
 
+mod bonds;
 mod clocks;
 mod failures;
 mod family;
@@ -20,6 +21,7 @@ use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 
 use crate::site::{Elsewhere, Site};
+use bonds::Bonds;
 use clocks::Clocks;
 use failures::Failures;
 use family::Families;
@@ -42,6 +44,8 @@ pub use served::{Effect, Question, Served};
 
 /// Context of `MPI_COMM_SELF`; the same number in every rank, for it never leaves one.
 pub const CONTEXT_SELF: u32 = 0;
+/// The node that keeps ports and names.
+pub const REGISTRY_NODE: u32 = 0;
 /// Context of `MPI_COMM_WORLD`.
 pub const CONTEXT_WORLD: u32 = 1;
 
@@ -63,6 +67,7 @@ pub struct World {
     world_site: Arc<Site>,
     families: Families,
     failures: Failures,
+    bonds: Bonds,
     /// What is put back after a restart.
     restored: Restored,
     gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
@@ -122,6 +127,7 @@ impl World {
             ),
             families: Families::default(),
             failures: Failures::default(),
+            bonds: Bonds::default(),
             placement,
             lanes: lanes.into(),
             restored: Restored::default(),

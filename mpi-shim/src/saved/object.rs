@@ -105,7 +105,11 @@ impl SavedOther {
             Self::Message(message, comm) => {
                 OtherEntry::Message(message.restore(means.world.known())?, comm)
             }
-            Self::Window(window) => OtherEntry::Window(Box::new(window.restore(means)?)),
+            Self::Window(window) => {
+                let window = window.restore(means)?;
+                window.bind(means.world);
+                OtherEntry::Window(Box::new(window))
+            }
             Self::Session { errhandler, attached, thread_level } => {
                 let known = THREAD_LEVELS.into_iter().find(|level| *level == thread_level);
                 let thread_level = known.ok_or_else(|| damaged("the thread level of a session"))?;

@@ -10,8 +10,7 @@ use faasm_mpi_engine::group::Group;
 use serde::{Deserialize, Serialize};
 
 use super::family::SavedFamily;
-use super::{Gathering, World};
-use crate::registry::REGISTRY_NODE;
+use super::{Gathering, REGISTRY_NODE, World};
 use crate::site::Site;
 
 /// What has been put back so far.

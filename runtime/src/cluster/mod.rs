@@ -1,6 +1,6 @@
 //! Jobs over several nodes: a coordinator that spreads them and nodes that run their parts.
 //!
-//! Modules, lower ones first: `message` (what the two tell each other), `codec` (its bytes),
+//! Modules, lower ones first: `message` and `offer` (what the two tell each other), `codec` (its bytes),
 //! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `data` and `planes` (what
 //! arrives for ranks), `node`, `coordinator`, `local` (a
 //! cluster inside one process), `access` (one on a network), `service` (one that
@@ -19,6 +19,7 @@ pub mod launcher;
 mod local;
 mod message;
 mod node;
+mod offer;
 mod output;
 mod placement;
 mod planes;

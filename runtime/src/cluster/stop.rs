@@ -19,7 +19,8 @@
 use faasm_mpi_shim::world::{Begun, Clock, Series};
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::message::{Block, JOB_RANKS_MAX, Newborn, Standstill, Totals};
+use super::message::{Block, JOB_RANKS_MAX, Standstill, Totals};
+use super::offer::Newborn;
 use crate::checkpoint::{Tombstone, Unfinished};
 
 /// What a node is to do.

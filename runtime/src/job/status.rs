@@ -19,6 +19,9 @@ pub struct JobStatus {
     pub nodes: Vec<NodeLoad>,
     /// Its ranks, in their order.
     pub ranks: Vec<RankLoad>,
+    /// Ranks that share memory (`MPI_Win_allocate_shared`) and have to be on one node, group by group.
+    #[serde(default)]
+    pub bonds: Vec<Vec<u32>>,
     /// Ranks that went from node to node.
     pub moves: PastMoves,
 }

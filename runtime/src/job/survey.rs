@@ -19,6 +19,8 @@ use crate::scheduler::process_time;
 pub(crate) struct Survey {
     /// Its ranks, and what those used here that were here before.
     pub(crate) ranks: Vec<RankSurvey>,
+    /// Those that share memory, group by group.
+    pub(crate) bonds: Vec<Vec<u32>>,
     /// Messages and bytes to each of the job's nodes.
     pub(crate) sent: Vec<(u64, u64)>,
     /// How long the job has run.
@@ -105,6 +107,7 @@ impl JobShared {
         }));
         Survey {
             ranks,
+            bonds: self.world().bonds(),
             sent: self.far().map(|far| far.links.sent_to()).unwrap_or_default(),
             elapsed_us: self.elapsed().as_micros() as u64,
             processor_us: process_time().as_micros() as u64,

@@ -195,6 +195,7 @@ fn enter<T: MpiView>(
         name: String::new(),
         info: prepared.hints.clone(),
     };
+    window.bind(mpi.port.world());
     mpi.others
         .insert(OtherEntry::Window(Box::new(window)))
         .ok_or_else(|| MpiError::new(ErrorClass::NoMem, "a million windows are alive; free some"))

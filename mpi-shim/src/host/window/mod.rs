@@ -206,6 +206,7 @@ async fn free<T: MpiView>(
     if own.shared.is_spread {
         mpi.port.world().withdraw(own.context);
     }
+    mpi.port.world().unbind(own.context);
     mpi.others.remove(handle);
     mpi.error_comm = abi::MPI_COMM_SELF;
     error::detach(mpi, own.errhandler);

@@ -23,8 +23,9 @@ use super::spread::{Exited, SpreadJob};
 use super::stop::Stop;
 use super::survey::Question;
 use crate::cluster::message::{
-    App, Block, Dir, Keep, Newborn, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
+    App, Block, Dir, Keep, NodeInfo, Peer, Prepare, State, Stdin, ToCoordinator, ToNode,
 };
+use crate::cluster::offer::Newborn;
 use crate::job::{JobReport, JobStatus, Outcome, Quiet, RankEvent, RankState};
 
 /// See the module's documentation.

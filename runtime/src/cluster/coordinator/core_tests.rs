@@ -258,7 +258,7 @@ fn a_spawned_rank_that_fails_ends_the_job() {
 }
 
 fn newborn(rank: u32) -> Newborn {
-    let program = crate::cluster::message::Offer { hash: [3; 32], bytes: 10 };
+    let program = crate::cluster::offer::Offer { hash: [3; 32], bytes: 10 };
     Newborn { rank, program, birth: vec![rank as u8] }
 }
 

@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use faasm_transport::NodeId;
 use faasm_vm::ContentHash;
 
-use crate::cluster::message::{CHUNK_BYTES_MAX, Offer};
+use crate::cluster::message::CHUNK_BYTES_MAX;
+use crate::cluster::offer::Offer;
 
 /// Bytes of all programs that are kept.
 const KEPT_BYTES_MAX: u64 = 1 << 30;

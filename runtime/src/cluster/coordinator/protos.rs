@@ -16,9 +16,8 @@ use bytes::{Bytes, BytesMut};
 use faasm_transport::NodeId;
 use faasm_vm::ContentHash;
 
-use crate::cluster::message::{
-    CHUNK_BYTES_MAX, Offer, PROTO_BYTES_MAX, ProtoMade, ProtoName, ProtoTurn, ToNode,
-};
+use crate::cluster::message::{CHUNK_BYTES_MAX, PROTO_BYTES_MAX, ToNode};
+use crate::cluster::offer::{Offer, ProtoMade, ProtoName, ProtoTurn};
 
 /// Bytes of all protos that are kept.
 const KEPT_BYTES_MAX: u64 = 256 << 20;

@@ -11,7 +11,8 @@ use faasm_transport::NodeId;
 use super::Cluster;
 use super::driver::Input;
 use super::stop::Plan;
-use crate::cluster::message::{Block, Newborn, Stdin};
+use crate::cluster::message::{Block, Stdin};
+use crate::cluster::offer::Newborn;
 use crate::cluster::stop::{Done, MoveTask, Task};
 use crate::job::{ENDING, MoveOrder, MoveReport, Outcome};
 
@@ -37,6 +38,8 @@ pub(super) struct Places {
     pub(super) births: BTreeMap<u32, Newborn>,
     /// Those of them whose programs are not here.
     pub(super) absent: BTreeSet<u32>,
+    /// Ranks that share memory, group by group; asked for only where it is to be decided where ranks go.
+    pub(super) bonds: Vec<Vec<u32>>,
     /// Which ranks read the standard input.
     pub(super) readers: Stdin,
     /// Whether those cannot move, for what they have read is gone.
@@ -104,7 +107,11 @@ fn attempt(
     order: &MoveOrder,
     leaving: Option<NodeId>,
 ) -> Result<MoveReport, Failure> {
-    let places = cluster.places(job);
+    let bonds = match order.to {
+        Some(_) => Vec::new(),
+        None => cluster.job_status(job, false).map_err(Failure::Final)?.bonds,
+    };
+    let places = Places { bonds: bonds.clone(), ..cluster.places(job) };
     let wanted = decide(&places, order).map_err(Failure::Final)?;
     if wanted == places.ranks && leaving.is_none() {
         return Ok(MoveReport::default());
@@ -128,7 +135,7 @@ fn attempt(
         (places, planned.clone())
     } else {
         // Ranks may have ended or moved meanwhile.
-        let places = cluster.places(job);
+        let places = Places { bonds, ..cluster.places(job) };
         let wanted = decide(&places, order).map_err(Failure::Final)?;
         (places, wanted)
     };
@@ -235,14 +242,36 @@ pub(super) fn decide(places: &Places, order: &MoveOrder) -> Result<Vec<u32>, Str
     for (rank, node) in (0..).zip(&places.ranks).filter(|(rank, _)| lives(*rank)) {
         load[*node as usize] += u32::from(!movers.contains(&rank));
     }
-    for rank in movers {
+    for group in together(&movers, &places.bonds) {
         let others = (0..).zip(&load).filter(|(node, _)| Some(*node) != from && is_open(*node));
         let fewest = others.min_by_key(|(_, ranks)| **ranks).map(|(node, _)| node);
         let fewest = fewest.ok_or("the job has no other node")?;
-        load[fewest as usize] += 1;
-        wanted[rank as usize] = fewest;
+        load[fewest as usize] += group.len() as u32;
+        group.iter().for_each(|rank| wanted[*rank as usize] = fewest);
     }
     Ok(wanted)
+}
+
+/// The ranks in groups that go to one node each: those that share memory, also with others of their group, and all others
+/// alone; in the order of their first ranks.
+fn together(ranks: &[u32], bonds: &[Vec<u32>]) -> Vec<BTreeSet<u32>> {
+    let mut groups: Vec<BTreeSet<u32>> = Vec::new();
+    let alone = ranks.iter().map(|rank| BTreeSet::from([*rank]));
+    let bound = bonds.iter().map(|bond| {
+        bond.iter().copied().filter(|rank| ranks.contains(rank)).collect::<BTreeSet<u32>>()
+    });
+    for mut group in bound.chain(alone).filter(|group| !group.is_empty()) {
+        groups.retain(|known| {
+            let is_apart = known.is_disjoint(&group);
+            if !is_apart {
+                group.extend(known);
+            }
+            is_apart
+        });
+        groups.push(group);
+    }
+    groups.sort_unstable_by_key(|group| group.first().copied());
+    groups
 }
 
 /// The index of the node of this name or number.
@@ -301,6 +330,18 @@ mod tests {
     fn order(ranks: &[u32], from: Option<&str>, to: Option<&str>) -> MoveOrder {
         let name = |name: Option<&str>| name.map(str::to_owned);
         MoveOrder { ranks: ranks.to_vec(), from: name(from), to: name(to) }
+    }
+
+    #[test]
+    fn ranks_that_share_memory_go_to_one_node() {
+        let places = Places {
+            ranks: vec![0; 6],
+            ended: vec![false; 6],
+            bonds: vec![vec![0, 1], vec![3, 4], vec![1, 5]],
+            ..places()
+        };
+        let wanted = decide(&places, &order(&[], Some("0"), None)).expect("there are others");
+        assert_eq!(wanted, [1, 1, 2, 2, 2, 1]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::message::Newborn;
+use crate::cluster::offer::Newborn;
 
 /// Most processes that are spawned on a node in one life of a job.
 const SPAWNED_MAX: usize = faasm_mpi_shim::world::Grown::<()>::MAX as usize;
@@ -54,7 +54,7 @@ impl Spawned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::message::Offer;
+    use crate::cluster::offer::Offer;
 
     fn newborn(rank: u32) -> Newborn {
         Newborn { rank, program: Offer { hash: [1; 32], bytes: 9 }, birth: vec![7] }

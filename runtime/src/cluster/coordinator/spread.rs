@@ -9,7 +9,8 @@ use faasm_transport::NodeId;
 
 use super::relocate::Places;
 use super::spawned::Spawned;
-use crate::cluster::message::{Motion, Newborn, Stdin, Totals};
+use crate::cluster::message::{Motion, Stdin, Totals};
+use crate::cluster::offer::Newborn;
 use crate::cluster::stop::Legacy;
 use crate::faaslet::RankExit;
 use crate::job::{JobReport, Outcome, Quiet, RankState, is_stuck, outcome_of_all};

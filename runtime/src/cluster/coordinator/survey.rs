@@ -90,7 +90,7 @@ impl Core {
     ) -> JobStatus {
         let places = self.places(number);
         let mut nodes = Vec::new();
-        let mut surveys = Vec::new();
+        let (mut surveys, mut bonds) = (Vec::new(), Vec::new());
         for (place, part) in job.parts().iter().enumerate() {
             let survey = told.remove(&part.node);
             let mut load = NodeLoad {
@@ -113,11 +113,12 @@ impl Core {
                 load.sent = survey.sent.iter().copied().take(places.nodes.len()).collect();
             }
             nodes.push(load);
+            bonds.extend(survey.iter().flat_map(|survey| survey.bonds.clone()));
             surveys.push(survey.map(|survey| survey.ranks).unwrap_or_default());
         }
         let elapsed_us = job.elapsed(now).as_micros() as u64;
         let ranks = merge(&places.ranks, &places.ended, surveys);
-        JobStatus { elapsed_us, nodes, ranks, ..JobStatus::default() }
+        JobStatus { elapsed_us, nodes, ranks, bonds, ..JobStatus::default() }
     }
 }
 

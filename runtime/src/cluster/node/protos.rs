@@ -11,9 +11,8 @@ use tokio::sync::oneshot;
 
 use super::fetch::Programs;
 use crate::cluster::codec::Outbox;
-use crate::cluster::message::{
-    CHUNK_BYTES_MAX, Offer, PROTO_BYTES_MAX, ProtoMade, ProtoName, ProtoTurn, ToCoordinator,
-};
+use crate::cluster::message::{CHUNK_BYTES_MAX, PROTO_BYTES_MAX, ToCoordinator};
+use crate::cluster::offer::{Offer, ProtoMade, ProtoName, ProtoTurn};
 use crate::module::{Module, ProtoMaker, ProtoSource, Turn};
 
 /// Bytes on their way to the coordinator beyond which no more are sent.

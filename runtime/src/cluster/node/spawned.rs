@@ -10,7 +10,8 @@ use super::fetch::Programs;
 use super::protos::send_chunks;
 use crate::checkpoint::{Birth, Births};
 use crate::cluster::codec::Outbox;
-use crate::cluster::message::{Newborn, Offer, ToCoordinator};
+use crate::cluster::message::ToCoordinator;
+use crate::cluster::offer::{Newborn, Offer};
 use crate::job::JobShared;
 use crate::launch::Cradle;
 

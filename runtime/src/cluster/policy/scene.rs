@@ -1,6 +1,6 @@
 //! What policies look at, from what nodes tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{NodeScene, RankScene, Scene};
@@ -49,6 +49,7 @@ pub(crate) fn scene(
         let grown = now.checked_sub(before.unwrap_or(0)).unwrap_or(now);
         if interval_s > 0.0 { grown as f64 / interval_s } else { 0.0 }
     };
+    let bound: BTreeSet<u32> = now.bonds.iter().flatten().copied().collect();
     let described = |rank: &&RankLoad| {
         let before = known.get(&rank.rank);
         let ready = rate(rank.ready_us, before.map(|rank| rank.ready_us)) / 1e6;
@@ -58,7 +59,8 @@ pub(crate) fn scene(
             node: rank.node as usize,
             demand: demand(busy, ready),
             memory_bytes: rank.memory_bytes,
-            rests: history.rests(rank.rank, rest, at),
+            // Those that share memory would have to go together.
+            rests: bound.contains(&rank.rank) || history.rests(rank.rank, rest, at),
         }
     };
     let mut scene = Scene { nodes: nodes(now, ranks.len()), ..Scene::default() };
@@ -214,6 +216,10 @@ mod tests {
         assert!((made.pairs[0].2 - (500.0 * MESSAGE_S / 3.0 + 0.0005)).abs() < 1e-9, "{made:?}");
         let later = scene((&before, &now), (&history, rest, at + rest));
         assert!(!later.ranks[1].rests, "it has rested enough");
+        now.bonds = vec![vec![0, 2]];
+        let bound = scene((&before, &now), (&history, rest, at + rest));
+        let rests: Vec<_> = bound.ranks.iter().map(|rank| rank.rests).collect();
+        assert_eq!(rests, [true, false, true], "who shares memory stays");
         now.ranks[1].activity = Activity::Ended;
         let made = scene((&before, &now), (&history, rest, at));
         assert_eq!(made.ranks.len(), 2);
