@@ -8,13 +8,14 @@
 //! ZERO      rank   move        place in memory     zeros           -                      what is there by now
 //! IMAGE     rank   move        offset              of the image    a piece of the image   in order
 //! END       rank   move        -                   blocks          hash of all that       (BLAKE3, 32 bytes)
+//! REFUSED   rank   move        -                   -               -                      either way: a node cannot do its part
 //! ```
 //! Nothing is sent before the receiving node has said that it is welcome, so that nothing is kept that nobody waits for.
 //! Blocks may come while the rank still runs where it was, and then come again when
 //! it has written to them; the image and the end come when it has stopped. All pieces of a rank come on one lane, in
 //! their order. [`Courier`](super::Courier) is the other side.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,6 +35,7 @@ pub(super) const BLOCK: u16 = 2;
 pub(super) const END: u16 = 3;
 pub(super) const SIZE: u16 = 4;
 pub(super) const ZERO: u16 = 5;
+pub(super) const REFUSED: u16 = 6;
 
 /// Longest image: its frames are bounded, its messages and objects by what a program can make of them.
 const IMAGE_BYTES_MAX: u64 = 2 << 30;
@@ -64,12 +66,25 @@ pub(crate) struct Moving {
     is_welcome: Condvar,
     /// How often moves have ended.
     ended: AtomicU64,
+    /// The last move in which another node cannot do its part.
+    refused: Mutex<Option<u32>>,
 }
 
 impl Moving {
     /// A number that changes when the moves that go on now have ended.
     pub(super) fn ended(&self) -> u64 {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Whether another node cannot do its part of move `number`.
+    fn is_refused(&self, number: u32) -> bool {
+        *self.refused.lock() == Some(number)
+    }
+
+    fn refuse(&self, number: u32) {
+        let _welcome = self.welcome.lock();
+        *self.refused.lock() = Some(number);
+        self.is_welcome.notify_all();
     }
 
     /// Waits until `rank` is welcome in move `number` with a memory of so many bytes at least.
@@ -86,6 +101,9 @@ impl Moving {
         loop {
             if self.ended() != ended {
                 return Err("the move was given up".to_owned());
+            }
+            if self.is_refused(number) {
+                return Err(REFUSAL.to_owned());
             }
             if welcome.get(&(number, rank)).is_some_and(|there| *there >= bytes) {
                 return Ok(());
@@ -145,6 +163,9 @@ pub(crate) enum Next {
     /// Go: nobody comes.
     GiveUp,
 }
+
+/// Why a node need not wait for others in a move.
+const REFUSAL: &str = "another node cannot do its part of the move";
 
 /// Nobody comes.
 const GIVEN_UP: &str = "it does not come after all";
@@ -354,6 +375,29 @@ impl JobShared {
         far.links.send_moved(from, about, Bytes::new());
     }
 
+    /// This node cannot do its part of move `number`, after which ranks would be on these nodes: those that would wait for it are
+    /// told.
+    pub(crate) fn refuse_move(&self, number: u32, nodes: impl Iterator<Item = u32>) {
+        let Some(far) = self.far() else { return };
+        let this = self.world().this_node();
+        let mut told = BTreeSet::new();
+        for (rank, new) in (0..).zip(nodes) {
+            let old = self.world().node(rank);
+            let other = if old == this { new } else { old };
+            let concerns = old != new && [old, new].contains(&this);
+            if concerns && told.insert(other) {
+                let (to, request) = (rank, number);
+                let about = Envelope { kind: REFUSED, to, request, ..Envelope::default() };
+                far.links.send_moved(other, about, Bytes::new());
+            }
+        }
+    }
+
+    /// Why move `number` cannot be, if another node has said so.
+    pub(crate) fn refusal(&self, number: u32) -> Option<&'static str> {
+        self.moving().is_refused(number).then_some(REFUSAL)
+    }
+
     /// Expects nobody any more, and sends nobody.
     pub(crate) fn end_moves(&self) {
         let moving = self.moving();
@@ -388,6 +432,11 @@ impl JobShared {
             welcome.insert((number, rank), about.len);
             self.moving().is_welcome.notify_all();
             return Ok(());
+        }
+        if about.kind == REFUSED {
+            let world = self.world();
+            let concerns = world.exists(rank) && (world.is_local(rank) || world.node(rank) == node);
+            return concerns.then(|| self.moving().refuse(number)).ok_or(unexpected);
         }
         let arrival = self.moving().arrivals.lock().get(&rank).cloned();
         match arrival {

@@ -14,6 +14,9 @@ use tokio::sync::watch;
 
 use super::shared::{Doing, JobShared};
 
+/// Between two looks at whether another node cannot do its part.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
 /// What becomes of a renewal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Decision {
@@ -91,11 +94,15 @@ impl Renewal {
         self.has_news.notify_all();
     }
 
-    /// Waits until all ranks of this node are there.
+    /// Waits until all ranks of this node are there, or there is a `refusal`, which is looked for now and then.
     ///
     /// # Errors
     /// Why one of them cannot be, or that it takes too long.
-    pub(crate) fn wait(&self, limit: Duration) -> Result<(), String> {
+    pub(crate) fn wait(
+        &self,
+        limit: Duration,
+        refusal: impl Fn() -> Option<&'static str>,
+    ) -> Result<(), String> {
         let deadline = Instant::now() + limit;
         let mut state = self.state.lock();
         loop {
@@ -105,7 +112,12 @@ impl Renewal {
             if state.missing == 0 {
                 return Ok(());
             }
-            if self.has_news.wait_until(&mut state, deadline).timed_out() {
+            if let Some(why) = refusal() {
+                return Err(why.to_owned());
+            }
+            let look = deadline.min(Instant::now() + LOOK_INTERVAL);
+            self.has_news.wait_until(&mut state, look);
+            if Instant::now() >= deadline {
                 return Err(format!("{} ranks take too long", state.missing));
             }
         }

@@ -209,13 +209,18 @@ fn guests_do_the_same_while_their_ranks_move() {
     check_all(&guests, |guest| {
         let np = ranks(guest).unwrap_or(NODES);
         let mut unmoved: BTreeSet<u32> = (0..np).collect();
-        for _ in 0..RUNS_MAX {
-            moved.fetch_add(run_and_move(guest, np, &mut unmoved)?, Ordering::Relaxed);
+        for run in 0..RUNS_MAX {
+            let more = match run {
+                0 => run_and_move(guest, np, &mut unmoved)?,
+                _ => run_and_shuffle(guest, np, &mut unmoved)?,
+            };
+            moved.fetch_add(more, Ordering::Relaxed);
             if unmoved.is_empty() {
                 whole.fetch_add(1, Ordering::Relaxed);
-                break;
+                return Ok(());
             }
         }
+        println!("{}: ranks {unmoved:?} of {np} did not move", guest.name);
         Ok(())
     });
     let (moved, whole) = (moved.into_inner(), whole.into_inner());
@@ -234,14 +239,23 @@ fn run_and_move(guest: &Guest, np: u32, unmoved: &mut BTreeSet<u32>) -> Result<u
     let process = running.id().to_string();
     let mut seed = u64::from(running.id());
     let (mut orders, mut moved) = (Vec::new(), 0);
+    // As they are placed at the beginning.
+    let mut places: Vec<u32> = (0..np).map(|rank| rank / np.div_ceil(NODES)).collect();
     while !running.has_ended() {
-        let any = random(&mut seed) % np;
-        let (rank, node) = (unmoved.first().copied().unwrap_or(any), random(&mut seed) % NODES);
-        let words = ["migrate", &process, &rank.to_string(), &node.to_string()];
+        let ranks: Vec<u32> = match unmoved.is_empty() {
+            true => vec![random(&mut seed) % np],
+            false => unmoved.iter().copied().collect(),
+        };
+        let node = random(&mut seed) % NODES;
+        let names: Vec<String> = ranks.iter().map(u32::to_string).collect();
+        let words = ["migrate", &process, &names.join(","), &node.to_string()];
         let ran = order(dir.path(), &words);
         if ran.stdout.contains("stopped for") {
-            unmoved.remove(&rank);
-            moved += 1;
+            for rank in ranks.iter().filter(|rank| places[**rank as usize] != node) {
+                unmoved.remove(rank);
+                moved += 1;
+            }
+            ranks.iter().for_each(|rank| places[*rank as usize] = node);
         }
         orders.push(ran.stdout + &ran.stderr);
         if orders.last().is_some_and(|told| told.contains("takes no orders")) {
@@ -251,6 +265,25 @@ fn run_and_move(guest: &Guest, np: u32, unmoved: &mut BTreeSet<u32>) -> Result<u
     let ran = running.wait();
     check_run(guest, &ran).map_err(|wrong| format!("np {np}: {wrong}: {ran:#?} {orders:#?}"))?;
     Ok(moved)
+}
+
+/// Runs a guest whose ranks are moved by themselves all the time; counts them.
+fn run_and_shuffle(guest: &Guest, np: u32, unmoved: &mut BTreeSet<u32>) -> Result<usize, String> {
+    let program = compiled(guest)?;
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = begin(dir.path(), np, |command| {
+        command.args(["-v", "--migrate-policy", "shuffle"]);
+        command.arg(&program).args(&guest.args).envs(&guest.env).current_dir(dir.path());
+    });
+    let ran = running.wait();
+    check_run(guest, &ran).map_err(|wrong| format!("np {np}, shuffled: {wrong}: {ran:#?}"))?;
+    let told = ran.stderr.lines().filter_map(|line| {
+        line.split_once("shuffle: ranks [")?.1.split_once("] went to").map(|(ranks, _)| ranks)
+    });
+    let moved: Vec<u32> =
+        told.flat_map(|ranks| ranks.split(", ")).filter_map(|rank| rank.parse().ok()).collect();
+    unmoved.retain(|rank| !moved.contains(rank));
+    Ok(moved.len())
 }
 
 /// The largest number of ranks that is no more than there should be here, if it puts some on every node.

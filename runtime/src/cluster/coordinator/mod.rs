@@ -18,6 +18,7 @@ mod halting;
 mod protos;
 mod reach;
 mod relocate;
+mod shuffle;
 mod spare;
 mod spawned;
 mod spread;

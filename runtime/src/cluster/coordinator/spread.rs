@@ -195,6 +195,11 @@ impl SpreadJob {
         known.or_else(|| self.spawned.place(rank, self.parts.len()))
     }
 
+    /// Whether this number, between those of processes that were spawned, is of none.
+    pub(super) fn is_nobody(&self, rank: u32) -> bool {
+        self.spawned.is_nobody(rank)
+    }
+
     /// Processes were spawned on a node, or came back there after a restart.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::Remote;
+use super::{Remote, shuffle};
 use crate::cluster::policy::{History, MovePolicy, Plan, PolicyOptions, decide, scene};
 use crate::job::{JobStatus, MoveOrder, RemoteJob as _};
 
@@ -37,7 +37,11 @@ pub(super) fn begin(job: &Arc<Remote>, options: PolicyOptions) -> std::io::Resul
     let (job, history) = (Arc::downgrade(job), History::default());
     let steering = Steering { job, options, history, patience: 1 };
     let thread = std::thread::Builder::new().name("faasm-steer".to_owned());
-    thread.spawn(move || steering.run()).map(drop)
+    let run = move || match options.policy {
+        MovePolicy::Shuffle => shuffle::run(&steering.job),
+        _ => steering.run(),
+    };
+    thread.spawn(run).map(drop)
 }
 
 impl Steering {

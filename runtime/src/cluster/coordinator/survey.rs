@@ -117,7 +117,8 @@ impl Core {
             surveys.push(survey.map(|survey| survey.ranks).unwrap_or_default());
         }
         let elapsed_us = job.elapsed(now).as_micros() as u64;
-        let ranks = merge(&places.ranks, &places.ended, surveys);
+        let mut ranks = merge(&places.ranks, &places.ended, surveys);
+        ranks.retain(|load| !job.is_nobody(load.rank));
         JobStatus { elapsed_us, nodes, ranks, bonds, ..JobStatus::default() }
     }
 }

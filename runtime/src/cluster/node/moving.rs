@@ -65,9 +65,8 @@ impl Mover {
         ended: u64,
     ) -> Result<Arc<Ahead>, String> {
         let job = halt.job();
-        spawned::expect(&job, (&self.cradle, &self.programs), &task.births)?;
-        let ahead = Arc::new(Ahead::new(&job, &self.cradle, task, ended)?);
-        ahead.send_most()?;
+        let ahead = self.begin_on(&job, task, ended);
+        let ahead = ahead.inspect_err(|_| job.refuse_move(task.number, task.places()))?;
         let mut known = self.ahead.lock();
         if job.moves_ended() != ended {
             return Err("the move was given up".to_owned());
@@ -76,11 +75,28 @@ impl Mover {
         Ok(ahead)
     }
 
+    fn begin_on(
+        &self,
+        job: &Arc<JobShared>,
+        task: &MoveTask,
+        ended: u64,
+    ) -> Result<Arc<Ahead>, String> {
+        spawned::expect(job, (&self.cradle, &self.programs), &task.births)?;
+        let ahead = Arc::new(Ahead::new(job, &self.cradle, task, ended)?);
+        ahead.send_most()?;
+        Ok(ahead)
+    }
+
     /// Has ranks come and go, and gets everything ready for going over; what was before is still there.
     ///
     /// # Errors
     /// Why that cannot be, in words.
     pub(super) fn prepare(&self, halt: &Halt, task: &MoveTask) -> Result<Moved, String> {
+        let moved = self.prepare_all(halt, task);
+        moved.inspect_err(|_| halt.job().refuse_move(task.number, task.places()))
+    }
+
+    fn prepare_all(&self, halt: &Halt, task: &MoveTask) -> Result<Moved, String> {
         let begun = Instant::now();
         let old = halt.job();
         spawned::expect(&old, (&self.cradle, &self.programs), &task.births)?;
@@ -126,7 +142,7 @@ impl Mover {
             self.spent.lock().push(courier);
         }
         let sent = begun.elapsed();
-        renewal.wait(MOVE_TIME_MAX)?;
+        renewal.wait(MOVE_TIME_MAX, || old.refusal(task.number))?;
         renewal.job.world().end_restore();
         let us = |time: Duration| time.as_micros() as u64;
         let (made_us, sent_us, ready_us) = (us(made), us(sent), us(begun.elapsed()));

@@ -27,6 +27,8 @@ pub enum MovePolicy {
     Compact,
     /// Spreads computing evenly, with an eye on what ranks send to each other.
     Balance,
+    /// Moves ranks at random, one move after the other: so a program shows that it can be moved at any instant.
+    Shuffle,
 }
 
 /// How often the placement of a job is looked at, and to what end.
@@ -102,7 +104,8 @@ pub(crate) fn decide(policy: MovePolicy, scene: &Scene) -> Option<Plan> {
         return Some(plan);
     }
     match policy {
-        MovePolicy::None => None,
+        // The shuffle asks nobody what is good.
+        MovePolicy::None | MovePolicy::Shuffle => None,
         MovePolicy::Pack => pack::plan(scene),
         MovePolicy::Compact => search::plan(scene, Aim::Together),
         MovePolicy::Balance => search::plan(scene, Aim::Even),

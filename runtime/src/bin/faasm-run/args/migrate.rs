@@ -32,10 +32,12 @@ pub(super) fn policy(draft: &mut Draft, values: &[&str]) -> Result<(), Problem> 
         "pack" => MovePolicy::Pack,
         "compact" => MovePolicy::Compact,
         "balance" => MovePolicy::Balance,
+        "shuffle" => MovePolicy::Shuffle,
         other => {
             return Err(Problem::new(
                 format!("\"{other}\" is no policy."),
-                "There are `pack` (few nodes), `compact` (who talks comes together), `balance` (even load) and `none`.",
+                "There are `pack` (few nodes), `compact` (who talks comes together), `balance` (even load), `shuffle` (at \
+                 random, to test a program) and `none`.",
             ));
         }
     };

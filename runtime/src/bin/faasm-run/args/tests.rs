@@ -161,6 +161,9 @@ static CASES: &[(&str, &str, Check)] = &[
     ("migrate-policy", "--migrate-policy balance p", |job| {
         job.policy.policy == faasm_runtime::MovePolicy::Balance && job.migratable
     }),
+    ("migrate-policy", "--migrate-policy shuffle p", |job| {
+        job.policy.policy == faasm_runtime::MovePolicy::Shuffle && job.migratable
+    }),
     ("migrate-policy", "--migrate-policy none p", |job| !job.migratable),
     ("migrate-every", "--migrate-every 200ms p", |job| {
         job.policy.every == Duration::from_millis(200)
