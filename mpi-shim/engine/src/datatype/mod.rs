@@ -16,6 +16,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod window;
 
 use alloc::sync::Arc;
 use core::ops::Range;
