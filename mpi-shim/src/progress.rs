@@ -19,7 +19,7 @@ use crate::port::{
 };
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
 
-pub(crate) use collective::listen;
+pub(crate) use collective::{Wanted, listen};
 pub(crate) use credit::Credits;
 pub(crate) use fault::for_good;
 pub(crate) use pull::Pulls;

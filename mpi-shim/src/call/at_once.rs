@@ -111,7 +111,7 @@ impl<T: MpiView> Call<'_, T> {
     /// Watches for a message or `is_done`; a call that must not wait ends when neither comes soon.
     pub(super) async fn look(&mut self, is_done: &(dyn Fn() -> bool + Send + Sync)) {
         let mpi = self.mpi();
-        mpi.has_watched = !mpi.watch(is_done);
+        mpi.has_watched = !mpi.watch(is_done, true);
         if mpi.has_watched {
             self.later().await;
         }
@@ -165,7 +165,8 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Watches for a message while nothing else is to be done; `false` when none comes soon.
     #[inline]
     pub(crate) fn watches_well(&mut self) -> bool {
-        let comes = self.watch(&|| false);
+        // Who may call the program's operator for an operation under way has to come.
+        let comes = !self.asks() && self.watch(&|| false, true);
         self.misses = if comes { 0 } else { self.misses.wrapping_add(1) };
         self.has_watched = !comes;
         comes

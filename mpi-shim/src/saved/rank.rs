@@ -76,6 +76,9 @@ impl<P: MpiPort> MpiCtx<P> {
         if self.callbacks > 0 {
             return Some("MPI is in a function of the program".to_owned());
         }
+        if self.asks() {
+            return Some("a reduction between nodes needs an operator of the program".to_owned());
+        }
         let size = self.port.world().size();
         let is_foreign = |group: &Group| group.iter().any(|rank| rank >= size);
         let mut groups = self.comms.iter().map(|(_, comm)| comm.everyone());
@@ -280,6 +283,7 @@ impl<P: MpiPort> MpiCtx<P> {
             }
             self.underway.push(Underway { handle, appointment, seat, number });
         }
+        self.expect_functions();
         Ok(())
     }
 }

@@ -6,12 +6,13 @@ use faasm_runtime::{NodeId, Outcome};
 use crate::cluster::{cluster, guest, job, report, spawn};
 
 /// Guests that meet in collectives and make communicators.
-const GUESTS: [&str; 14] = [
+const GUESTS: [&str; 15] = [
     "collective_allgather_alltoall",
     "collective_barrier_bcast",
     "collective_gather_scatter",
     "collective_minloc_maxloc",
     "collective_mixed",
+    "collective_operator_started",
     "collective_reduce",
     "collective_reduce_types",
     "collective_sizes",
