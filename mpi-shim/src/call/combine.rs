@@ -7,6 +7,8 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+
 use super::{Call, MpiView, Operator};
 use crate::fate::Fate;
 use crate::progress::Wanted;
@@ -53,6 +55,22 @@ impl<T: MpiView> Call<'_, T> {
         }
         self.function = function;
         self.mpi().error_comm = error_comm;
+    }
+
+    /// What a function of the program gave that the call has run; if it has ended the program, the call ends here. The rank
+    /// must [expect](crate::MpiCtx::expect_functions) such functions.
+    ///
+    /// # Errors
+    /// The one that was given, or the end of the program where the call cannot end here.
+    pub(crate) async fn or_end<R>(&mut self, result: wasmtime::Result<Result<R>>) -> Result<R> {
+        match (result, &self.fate) {
+            (Ok(result), _) => result,
+            (Err(end), Some(fate)) => {
+                fate.set(end);
+                pending().await
+            }
+            (Err(end), None) => Err(MpiError::new(ErrorClass::Other, format!("{end:#}"))),
+        }
     }
 
     /// # Errors

@@ -9,6 +9,7 @@ use faasm_mpi_engine::group::Group;
 use crate::abi::Status;
 use crate::appointment::{Appointment, Journey};
 use crate::ctx::MpiCtx;
+use crate::file::Datarep;
 use crate::host::collective::set_out;
 use crate::port::{MpiPort, Pending};
 use crate::request::{Collective, Completion, Departure, Operation, Underway, UserOperator};
@@ -76,7 +77,8 @@ impl<P: MpiPort> MpiCtx<P> {
             Operation::Collective(one) => one.user.is_some() && one.site.elsewhere().is_some(),
             _ => false,
         };
-        if self.requests.iter().any(|(_, request)| is_own(&request.operation)) {
+        let converts = self.files.datareps.values().any(Datarep::converts);
+        if converts || self.requests.iter().any(|(_, request)| is_own(&request.operation)) {
             self.fate.get_or_insert_default();
         }
     }

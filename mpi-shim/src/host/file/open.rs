@@ -144,6 +144,7 @@ fn assemble<T: MpiView>(
         etype: view_type.clone(),
         filetype: view_type,
         representation: Representation::Native("native".to_owned()),
+        is_resolved: true,
         position,
         is_atomic: false,
         split: None,
