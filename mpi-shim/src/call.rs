@@ -4,6 +4,7 @@ mod at_once;
 mod clocks;
 mod combine;
 mod end;
+mod event;
 mod guest;
 mod leave;
 mod operator;
@@ -372,6 +373,7 @@ impl<'a, T: MpiView> Call<'a, T> {
         loop {
             self.mpi().progress();
             self.combine().await;
+            self.tell_inside().await;
             if let Some(result) = ready(self.mpi()) {
                 return result;
             }
@@ -436,6 +438,7 @@ impl<'a, T: MpiView> Call<'a, T> {
                 self.mpi().advance();
                 self.combine().await;
             } else {
+                self.tell_inside().await;
                 self.refuse_if_told();
                 let combines = self.combines();
                 let mpi = self.mpi();
@@ -484,6 +487,9 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// [`MpiExit::Fatal`] under `MPI_ERRORS_ARE_FATAL`; a trap of the program's own error handler.
     #[inline]
     pub async fn finish(&mut self, result: Result<()>) -> wasmtime::Result<i32> {
+        if self.mpi().tool.events.are_due() && self.mpi().callbacks == 0 {
+            Box::pin(self.tell_at_end()).await?;
+        }
         match result {
             Ok(()) => Ok(abi::MPI_SUCCESS),
             // Boxed, to keep the futures of calls that succeed small.

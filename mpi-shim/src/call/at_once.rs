@@ -57,6 +57,9 @@ pub(crate) fn attempt<'a, T: MpiView>(
         return Ok(LATER);
     }
     let mut call = Call::new(caller, function, false);
+    if call.mpi().tool.events.are_wanted() {
+        return Ok(LATER);
+    }
     call.is_at_once = true;
     let outcome = {
         let body = pin!(body(&mut call));
@@ -81,7 +84,7 @@ pub(crate) fn make<'a, T: MpiView, M: Into<Made>>(
         return Ok(LATER);
     }
     let mut call = Call::new(caller, function, false);
-    if call.require_running().is_err() {
+    if call.require_running().is_err() || call.mpi().tool.events.are_wanted() {
         return Ok(LATER);
     }
     match usual(&mut call) {

@@ -78,7 +78,9 @@ impl<P: MpiPort> MpiCtx<P> {
             _ => false,
         };
         let converts = self.files.datareps.values().any(Datarep::converts);
-        if converts || self.requests.iter().any(|(_, request)| is_own(&request.operation)) {
+        let tells = self.tool.events.are_wanted();
+        if tells || converts || self.requests.iter().any(|(_, request)| is_own(&request.operation))
+        {
             self.fate.get_or_insert_default();
         }
     }
