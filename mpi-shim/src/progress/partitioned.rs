@@ -91,7 +91,8 @@ impl<P: MpiPort> MpiCtx<P> {
         self.progress();
     }
 
-    /// Sends a partition of an active send, which is not ready yet.
+    /// Sends a partition of a send that was started, which is not ready yet. Where the receiver has failed nothing is sent:
+    /// the end of the operation tells.
     ///
     /// # Errors
     /// `MPI_ERR_BUFFER` when the data is not inside the guest's memory.
@@ -99,7 +100,8 @@ impl<P: MpiPort> MpiCtx<P> {
         let Some(request) = self.requests.get(handle) else { return Ok(()) };
         let Operation::Partitioned(partitioned) = &request.operation else { return Ok(()) };
         let count = partitioned.count;
-        if let Some(stream) = partitioned.stream {
+        let is_active = matches!(request.state, State::Active);
+        if let Some(stream) = partitioned.stream.filter(|_| is_active) {
             let Buffer { addr, datatype, .. } = &request.buffer;
             let addr = element(*addr, i64::from(partition) * count, datatype.extent());
             let buffer = Buffer { addr, count, datatype: datatype.clone() };
