@@ -4,6 +4,8 @@
 //! begins the node's [`Journey`] when the communicator has members on other nodes. It lives until its
 //! last member has taken the result.
 
+mod combination;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,8 +14,11 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use faasm_mpi_engine::collective::Contribution;
-use faasm_mpi_engine::error::MpiError;
+use faasm_mpi_engine::datatype::Datatype;
+use faasm_mpi_engine::error::{MpiError, Result};
 use faasm_mpi_engine::group::Group;
+
+pub(crate) use combination::{Combination, Operands};
 
 /// The seats at which an operation failed, with their errors.
 pub(crate) type SeatFailures = Vec<(u32, MpiError)>;
@@ -158,6 +163,9 @@ pub struct Journey {
     pub here: usize,
     /// World ranks of the members on this node.
     pub local: Group,
+    /// How members lay operands out that bring none themselves.
+    pub datatype: Option<Datatype>,
+    mail: Arc<Mutex<Mail>>,
     machine: Mutex<Machine>,
     arrived: Mutex<Option<Arrived>>,
     seen: AtomicU64,
@@ -191,6 +199,8 @@ pub struct Mail {
     pub outgoing: VecDeque<(usize, Bytes)>,
     /// To be read, for each node.
     pub incoming: Vec<VecDeque<Bytes>>,
+    /// What a member is to do with the program's operator.
+    pub combination: Combination,
 }
 
 impl Journey {
@@ -204,7 +214,7 @@ impl Journey {
     ) -> Self {
         let machine = Machine {
             future: Some(Box::pin(future)),
-            mail,
+            mail: mail.clone(),
             has_begun: false,
             sent: vec![0; nodes.len()],
             taken: vec![0; nodes.len()],
@@ -215,10 +225,17 @@ impl Journey {
             nodes,
             here,
             local,
+            datatype: None,
+            mail,
             machine: Mutex::new(machine),
             arrived: Mutex::new(None),
             seen: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// With what other members of the node bring, for those that bring nothing.
+    pub fn with_datatype(self, datatype: Option<Datatype>) -> Self {
+        Self { datatype, ..self }
     }
 
     /// The state machine, unless another member moves it on at the moment.
@@ -249,6 +266,23 @@ impl Journey {
     /// Whether parts have come since somebody looked.
     pub fn has_news(&self) -> bool {
         self.seen.load(Ordering::SeqCst) != self.count()
+    }
+
+    /// Whether a member of the node is to call the program's operator.
+    pub fn asks(&self) -> bool {
+        lock(&self.mail).combination.is_asked()
+    }
+
+    /// What is to be combined, for the member that is the first to take it; it has to [answer](Journey::answer).
+    pub fn take_operands(&self) -> Option<Operands> {
+        lock(&self.mail).combination.take()
+    }
+
+    /// The elements are combined: whoever moves the machine on next finds the result.
+    pub fn answer(&self, result: Result<Vec<u8>>) {
+        // Who moves it on at the moment may have looked for the result already, and nobody else would.
+        let _machine = self.machine();
+        lock(&self.mail).combination = Combination::Made(result);
     }
 
     fn count(&self) -> u64 {
@@ -356,5 +390,31 @@ mod tests {
         assert!(journey.try_machine().is_none(), "somebody moves it on");
         machine.put(1, Bytes::from_static(b"answer"));
         assert_eq!((machine.step(), machine.is_over()), (Some(Vec::new()), true));
+    }
+
+    #[test]
+    fn a_journey_asks_one_member_at_a_time_to_combine() {
+        let mail = Arc::new(Mutex::new(Mail::default()));
+        let inside = mail.clone();
+        let future = async move {
+            let (accumulator, operand) = (vec![1], vec![2]);
+            let operands = Operands { accumulator, operand, count: 1 };
+            lock(&inside).combination = Combination::Asked(operands);
+            let result = std::future::poll_fn(|_| {
+                lock(&inside).combination.result().map_or(Poll::Pending, Poll::Ready)
+            });
+            assert_eq!(result.await, Ok(vec![3]));
+            Vec::new()
+        };
+        let journey = Journey::new((7, 1), ([0, 4].into(), 0), Group::world(1), mail, future);
+        assert!(!journey.asks() && journey.take_operands().is_none());
+        assert!(journey.machine().step().is_none() && journey.asks());
+        let operands = journey.take_operands().expect("somebody is wanted");
+        assert_eq!((operands.accumulator, operands.operand), (vec![1], vec![2]));
+        assert!(!journey.asks() && journey.take_operands().is_none(), "one does it");
+        assert!(journey.machine().step().is_none(), "it waits for the result");
+        journey.answer(Ok(vec![3]));
+        assert_eq!(journey.machine().step(), Some(Vec::new()));
+        assert!(!journey.asks());
     }
 }

@@ -2,9 +2,12 @@
 
 mod at_once;
 mod clocks;
+mod combine;
 mod end;
+mod event;
 mod guest;
 mod leave;
+mod operator;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,9 +20,11 @@ use wasmtime::Caller;
 pub(crate) use at_once::{Made, RAISE, attempt, make, raise};
 pub use end::MpiExit;
 pub(crate) use end::{Ending, Failure, ending};
+pub(crate) use operator::{ARGUMENTS_BYTES, Operator, call_operator, lend, take_back};
 
 use crate::abi;
 use crate::ctx::{MpiCtx, OtherEntry, Phase};
+use crate::fate::Fate;
 use crate::file_port::Files;
 use crate::gate::Door;
 use crate::port::{MpiPort, Pending};
@@ -131,6 +136,8 @@ pub struct Call<'a, T: MpiView> {
     comes_again: bool,
     /// It must not wait: where it would, it is dropped and called anew as one that may.
     is_at_once: bool,
+    /// Where it leaves the end of the program, if it may run functions that do not belong to it.
+    fate: Option<Arc<Fate>>,
 }
 
 impl<T: MpiView> std::fmt::Debug for Call<'_, T> {
@@ -151,6 +158,7 @@ impl<'a, T: MpiView> Call<'a, T> {
             is_switch_point: false,
             comes_again: false,
             is_at_once: false,
+            fate: None,
         }
     }
 
@@ -363,9 +371,10 @@ impl<'a, T: MpiView> Call<'a, T> {
         mut ready: impl FnMut(&mut MpiCtx<T::Port>) -> Option<R>,
     ) -> R {
         loop {
-            let mpi = self.mpi();
-            mpi.progress();
-            if let Some(result) = ready(mpi) {
+            self.mpi().progress();
+            self.combine().await;
+            self.tell_inside().await;
+            if let Some(result) = ready(self.mpi()) {
                 return result;
             }
             if self.is_at_once {
@@ -377,6 +386,7 @@ impl<'a, T: MpiView> Call<'a, T> {
                 Box::pin(self.sleep(pending, is_done)).await;
                 continue;
             }
+            let combines = self.combines();
             let mpi = self.mpi();
             if mpi.underway.is_empty() {
                 if !mpi.take_watched() && mpi.port.watch(&|| is_done()) {
@@ -384,7 +394,7 @@ impl<'a, T: MpiView> Call<'a, T> {
                 }
                 poll_fn(|cx| mpi.port.poll_suspend(cx, &|| is_done(), pending)).await;
             } else {
-                mpi.pause(pending, is_done).await;
+                mpi.pause(pending, is_done, combines).await;
             }
         }
     }
@@ -402,12 +412,13 @@ impl<'a, T: MpiView> Call<'a, T> {
 
     /// Lets the rank's other threads call MPI until something has come for the rank.
     async fn sleep(&mut self, pending: &Pending, is_done: &(dyn Fn() -> bool + Send + Sync)) {
+        let combines = self.combines();
         let mpi = self.mpi();
         let error_comm = mpi.error_comm;
-        if mpi.watch(is_done) {
+        if mpi.watch(is_done, combines) {
             return;
         }
-        if self.caller.data_mut().prepare_to_sleep() || self.mpi().has_news(is_done) {
+        if self.caller.data_mut().prepare_to_sleep() || self.mpi().has_news(is_done, combines) {
             return;
         }
         poll_fn(|_| self.caller.data_mut().poll_sleep(pending)).await;
@@ -425,12 +436,16 @@ impl<'a, T: MpiView> Call<'a, T> {
             if self.is_at_once {
                 self.look(&|| false).await;
                 self.mpi().advance();
+                self.combine().await;
             } else {
+                self.tell_inside().await;
                 self.refuse_if_told();
+                let combines = self.combines();
                 let mpi = self.mpi();
                 if !mpi.underway.is_empty() {
-                    mpi.pause(pending, &|| false).await;
+                    mpi.pause(pending, &|| false, combines).await;
                     mpi.advance();
+                    self.combine().await;
                 } else if mpi.take_watched() || !mpi.port.watch(&|| false) {
                     poll_fn(|cx| mpi.port.poll_suspend(cx, &|| false, pending)).await;
                 }
@@ -460,6 +475,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     pub async fn yield_if_due(&mut self) {
         // The call that is made instead counts.
         self.later().await;
+        self.combine().await;
         if self.mpi().port.is_yield_due() {
             self.yield_now().await;
         }
@@ -471,6 +487,9 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// [`MpiExit::Fatal`] under `MPI_ERRORS_ARE_FATAL`; a trap of the program's own error handler.
     #[inline]
     pub async fn finish(&mut self, result: Result<()>) -> wasmtime::Result<i32> {
+        if self.mpi().tool.events.are_due() && self.mpi().callbacks == 0 {
+            Box::pin(self.tell_at_end()).await?;
+        }
         match result {
             Ok(()) => Ok(abi::MPI_SUCCESS),
             // Boxed, to keep the futures of calls that succeed small.

@@ -210,6 +210,8 @@ pub struct MpiCtx<P> {
     pub(crate) notes: std::collections::BTreeMap<u32, Interrupted>,
     /// Fortran's true and false, once the program told.
     pub(crate) fortran_booleans: Option<FortranBooleans>,
+    /// Where calls leave the end of the program, once some operation needs its functions in any call that waits.
+    pub(crate) fate: Option<std::sync::Arc<crate::fate::Fate>>,
 }
 
 /// Fortran's true and false, as `MPI_Abi_set_fortran_booleans` gave them.
@@ -294,6 +296,7 @@ impl<P: MpiPort> MpiCtx<P> {
             interrupted: None,
             notes: std::collections::BTreeMap::new(),
             fortran_booleans: None,
+            fate: None,
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a rank keeps of open files (MPI-5.0 chapter 14).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faasm_mpi_engine::datatype::Datatype;
+use faasm_mpi_engine::datatype::{Datatype, Predefined, external_form};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::file::View;
 use faasm_mpi_engine::info::Info;
@@ -18,13 +18,35 @@ use crate::world::{Effect, Question, Served, answer};
 pub(crate) struct FileDefaults {
     /// Handler of `MPI_FILE_NULL`, which new files get.
     pub(crate) errhandler: i32,
-    /// Names given to `MPI_Register_datarep`.
-    pub(crate) datareps: BTreeSet<String>,
+    /// What was given to `MPI_Register_datarep`, by name.
+    pub(crate) datareps: BTreeMap<String, Datarep>,
+}
+
+/// A data representation of the program: functions, by their index in its table, or 0. Section 14.5.3.
+#[derive(Copy, Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Datarep {
+    /// Converts what was read.
+    pub(crate) read: u32,
+    /// Converts what will be written.
+    pub(crate) write: u32,
+    /// Tells how many bytes a predefined type has in the file.
+    pub(crate) extent: u32,
+    /// What they are called with.
+    pub(crate) extra_state: i32,
+    /// Whether the first two take counts as `MPI_Count`.
+    pub(crate) large: bool,
+}
+
+impl Datarep {
+    /// Whether data is converted in any direction.
+    pub(crate) const fn converts(&self) -> bool {
+        self.read != 0 || self.write != 0
+    }
 }
 
 impl Default for FileDefaults {
     fn default() -> Self {
-        Self { errhandler: abi::MPI_ERRORS_RETURN, datareps: BTreeSet::new() }
+        Self { errhandler: abi::MPI_ERRORS_RETURN, datareps: BTreeMap::new() }
     }
 }
 
@@ -151,15 +173,48 @@ pub(crate) enum Representation {
     Native(String),
     /// `external32`.
     External32,
+    /// As functions of the program make it, under this name.
+    Converted(String),
 }
 
 impl Representation {
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Native(name) => name,
+            Self::Native(name) | Self::Converted(name) => name,
             Self::External32 => "external32",
         }
+    }
+}
+
+impl Representation {
+    /// The type as it lies in the file, as far as that is known without asking the program.
+    ///
+    /// # Errors
+    /// When the type does not fit the numbers of a datatype there.
+    pub(crate) fn in_file(&self, of: &Datatype) -> Result<Datatype> {
+        match self {
+            Self::Native(_) | Self::Converted(_) => Ok(of.clone()),
+            Self::External32 => external_form(of),
+        }
+    }
+
+    /// A view of a file with this representation; only its displacement counts until it is resolved, where extents have to
+    /// be asked for.
+    ///
+    /// # Errors
+    /// As [`View::new`].
+    pub(crate) fn view(&self, disp: i64, etype: &ViewType, filetype: &ViewType) -> Result<View> {
+        if !self.is_known() {
+            let byte = Predefined::Byte.into();
+            return View::new(disp, &byte, &byte);
+        }
+        View::new(disp, &self.in_file(&etype.datatype)?, &self.in_file(&filetype.datatype)?)
+    }
+
+    /// Whether nothing has to be asked for a view.
+    pub(crate) const fn is_known(&self) -> bool {
+        !matches!(self, Self::Converted(_))
     }
 }
 
@@ -190,6 +245,8 @@ pub struct FileEntry {
     pub(crate) etype: ViewType,
     pub(crate) filetype: ViewType,
     pub(crate) representation: Representation,
+    /// The view has the extents of its representation, which may have to be asked for.
+    pub(crate) is_resolved: bool,
     /// The individual pointer, in bytes of the view's stream.
     pub(crate) position: u64,
     pub(crate) is_atomic: bool,

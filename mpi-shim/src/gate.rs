@@ -187,6 +187,15 @@ impl Door {
         let _ = self.bar.compare_exchange(committed, none, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Why the running call cannot be called anew at the moment.
+    pub(crate) fn current_bar(&self) -> Bar {
+        match self.bar.load(Ordering::Relaxed) {
+            0 => Bar::None,
+            1 => Bar::Committed,
+            _ => Bar::Held,
+        }
+    }
+
     /// MPI calls a function of the program, whose frames lie between those of the host until it returns.
     pub(crate) fn enter_callback(&self) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);

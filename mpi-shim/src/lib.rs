@@ -4,7 +4,7 @@
 //! store whose data implements [`MpiView`]; what a rank needs of its surroundings is the trait
 //! [`port::MpiPort`]. Semantics that need neither wasm nor memory live in `faasm-mpi-engine`.
 //! Modules, lower ones first: `abi` (numbers), `handle` (handle tables), `appointment` (collectives
-//! that nobody waits for), `site` (where members meet), `world` (what ranks share), `fault` (failed ranks), `port`,
+//! that nobody waits for), `fate` (how a program ends in a call), `site` (where members meet), `world` (what ranks share), `fault` (failed ranks), `port`,
 //! `gate` (stopping all ranks at once), `communicator`, `request`, `alloc`, `window` (what members of a window share), `tool` (what the
 //! tool interface keeps), `ctx` (one rank's state), `progress` (messages), `call` (one host call), `waypoint` (waits that are not MPI's),
 //! `table` (declarations), `host` (one file per chapter), `saved` (a rank as a value).
@@ -15,6 +15,7 @@ mod appointment;
 pub mod call;
 mod communicator;
 pub mod ctx;
+mod fate;
 pub mod fault;
 mod file;
 pub mod file_port;

@@ -2,6 +2,7 @@
 
 mod collective;
 mod credit;
+mod event;
 mod far;
 mod fault;
 mod partitioned;
@@ -18,9 +19,11 @@ use crate::port::{
     FAR_EAGER_BYTES_MAX, Header, Kind, Message, MpiPort, Payload, SMALL_BYTES_MAX, Scattered,
 };
 use crate::request::{Buffer, Completion, Operation, Request, SendMode, State};
+use crate::tool::EventType;
 
-pub(crate) use collective::listen;
+pub(crate) use collective::{Wanted, listen};
 pub(crate) use credit::Credits;
+pub(crate) use event::TICKS_PER_SECOND;
 pub(crate) use fault::for_good;
 pub(crate) use pull::Pulls;
 
@@ -62,11 +65,16 @@ impl<P: MpiPort> MpiCtx<P> {
                     Envelope { context: header.context, source: header.source, tag: header.tag };
                 let arrived = Arrived { header, payload };
                 let cost = credit::cost(&arrived);
+                let wanted = self.tool.events.are_wanted().then(|| arrived.payload.len());
                 if let Some((ticket, arrived)) = self.matching.arrive(envelope, arrived) {
+                    self.note_message(EventType::ReceiveMatched, &arrived);
                     self.let_pass(&arrived);
                     self.deliver(ticket.cast_signed(), &arrived);
                 } else {
                     self.keep(header.sender, cost);
+                    if let Some(len) = wanted {
+                        self.note_wanted_message(EventType::MessageUnexpected, &header, len);
+                    }
                 }
             }
             Kind::Matched => self.complete(header.request.cast_signed(), Completion::SENT),
@@ -296,6 +304,7 @@ impl<P: MpiPort> MpiCtx<P> {
     #[inline]
     pub(crate) fn take_matching(&mut self, pattern: &Pattern) -> Option<Arrived> {
         if let Some((_, arrived)) = self.extract(pattern) {
+            self.note_message(EventType::ReceiveMatched, &arrived);
             return Some(arrived);
         }
         while let Some(message) = self.port.receive() {
@@ -305,6 +314,7 @@ impl<P: MpiPort> MpiCtx<P> {
             if header.kind.is_data() && pattern.accepts(&envelope) {
                 let Message { header, payload } = message;
                 let arrived = Arrived { header, payload };
+                self.note_message(EventType::ReceiveMatched, &arrived);
                 self.let_pass(&arrived);
                 return Some(arrived);
             }

@@ -266,17 +266,19 @@ macro_rules! host_function {
                         if !call.is_prepared() && !Box::pin(call.prepare()).await {
                             return Ok($crate::abi::MPI_SUCCESS);
                         }
+                        let fate = call.accept_fate();
                         let finished = {
                             let body = std::pin::pin!(async {
                                 let $call = &mut call;
                                 let result = $body;
                                 $call.finish(result).await
                             });
-                            $crate::gate::interruptible(door.as_deref(), body).await
+                            let body = $crate::fate::fated(fate.as_deref(), body);
+                            $crate::gate::interruptible(door.as_deref(), std::pin::pin!(body)).await
                         };
                         if let Some(finished) = finished {
                             call.caller.data_mut().leave();
-                            return finished;
+                            return finished?;
                         }
                         if call.leaves_now() {
                             return Ok($crate::abi::MPI_SUCCESS);
@@ -290,11 +292,17 @@ macro_rules! host_function {
                     $crate::call::enter(&mut caller).await;
                 }
                 let mut call = $crate::call::Call::new(caller, stringify!($name), large);
-                let $call = &mut call;
-                let result = $body;
-                let finished = call.finish(result).await;
+                let fate = call.accept_fate();
+                let finished = {
+                    let body = std::pin::pin!(async {
+                        let $call = &mut call;
+                        let result = $body;
+                        $call.finish(result).await
+                    });
+                    $crate::fate::fated(fate.as_deref(), body).await
+                };
                 call.caller.data_mut().leave();
-                finished
+                finished?
             })
         }
         $linker.func_wrap_async("mpi", stringify!($name), $name::<T>)?;

@@ -1,8 +1,12 @@
 //! What a rank keeps for the tool information interface (MPI-5.0 section 15.3).
 
+mod event;
+
 use std::collections::BTreeMap;
 
 use crate::abi;
+
+pub(crate) use event::{Callback, Due, EventType, Events, Happened, LEVELS, Registration};
 
 /// The interface as one rank uses it.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -13,6 +17,8 @@ pub(crate) struct ToolState {
     pub(crate) controls: BTreeMap<i32, usize>,
     /// Sessions of performance variables.
     pub(crate) sessions: Sessions,
+    /// Registrations for events, and what has happened.
+    pub(crate) events: Events,
     /// The last number given to a handle or a session.
     pub(crate) last: i32,
 }

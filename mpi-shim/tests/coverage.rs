@@ -34,9 +34,7 @@ const ONLY_REFUSED: &[(&str, &str)] = &[
     ("MPI_Comm_join", "programs have no sockets"),
     ("MPI_T_cvar_write", "no control variable can be set"),
     ("MPI_T_enum_get_", "no variable is an enumeration"),
-    ("MPI_T_event_", "there are no event types"),
     ("MPI_T_pvar_readreset", "no performance variable is atomic"),
-    ("MPI_T_source_get_", "there are no event sources"),
 ];
 
 /// Which guests call a function.

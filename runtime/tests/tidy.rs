@@ -65,6 +65,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
             "abi",
             "handle",
             "appointment",
+            "fate",
             "site",
             "world",
             "fault",

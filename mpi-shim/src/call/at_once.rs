@@ -57,6 +57,9 @@ pub(crate) fn attempt<'a, T: MpiView>(
         return Ok(LATER);
     }
     let mut call = Call::new(caller, function, false);
+    if call.mpi().tool.events.are_wanted() {
+        return Ok(LATER);
+    }
     call.is_at_once = true;
     let outcome = {
         let body = pin!(body(&mut call));
@@ -81,7 +84,7 @@ pub(crate) fn make<'a, T: MpiView, M: Into<Made>>(
         return Ok(LATER);
     }
     let mut call = Call::new(caller, function, false);
-    if call.require_running().is_err() {
+    if call.require_running().is_err() || call.mpi().tool.events.are_wanted() {
         return Ok(LATER);
     }
     match usual(&mut call) {
@@ -111,7 +114,7 @@ impl<T: MpiView> Call<'_, T> {
     /// Watches for a message or `is_done`; a call that must not wait ends when neither comes soon.
     pub(super) async fn look(&mut self, is_done: &(dyn Fn() -> bool + Send + Sync)) {
         let mpi = self.mpi();
-        mpi.has_watched = !mpi.watch(is_done);
+        mpi.has_watched = !mpi.watch(is_done, true);
         if mpi.has_watched {
             self.later().await;
         }
@@ -165,7 +168,8 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Watches for a message while nothing else is to be done; `false` when none comes soon.
     #[inline]
     pub(crate) fn watches_well(&mut self) -> bool {
-        let comes = self.watch(&|| false);
+        // Who may call the program's operator for an operation under way has to come.
+        let comes = !self.asks() && self.watch(&|| false, true);
         self.misses = if comes { 0 } else { self.misses.wrapping_add(1) };
         self.has_watched = !comes;
         comes

@@ -2,7 +2,7 @@
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
-use wasmtime::{AsContextMut, Extern, Func};
+use wasmtime::{AsContextMut, Extern, Func, Val};
 
 use super::{Call, MpiView};
 use crate::alloc::GuestHeap;
@@ -14,6 +14,19 @@ impl<T: MpiView> Call<'_, T> {
     /// # Errors
     /// A trap of the function, or a message when the index names no such function.
     pub async fn call_guest(&mut self, index: u32, args: &[i32]) -> wasmtime::Result<Option<i32>> {
+        let args: Vec<Val> = args.iter().map(|arg| Val::I32(*arg)).collect();
+        self.call_function(index, &args).await
+    }
+
+    /// As [`Call::call_guest`] with any arguments.
+    ///
+    /// # Errors
+    /// As [`Call::call_guest`], and when the function does not take them.
+    pub(crate) async fn call_function(
+        &mut self,
+        index: u32,
+        args: &[Val],
+    ) -> wasmtime::Result<Option<i32>> {
         let function = self.guest_function(index).ok_or_else(|| {
             wasmtime::Error::msg(format!(
                 "{}: {index} is not a function pointer of the program",
@@ -21,13 +34,12 @@ impl<T: MpiView> Call<'_, T> {
             ))
         })?;
         let results = function.ty(&self.caller).results().len();
-        let params: Vec<_> = args.iter().map(|arg| wasmtime::Val::I32(*arg)).collect();
-        let mut result = [wasmtime::Val::I32(0)];
+        let mut result = [Val::I32(0)];
         let function_name = self.function;
         self.later().await;
         self.enter_guest();
         let called = function
-            .call_async(self.caller.as_context_mut(), &params, &mut result[..results.min(1)])
+            .call_async(self.caller.as_context_mut(), args, &mut result[..results.min(1)])
             .await;
         self.leave_guest();
         called.map_err(|error| error.context(format!("in a callback of {function_name}")))?;

@@ -17,7 +17,16 @@ impl<'a, T: MpiView> Call<'a, T> {
         large: bool,
     ) -> Self {
         let comes_again = caller.data().door().is_some_and(|door| door.comes_again());
-        Self { caller, function, large, is_switch_point: true, comes_again, is_at_once: false }
+        let is_switch_point = true;
+        Self {
+            caller,
+            function,
+            large,
+            is_switch_point,
+            comes_again,
+            is_at_once: false,
+            fate: None,
+        }
     }
 
     /// Whether the function may begin at once; otherwise [`Call::prepare`] tells.

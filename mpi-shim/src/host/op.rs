@@ -5,7 +5,7 @@ use faasm_mpi_engine::op::Op;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
-use crate::call::{Call, Ending, Failure, MpiView, ending};
+use crate::call::{ARGUMENTS_BYTES, Call, Ending, Failure, MpiView, call_operator, ending};
 use crate::ctx::{MpiCtx, OpEntry, Operator, bad_handle, fault};
 use crate::port::MpiPort;
 use crate::request::{Buffer, UserOperator};
@@ -168,39 +168,5 @@ async fn call_user<T: MpiView>(
     let word = |addr: GuestAddr| (addr.get() as u32).cast_signed();
     call_operator(call, user, (word(invec), word(inoutvec)), len, scratch).await?;
     call.free(scratch).await?;
-    Ok(())
-}
-
-/// Bytes that the length and the datatype of an operator's call take, kept 16-byte aligned.
-pub(super) const ARGUMENTS_BYTES: u32 = 16;
-
-/// Calls `function(invec, inoutvec, &len, &datatype)`, with the last two in the [`ARGUMENTS_BYTES`] at
-/// `scratch`.
-///
-/// # Errors
-/// A trap of the function; `MPI_ERR_COUNT` when it takes a C `int` and `len` is none.
-pub(super) async fn call_operator<T: MpiView>(
-    call: &mut Call<'_, T>,
-    user: UserOperator,
-    (invec, inoutvec): (i32, i32),
-    len: i64,
-    scratch: u32,
-) -> std::result::Result<(), Failure> {
-    let (len_at, datatype_at) = (scratch, scratch + 8);
-    let bytes = match (user.large, i32::try_from(len)) {
-        (true, _) => len.to_le_bytes().to_vec(),
-        (false, Ok(len)) => len.to_le_bytes().to_vec(),
-        (false, Err(_)) => {
-            let detail = format!(
-                "{len} elements are more than the operator's int holds; make the operator with \
-                 MPI_Op_create_c"
-            );
-            return Err(MpiError::argument(ErrorClass::Count, "count", detail).into());
-        }
-    };
-    call.write("len", GuestAddr::from(len_at), &bytes)?;
-    call.write_i32("datatype", GuestAddr::from(datatype_at), user.datatype)?;
-    let args = [invec, inoutvec, len_at.cast_signed(), datatype_at.cast_signed()];
-    call.call_guest(user.function, &args).await?;
     Ok(())
 }

@@ -155,8 +155,12 @@ fn check_ready<P: MpiPort>(
     partitions: &[i32],
     argument: &'static str,
 ) -> Result<()> {
-    let (found, is_active) = operation(mpi, handle, true)?;
-    if !is_active {
+    operation(mpi, handle, true)?;
+    // One that has ended already, because the receiver has failed, was started as well.
+    let state = mpi.requests.get(handle).map(|request| &request.state);
+    let is_inactive = matches!(state, Some(State::Inactive));
+    let (found, _) = operation(mpi, handle, true)?;
+    if is_inactive {
         let detail = "the request has not been started; call MPI_Start first";
         return Err(MpiError::argument(ErrorClass::Request, "request", detail));
     }

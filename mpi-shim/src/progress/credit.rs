@@ -14,6 +14,7 @@ use faasm_mpi_engine::matching::{Envelope, Pattern};
 
 use crate::ctx::{Arrived, MpiCtx};
 use crate::port::{Header, Kind, MpiPort, Payload};
+use crate::tool::EventType;
 
 /// Bytes that a rank of another node may lie unmatched with a receiver, sent by one sender. A receiver keeps up
 /// to this for each rank of other nodes that sends to it.
@@ -100,6 +101,7 @@ impl<P: MpiPort> MpiCtx<P> {
     /// Posts the receive `name`, or gives the message that it matches.
     pub(crate) fn post(&mut self, pattern: Pattern, name: i32) -> Option<Arrived> {
         let (_, arrived) = self.matching.post(pattern, name.cast_unsigned())?;
+        self.note_message(EventType::ReceiveMatched, &arrived);
         self.let_go(&arrived);
         Some(arrived)
     }

@@ -6,9 +6,8 @@
 //! on each partition is a message with a tag that no other message of the sender has. Their tags are
 //! negative, and no receive of a program accepts those.
 //!
-//! # Unfinished features
-//! A receive whose elements cross the borders of the sender's partitions, and are not contiguous, fails
-//! with `MPI_ERR_UNSUPPORTED_OPERATION`.
+//! The borders of the sender's partitions may lie anywhere in the receiver's elements: such a partition is received as one
+//! element of a type that describes just its bytes.
 
 use faasm_mpi_engine::datatype::Predefined;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -92,7 +91,8 @@ impl<P: MpiPort> MpiCtx<P> {
         self.progress();
     }
 
-    /// Sends a partition of an active send, which is not ready yet.
+    /// Sends a partition of a send that was started, which is not ready yet. Where the receiver has failed nothing is sent:
+    /// the end of the operation tells.
     ///
     /// # Errors
     /// `MPI_ERR_BUFFER` when the data is not inside the guest's memory.
@@ -100,7 +100,8 @@ impl<P: MpiPort> MpiCtx<P> {
         let Some(request) = self.requests.get(handle) else { return Ok(()) };
         let Operation::Partitioned(partitioned) = &request.operation else { return Ok(()) };
         let count = partitioned.count;
-        if let Some(stream) = partitioned.stream {
+        let is_active = matches!(request.state, State::Active);
+        if let Some(stream) = partitioned.stream.filter(|_| is_active) {
             let Buffer { addr, datatype, .. } = &request.buffer;
             let addr = element(*addr, i64::from(partition) * count, datatype.extent());
             let buffer = Buffer { addr, count, datatype: datatype.clone() };
@@ -205,18 +206,18 @@ impl<P: MpiPort> MpiCtx<P> {
         let Some(request) = self.requests.get(handle) else { return };
         let Operation::Partitioned(partitioned) = &request.operation else { return };
         let Some(stream) = partitioned.stream.filter(|_| !partitioned.has_posted()) else { return };
-        let fitting = fitting(&request.buffer, stream);
-        let (buffer, error) = match fitting {
-            Ok(()) => (Some(request.buffer.clone()), None),
-            Err(error) => (None, Some(error)),
-        };
+        let mut failed = fitting(&request.buffer, stream).err();
+        let buffer = failed.is_none().then(|| request.buffer.clone());
         let operation = Operation::Receive { source: partitioned.peer };
         let nothing = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
         let pattern = part(request, operation, nothing.clone(), 0);
         let mut underway = Vec::new();
-        let mut failed = error;
         for index in 0..stream.partitions {
             let place = buffer.as_ref().map(|buffer| place(buffer, index, stream.bytes));
+            let place = place.transpose().unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                None
+            });
             let new = Request {
                 buffer: place.unwrap_or_else(|| nothing.clone()),
                 tag: stream.tag(index),
@@ -309,46 +310,43 @@ const fn element(addr: u64, index: i64, extent: i64) -> u64 {
     addr.wrapping_add_signed(index.wrapping_mul(extent))
 }
 
-/// Whether the sender's partitions can be put into this buffer.
+/// Whether the sender's partitions are as many bytes as this buffer has.
 fn fitting(buffer: &Buffer, stream: Stream) -> Result<()> {
-    let (room, size) = (buffer.bytes()?, buffer.datatype.size().cast_unsigned());
+    let room = buffer.bytes()?;
     let sent = stream.bytes.saturating_mul(u64::from(stream.partitions));
-    if sent != room {
-        let detail = format!(
-            "the sender's {} partitions are {sent} bytes, this receive has {room}; both sides of a \
-             partitioned operation must have the same amount of data",
-            stream.partitions
-        );
-        let class = if sent > room { ErrorClass::Truncate } else { ErrorClass::Count };
-        return Err(MpiError::argument(class, "count", detail));
-    }
-    let is_whole = size == 0 || stream.bytes.is_multiple_of(size);
-    if is_whole || buffer.run().is_some() {
+    if sent == room {
         return Ok(());
     }
     let detail = format!(
-        "the sender's partitions of {} bytes end inside an element of {size} bytes, which is not \
-         contiguous; give both sides partitions of whole elements",
-        stream.bytes
+        "the sender's {} partitions are {sent} bytes, this receive has {room}; both sides of a \
+         partitioned operation must have the same amount of data",
+        stream.partitions
     );
-    Err(MpiError::argument(ErrorClass::UnsupportedOperation, "datatype", detail))
+    let class = if sent > room { ErrorClass::Truncate } else { ErrorClass::Count };
+    Err(MpiError::argument(class, "count", detail))
 }
 
-/// Where a partition of the sender goes; both have been found to fit.
-fn place(buffer: &Buffer, index: u32, bytes: u64) -> Buffer {
+/// Where a partition of the sender goes, whose partitions have been found to fit.
+///
+/// # Errors
+/// `MPI_ERR_ARG` when an address overflows.
+fn place(buffer: &Buffer, index: u32, bytes: u64) -> Result<Buffer> {
     let size = buffer.datatype.size().cast_unsigned();
     let before = u64::from(index) * bytes;
-    match buffer.run() {
+    Ok(match buffer.run() {
         Some(addr) => Buffer {
             addr: addr + before,
             count: bytes.cast_signed(),
             datatype: Predefined::Byte.into(),
         },
         None if size == 0 => Buffer { count: 0, ..buffer.clone() },
-        None => Buffer {
+        None if bytes.is_multiple_of(size) => Buffer {
             addr: element(buffer.addr, (before / size).cast_signed(), buffer.datatype.extent()),
             count: (bytes / size).cast_signed(),
             datatype: buffer.datatype.clone(),
         },
-    }
+        None => {
+            Buffer { addr: buffer.addr, count: 1, datatype: buffer.datatype.window(before, bytes)? }
+        }
+    })
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use faasm_mpi_engine::attribute::Attributes;
-use faasm_mpi_engine::file::View;
 use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::rma::{LockKind, Wanted};
@@ -340,7 +339,9 @@ impl SavedFile {
         };
         let (etype, filetype) = (typed(self.etype)?, typed(self.filetype)?);
         let displacement = i64::try_from(self.displacement).unwrap_or(-1);
-        let view = View::new(displacement, &etype.datatype, &filetype.datatype)
+        let view = self
+            .representation
+            .view(displacement, &etype, &filetype)
             .map_err(|error| damaged(format!("the view of a file: {error}")))?;
         let make = || SharedFile::at(self.shared_pointer);
         let shared: Arc<SharedFile> = means.world.restored_object(self.context, make)?;
@@ -363,6 +364,7 @@ impl SavedFile {
             view,
             etype,
             filetype,
+            is_resolved: self.representation.is_known(),
             representation: self.representation,
             position: self.position,
             is_atomic: self.is_atomic,

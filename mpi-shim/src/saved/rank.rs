@@ -74,6 +74,9 @@ impl<P: MpiPort> MpiCtx<P> {
         if self.callbacks > 0 {
             return Some("MPI is in a function of the program".to_owned());
         }
+        if self.asks() {
+            return Some("a reduction between nodes needs an operator of the program".to_owned());
+        }
         if self.faults.is_active() || !self.faults.debates.is_empty() {
             return Some("processes have failed, or agree on something".to_owned());
         }
@@ -275,6 +278,7 @@ impl<P: MpiPort> MpiCtx<P> {
             }
             self.underway.push(Underway { handle, appointment, seat, number });
         }
+        self.expect_functions();
         Ok(())
     }
 }

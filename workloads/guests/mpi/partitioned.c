@@ -148,36 +148,62 @@ static void types(void)
     MPI_Type_free(&spaced);
 }
 
-/* Into an array with gaps: partitions of whole elements have their places, others cannot be had. */
+/* Into an array with gaps, from partitions that end at elements, inside them, and many times in each. */
 static void gaps(void)
 {
-#ifndef MPICH_VERSION
-    /* Where the borders lie is this library's matter; MPICH packs such a receive. */
-    int from[12], to[24];
-    MPI_Datatype pair;
+    enum { PAIRS = 6, INTS = 2 * PAIRS };
+    int from[INTS], to[2 * INTS], flag;
+    MPI_Datatype pair, wide;
     MPI_Request requests[2];
     MPI_Type_vector(2, 1, 2, MPI_INT, &pair);
-    MPI_Type_create_resized(pair, 0, 4 * sizeof(int), &pair);
-    MPI_Type_commit(&pair);
-    for (int parts = 3; parts <= 4; parts++) {
-        for (int i = 0; i < 12; i++) from[i] = 100 * rank + i;
-        memset(to, -1, sizeof to);
-        MPI_Psend_init(from, parts, 12 / parts, MPI_INT, next_rank, 9, MPI_COMM_WORLD, MPI_INFO_NULL, &requests[0]);
-        MPI_Precv_init(to, 2, 3, pair, last_rank, 9, MPI_COMM_WORLD, MPI_INFO_NULL, &requests[1]);
-        MPI_Startall(2, requests);
-        MPI_Pready_range(0, parts - 1, requests[0]);
-        MPI_Wait(&requests[0], MPI_STATUS_IGNORE);
-        if (parts == 4) {
-            CHECK_CLASS(MPI_Wait(&requests[1], MPI_STATUS_IGNORE), MPI_ERR_UNSUPPORTED_OPERATION);
-        } else {
-            CHECK(MPI_Wait(&requests[1], MPI_STATUS_IGNORE) == MPI_SUCCESS);
-            for (int i = 0; i < 24; i++) CHECK(to[i] == (i % 2 ? -1 : 100 * last_rank + i / 2));
+    MPI_Type_create_resized(pair, 0, 4 * sizeof(int), &wide);
+    MPI_Type_commit(&wide);
+    for (int parts = 1; parts <= INTS; parts++) {
+        if (INTS % parts) continue;
+        MPI_Psend_init(from, parts, INTS / parts, MPI_INT, next_rank, 9, MPI_COMM_WORLD, MPI_INFO_NULL, &requests[0]);
+        MPI_Precv_init(to, 2, PAIRS / 2, wide, last_rank, 9, MPI_COMM_WORLD, MPI_INFO_NULL, &requests[1]);
+        for (int round = 0; round < 2; round++) {
+            for (int i = 0; i < INTS; i++) from[i] = 1000 * round + 100 * rank + i;
+            memset(to, -1, sizeof to);
+            MPI_Startall(2, requests);
+            for (int i = parts - 1; i >= 0; i--) MPI_Pready(i, requests[0]);
+            for (flag = 0; !flag;) MPI_Parrived(requests[1], 1, &flag);
+            for (int i = INTS; i < 2 * INTS; i++) CHECK(to[i] == (i % 2 ? -1 : 1000 * round + 100 * last_rank + i / 2));
+            CHECK(MPI_Waitall(2, requests, MPI_STATUSES_IGNORE) == MPI_SUCCESS);
+            for (int i = 0; i < 2 * INTS; i++) CHECK(to[i] == (i % 2 ? -1 : 1000 * round + 100 * last_rank + i / 2));
         }
         MPI_Request_free(&requests[0]);
         MPI_Request_free(&requests[1]);
     }
     MPI_Type_free(&pair);
-#endif
+    MPI_Type_free(&wide);
+}
+
+/* Long partitions of an odd number of ints, into every second pair of ints. */
+static void long_gaps(void)
+{
+    enum { PAIRS = 150000, INTS = 2 * PAIRS, PARTS = 32 };
+    int *from = malloc(INTS * sizeof *from), *to = malloc(2 * INTS * sizeof *to), flag = 0;
+    MPI_Datatype pair, spaced;
+    MPI_Request requests[2];
+    CHECK(INTS % PARTS == 0 && INTS / PARTS % 2 == 1);
+    MPI_Type_contiguous(2, MPI_INT, &pair);
+    MPI_Type_create_resized(pair, 0, 4 * sizeof(int), &spaced);
+    MPI_Type_commit(&spaced);
+    for (int i = 0; i < INTS; i++) from[i] = i ^ rank;
+    memset(to, -1, 2 * INTS * sizeof *to);
+    MPI_Psend_init(from, PARTS, INTS / PARTS, MPI_INT, next_rank, 10, MPI_COMM_WORLD, MPI_INFO_NULL, &requests[0]);
+    MPI_Precv_init(to, 1, PAIRS, spaced, last_rank, 10, MPI_COMM_WORLD, MPI_INFO_NULL, &requests[1]);
+    MPI_Startall(2, requests);
+    MPI_Pready_range(0, PARTS - 1, requests[0]);
+    while (!flag) MPI_Parrived(requests[1], 0, &flag);
+    MPI_Waitall(2, requests, MPI_STATUSES_IGNORE);
+    for (int i = 0; i < 2 * INTS; i++) CHECK(to[i] == (i / 2 % 2 ? -1 : ((i / 4 * 2 + i % 2) ^ last_rank)));
+    MPI_Request_free(&requests[0]);
+    MPI_Request_free(&requests[1]);
+    MPI_Type_free(&pair);
+    MPI_Type_free(&spaced);
+    free(from), free(to);
 }
 
 static void misuse(void)
@@ -242,6 +268,7 @@ int main(int argc, char **argv)
     order();
     types();
     gaps();
+    long_gaps();
     misuse();
     return finish();
 }

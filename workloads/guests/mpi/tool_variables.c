@@ -107,9 +107,11 @@ static void categories(void)
     indices[2] = -7;
     CHECK(MPI_T_category_get_pvars(0, 2, indices) == MPI_SUCCESS && indices[1] == 1 && indices[2] == -7);
     CHECK(MPI_T_category_get_categories(0, 8, indices) == MPI_SUCCESS);
-    CHECK(MPI_T_category_get_events(0, 8, indices) == MPI_SUCCESS);
-    CHECK(MPI_T_category_get_num_events(0, &events) == MPI_SUCCESS && events == 0);
-    CHECK(MPI_T_category_get_info(1, name, &name_length, NULL, NULL, NULL, NULL, NULL) == MPI_T_ERR_INVALID_INDEX);
+    CHECK(MPI_T_category_get_events(0, 8, indices) == MPI_SUCCESS && indices[0] == 0 && indices[1] == 1);
+    CHECK(MPI_T_category_get_events(1, 8, indices) == MPI_SUCCESS && indices[0] == 2);
+    CHECK(MPI_T_category_get_num_events(0, &events) == MPI_SUCCESS && events == 2);
+    CHECK(MPI_T_category_get_num_events(1, &events) == MPI_SUCCESS && events == 1);
+    CHECK(MPI_T_category_get_info(2, name, &name_length, NULL, NULL, NULL, NULL, NULL) == MPI_T_ERR_INVALID_INDEX);
 #endif
 }
 

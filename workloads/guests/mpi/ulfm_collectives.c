@@ -91,11 +91,16 @@ static void constructors(void)
 
 static void window(void)
 {
-    MPI_Win win, own;
+    MPI_Win win, own, posts;
+    MPI_Group all, failing;
     int *base, word = 1;
     CHECK(MPI_Win_allocate(4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &base, &win) == MPI_SUCCESS);
     CHECK(MPI_Win_allocate(4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &base, &own) == MPI_SUCCESS);
+    CHECK(MPI_Win_allocate(4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &base, &posts) == MPI_SUCCESS);
     MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
+    MPI_Win_set_errhandler(posts, MPI_ERRORS_RETURN);
+    MPI_Comm_group(MPI_COMM_WORLD, &all);
+    MPI_Group_incl(all, 1, &victim, &failing);
     MPI_Win_set_errhandler(own, MPI_ERRORS_RETURN);
     CHECK(MPI_Win_fence(0, win) == MPI_SUCCESS);
     if (rank == victim) {
@@ -109,6 +114,19 @@ static void window(void)
         /* The lock is never given back. */
         expect_failure(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, own));
     }
+    /* An origin that never completes its epoch, and a target that never begins it. */
+    CHECK(MPI_Win_post(failing, 0, posts) == MPI_SUCCESS);
+    if (rank % 2) {
+        expect_failure(MPI_Win_wait(posts));
+    } else {
+        int code = MPI_SUCCESS, flag = 0;
+        while (code == MPI_SUCCESS && !flag) code = MPI_Win_test(posts, &flag);
+        expect_failure(code);
+    }
+    CHECK_CLASS(MPI_Win_wait(posts), MPI_ERR_RMA_SYNC);
+    expect_failure(MPI_Win_start(failing, 0, posts));
+    MPI_Group_free(&all);
+    MPI_Group_free(&failing);
     expect_failure(MPI_Win_fence(0, win));
 }
 

@@ -93,6 +93,15 @@ static void later(void)
     CHECK_CLASS(MPI_Sendrecv_replace(&word, 1, MPI_INT, 1, 5, 1, 5, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
                 MPIX_ERR_PROC_FAILED);
     CHECK(MPI_Psend_init(&word, 1, 1, MPI_INT, 1, 5, MPI_COMM_WORLD, MPI_INFO_NULL, &request) == MPI_SUCCESS);
+    for (int round = 0; round < 2; round++) {
+        CHECK(MPI_Start(&request) == MPI_SUCCESS);
+        /* The end of the operation tells of the failure. */
+        CHECK(MPI_Pready(0, request) == MPI_SUCCESS);
+        CHECK_CLASS(MPI_Wait(&request, MPI_STATUS_IGNORE), MPIX_ERR_PROC_FAILED);
+        CHECK_CLASS(MPI_Pready(0, request), MPI_ERR_REQUEST);
+    }
+    CHECK(MPI_Request_free(&request) == MPI_SUCCESS);
+    CHECK(MPI_Precv_init(&word, 1, 1, MPI_INT, 1, 5, MPI_COMM_WORLD, MPI_INFO_NULL, &request) == MPI_SUCCESS);
     CHECK(MPI_Start(&request) == MPI_SUCCESS);
     CHECK_CLASS(MPI_Wait(&request, MPI_STATUS_IGNORE), MPIX_ERR_PROC_FAILED);
     CHECK(MPI_Request_free(&request) == MPI_SUCCESS);

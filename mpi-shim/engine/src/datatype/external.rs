@@ -20,24 +20,37 @@ pub fn external_bytes(datatype: &Datatype, count: i64) -> Option<u64> {
 
 /// The type as it lies in a file in external32, as bytes where a number has another size there.
 ///
+/// # Errors
+/// As [`file_form`].
+pub fn external_form(datatype: &Datatype) -> Result<Datatype, MpiError> {
+    file_form(datatype, &|basic| form(basic).external_bytes())
+}
+
+/// The type as it lies in a file in which a predefined type has so many bytes: bytes where that is another number than
+/// in memory.
+///
 /// Displacements that a constructor counts in elements become those of the larger or smaller ones. Those in bytes
 /// are left: a program finds them with `MPI_File_get_type_extent` (section 14.5.1).
 ///
 /// # Errors
 /// As the constructors, when the type does not fit their numbers.
-pub fn external_form(datatype: &Datatype) -> Result<Datatype, MpiError> {
-    let Some(contents) = datatype.contents().filter(|_| datatype.predefined().is_none()) else {
-        let bytes = external_bytes(datatype, 1).unwrap_or(u64::MAX).cast_signed();
-        return match bytes == datatype.size() {
+pub fn file_form(
+    datatype: &Datatype,
+    file_bytes: &impl Fn(Predefined) -> u64,
+) -> Result<Datatype, MpiError> {
+    let contents = datatype.contents().filter(|contents| !contents.combiner.is_parametric());
+    let Some(contents) = contents.filter(|_| datatype.predefined().is_none()) else {
+        let mut bytes = 0_u64;
+        datatype.signature().visit(&mut |basic, count| {
+            bytes = bytes.saturating_add(count.saturating_mul(file_bytes(basic)));
+        });
+        return match bytes.cast_signed() == datatype.size() {
             true => Ok(datatype.clone()),
-            false => Datatype::contiguous(bytes, &Predefined::Byte.into()),
+            false => Datatype::contiguous(bytes.cast_signed(), &Predefined::Byte.into()),
         };
     };
-    if contents.combiner.is_parametric() {
-        return Ok(datatype.clone());
-    }
-    let parts: Result<Vec<_>, _> = contents.datatypes.iter().map(external_form).collect();
-    let parts = parts?;
+    let form = |part: &Datatype| file_form(part, file_bytes);
+    let parts: Vec<_> = contents.datatypes.iter().map(form).collect::<Result<_, _>>()?;
     if parts.iter().zip(&contents.datatypes).all(|(new, old)| new.is_same(old)) {
         return Ok(datatype.clone());
     }

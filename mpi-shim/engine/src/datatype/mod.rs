@@ -16,6 +16,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod window;
 
 use alloc::sync::Arc;
 use core::ops::Range;
@@ -23,7 +24,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 pub use construct::{Combiner, Contents, Order};
 pub use darray::{DISTRIBUTE_DFLT_DARG, DistributedArray, Distribution};
-pub use external::{external_bytes, external_form, pack_external, unpack_external};
+pub use external::{external_bytes, external_form, file_form, pack_external, unpack_external};
 pub use predefined::{BasicKind, Predefined, Scalar};
 pub use transfer::{Fault, Memory, pack, pack_window, probe, unpack, unpack_window};
 pub(crate) use transfer::{address, total_bytes};
@@ -288,7 +289,7 @@ impl Datatype {
         }
     }
 
-    fn signature(&self) -> Signature {
+    pub(crate) fn signature(&self) -> Signature {
         match self {
             Self::Predefined(predefined) => Signature::basic(*predefined),
             Self::Derived(derived) => derived.signature.clone(),

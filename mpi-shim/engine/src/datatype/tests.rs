@@ -435,3 +435,34 @@ fn displacements_from_bottom_reach_the_upper_half() {
     .unwrap();
     assert_eq!(places, [(u64::from(absolute), 4)]);
 }
+
+#[test]
+fn windows_have_the_bytes_of_the_array_in_their_order() {
+    let spaced = Datatype::vector(2, 1, 3, &Predefined::Int32.into()).expect("a type");
+    let reversed =
+        Datatype::hindexed(&[1, 2, 0], &[9, -4, 0], &Predefined::Int16.into()).expect("a type");
+    let pair = Predefined::DoubleInt.into();
+    for element in [spaced, reversed, pair, Predefined::Int32.into()] {
+        let all = runs_of(&element, 5, 0..element.bytes(5).expect("few"));
+        for start in 0..all.len() {
+            for end in start..=all.len() {
+                let len = (end - start) as u64;
+                let window = element.window(start as u64, len).expect("a type");
+                assert_eq!(window.bytes(1), Some(len));
+                assert!(window.is_committed());
+                assert_eq!(runs_of(&window, 1, 0..len), all[start..end], "{start}..{end}");
+            }
+        }
+    }
+}
+
+/// The address of each byte.
+fn runs_of(datatype: &Datatype, count: i64, window: Range<u64>) -> Vec<u64> {
+    let mut bytes = Vec::new();
+    let mut add = |addr: u64, len: u64| {
+        bytes.extend((0..len).map(|byte| addr + byte));
+        Ok(())
+    };
+    datatype.visit(1000, count, window, &mut add).expect("nothing fails");
+    bytes
+}

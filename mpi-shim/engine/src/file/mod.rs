@@ -1,5 +1,6 @@
 //! File views: which bytes of a file a process sees, and in which order (MPI-5.0 section 14.3).
 
+mod items;
 mod merge;
 
 use alloc::format;
@@ -7,6 +8,7 @@ use alloc::format;
 use crate::datatype::{Datatype, Fault};
 use crate::error::{ErrorClass, MpiError, Result};
 
+pub use items::{Items, Stretch, basics};
 pub use merge::{Piece, Plan, stretches};
 
 /// Most runs of a file type that are looked at for being in order.

@@ -11,9 +11,8 @@ use faasm_vm::{GuestAddr, GuestMemory};
 
 use super::leader::lead;
 use super::meeting::Meeting;
-use crate::call::{Call, MpiView, ending};
+use crate::call::{ARGUMENTS_BYTES, Call, MpiView, call_operator, ending, lend, take_back};
 use crate::ctx::engine_fault;
-use crate::host::op::{ARGUMENTS_BYTES, call_operator};
 use crate::port::MpiPort;
 use crate::request::UserOperator;
 use crate::site::{Arrival, Outcome, Site};
@@ -221,6 +220,15 @@ async fn fold<T: MpiView>(
         Ok(scratch) => scratch,
         Err(error) => return Ok(everywhere(error)),
     };
+    let own = contributions.get(member).and_then(Contribution::element);
+    let lent = own.map_or(Ok(user), |datatype| lend(call.mpi(), user, datatype));
+    let lent = match lent {
+        Ok(lent) => lent,
+        Err(error) => {
+            call.free(scratch.start).await?;
+            return Ok(everywhere(error));
+        }
+    };
     let mut result = Failures::default();
     let (mut accumulator, mut input) = (scratch.first, scratch.second);
     let at = |start: u32| schedule.scratch(member, u64::from(start));
@@ -240,7 +248,7 @@ async fn fold<T: MpiView>(
                 let operands = (word(accumulator), word(input));
                 let count = schedule.count();
                 std::mem::swap(&mut accumulator, &mut input);
-                ending(call_operator(call, user, operands, count, scratch.start).await)?
+                ending(call_operator(call, lent, operands, count, scratch.start).await)?
             }
         };
         if let Err(error) = moved {
@@ -248,6 +256,7 @@ async fn fold<T: MpiView>(
             break;
         }
     }
+    take_back(call.mpi(), user, lent);
     call.free(scratch.start).await?;
     Ok(result)
 }

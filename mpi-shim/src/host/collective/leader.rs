@@ -7,17 +7,15 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use faasm_mpi_engine::collective::cluster::{self, Brought, Concluded, Outside, Spread};
-use faasm_mpi_engine::collective::{Contribution, Failures, Kind, MemberMemory, Members};
-use faasm_mpi_engine::datatype::{Datatype, pack_window, unpack_window};
+use faasm_mpi_engine::collective::{Contribution, Failures, Kind, Members};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::group::Group;
 
 use super::execution::Everyone;
 use super::meeting::Meeting;
-use crate::call::{Call, MpiView, ending};
+use crate::call::{Call, MpiView, Operator};
 use crate::communicator::Seat;
 use crate::ctx::MpiCtx;
-use crate::host::op::{ARGUMENTS_BYTES, call_operator};
 use crate::port::{MpiPort, Pending};
 use crate::request::UserOperator;
 use crate::site::{Arrival, Outcome, Site};
@@ -34,7 +32,7 @@ pub(super) async fn lead<T: MpiView>(
 ) -> wasmtime::Result<()> {
     let Some(mut leader) = Leader::begin(call, meeting).await else { return Ok(()) };
     let brought = take_all(&meeting.site);
-    leader.operator = user.map(|user| Operator::new(user, &brought, meeting.seat as usize));
+    leader.operator = user.map(|user| operator(user, &brought, meeting.seat as usize));
     let concluded = leader.run(brought).await;
     leader.end().await?;
     let failures = match concluded? {
@@ -66,7 +64,6 @@ pub(super) struct Leader<'c, 'a, T: MpiView> {
     group: Group,
     context: u32,
     meeting: u64,
-    rank: usize,
     arrivals: Arrivals,
     /// For each node, the messages sent to it and taken from it.
     sent: Vec<u32>,
@@ -97,14 +94,13 @@ impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
         let numbers = (0..nodes).map(|node| spread.number(node));
         world.begin_together(context, meeting.number, numbers);
         let communicator = call.mpi().comm(meeting.comm).ok()?;
-        let (group, rank) = (communicator.everyone().clone(), communicator.number() as usize);
+        let group = communicator.everyone().clone();
         Some(Self {
             arrivals: world.await_parts(context, meeting.number, me),
             site: meeting.site.clone(),
             group,
             context,
             meeting: meeting.number,
-            rank,
             sent: vec![0; nodes],
             taken: vec![0; nodes],
             operator: None,
@@ -146,10 +142,10 @@ impl<'c, 'a, T: MpiView> Leader<'c, 'a, T> {
     /// No further messages are awaited.
     pub(super) async fn end(self) -> wasmtime::Result<()> {
         self.call.mpi().port.world().end_parts(self.context, self.meeting);
-        if let Some(Operator { room: Some((start, _)), .. }) = self.operator {
-            self.call.free(start).await?;
+        match self.operator {
+            Some(operator) => operator.end(self.call).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The call that leads.
@@ -217,106 +213,26 @@ impl<T: MpiView> Outside for Leader<'_, '_, T> {
         operand: &mut [u8],
         count: u64,
     ) -> wasmtime::Result<Result<()>> {
-        let Some(operator) = self.operator.take() else {
-            let detail = "rank 0 and this rank passed different operators";
-            return Ok(Err(MpiError::argument(ErrorClass::Op, "op", detail)));
-        };
-        let (result, operator) = self.call_operator(operator, accumulator, operand, count).await?;
-        self.operator = Some(operator);
-        Ok(result)
+        match &mut self.operator {
+            Some(operator) => operator.apply(self.call, accumulator, operand, count).await,
+            None => Ok(Err(no_operator())),
+        }
     }
 }
 
-/// The program's operator, and where its operands go in this member's memory.
-struct Operator {
-    user: UserOperator,
-    datatype: Option<Datatype>,
-    /// Guest memory for the operands: where, and for how many bytes each.
-    room: Option<(u32, u32)>,
+/// The operator of the member at `seat` of those who `brought` something. One that brings no operands, as across an
+/// intercommunicator, lays them out as others have them.
+fn operator(user: UserOperator, brought: &[Brought], seat: usize) -> Operator {
+    let element = |brought: &Brought| match brought {
+        Brought::Call(contribution) => contribution.element().cloned(),
+        _ => None,
+    };
+    let own = brought.get(seat).and_then(element);
+    Operator::new(user, own.or_else(|| brought.iter().find_map(element)))
 }
 
-impl Operator {
-    /// For the member at `seat` of those who `brought` something. One that brings no operands, as across an
-    /// intercommunicator, lays them out as others have them.
-    fn new(user: UserOperator, brought: &[Brought], seat: usize) -> Self {
-        let element = |brought: &Brought| match brought {
-            Brought::Call(contribution) => contribution.element().cloned(),
-            _ => None,
-        };
-        let own = brought.get(seat).and_then(element);
-        let datatype = own.or_else(|| brought.iter().find_map(element));
-        Self { user, datatype, room: None }
-    }
-}
-
-impl<T: MpiView> Leader<'_, '_, T> {
-    /// Puts both operands into this member's memory as its datatype lays them out, calls the C
-    /// function `(void *invec, void *inoutvec, int *len, MPI_Datatype *datatype)`, and takes the
-    /// result.
-    async fn call_operator(
-        &mut self,
-        mut operator: Operator,
-        accumulator: &mut [u8],
-        operand: &[u8],
-        count: u64,
-    ) -> wasmtime::Result<(Result<()>, Operator)> {
-        let Some(datatype) = operator.datatype.clone() else {
-            let detail = "the reduction has no datatype";
-            return Ok((Err(MpiError::new(ErrorClass::Intern, detail)), operator));
-        };
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let (low, high) = datatype.span(count).unwrap_or((0, 0));
-        let Some(each) = u32::try_from(high.abs_diff(low)).ok().and_then(|bytes| {
-            bytes.checked_next_multiple_of(16).filter(|bytes| *bytes < u32::MAX / 2 - 16)
-        }) else {
-            return Err(wasmtime::Error::msg("the operands do not fit the program's memory"));
-        };
-        let start = self.reserve(&mut operator, each).await?;
-        let first = start + ARGUMENTS_BYTES;
-        // The address of an operand is where its element 0 begins, which may be before its data.
-        let at = |start: u32| (i64::from(start) - low) as u32;
-        let (invec, inoutvec) = (at(first), at(first + each));
-        let moved = self.with_memory(|memory| {
-            unpack_window(memory, u64::from(invec), count, &datatype, 0, accumulator)?;
-            unpack_window(memory, u64::from(inoutvec), count, &datatype, 0, operand)
-        });
-        if let Err(fault) = moved {
-            return Ok((Err(fault), operator));
-        }
-        let operands = (invec.cast_signed(), inoutvec.cast_signed());
-        let called = call_operator(self.call, operator.user, operands, count, start).await;
-        if let Err(error) = ending(called)? {
-            return Ok((Err(error), operator));
-        }
-        let taken = self.with_memory(|memory| {
-            pack_window(memory, u64::from(inoutvec), count, &datatype, 0, accumulator)
-        });
-        Ok((taken, operator))
-    }
-
-    /// Makes room for two operands of `each` bytes. That there is none ends the program: other nodes
-    /// wait for this one, so the call cannot merely fail.
-    async fn reserve(&mut self, operator: &mut Operator, each: u32) -> wasmtime::Result<u32> {
-        if let Some((start, room)) = operator.room {
-            if room >= each {
-                return Ok(start);
-            }
-            operator.room = None;
-            self.call.free(start).await?;
-        }
-        let allocated = self.call.allocate(2 * each + ARGUMENTS_BYTES).await?;
-        let start = allocated.map_err(wasmtime::Error::from)?;
-        operator.room = Some((start, each));
-        Ok(start)
-    }
-
-    fn with_memory(
-        &mut self,
-        run: impl FnOnce(
-            &MemberMemory<'_, Everyone<'_, T::Port>>,
-        ) -> std::result::Result<(), faasm_mpi_engine::datatype::Fault>,
-    ) -> Result<()> {
-        let members = Everyone { port: &self.call.mpi().port, group: &self.group };
-        run(&MemberMemory { members: &members, member: self.rank }).map_err(MpiError::from)
-    }
+/// The error of a member that has no operator of its own for operands which the others combine so.
+pub(super) fn no_operator() -> MpiError {
+    let detail = "rank 0 and this rank passed different operators";
+    MpiError::argument(ErrorClass::Op, "op", detail)
 }

@@ -4,11 +4,8 @@
 //! that of their initialisation; the last
 //! one of a node executes the operation at once on the buffers of all, as a blocking call would.
 //! Between nodes the engine's state machine is kept with the operation, and moved on by every member of
-//! the node that waits, tests or makes any other blocking call.
-//!
-//! # Unfinished features
-//! An operator of the program in a non-blocking or persistent reduction of a communicator that is
-//! spread over several nodes fails with `MPI_ERR_UNSUPPORTED_OPERATION`.
+//! the node that waits, tests or makes any other blocking call. Where it needs an operator of the program, one of these
+//! members calls its own in its call (`call/combine.rs`).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,13 +16,14 @@ use bytes::Bytes;
 use faasm_mpi_engine::collective::cluster::{self, Brought, Concluded, Outside, Spread};
 use faasm_mpi_engine::collective::{Contribution, Members};
 use faasm_mpi_engine::datatype::{Fault, Predefined};
-use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::error::Result;
 use faasm_vm::{GuestAddr, GuestMemory};
 
 use super::arguments::Described;
 use super::execution::execute_all;
+use super::leader::no_operator;
 use crate::abi::Status;
-use crate::appointment::{Appointment, Journey, Mail, SeatFailures};
+use crate::appointment::{Appointment, Combination, Journey, Mail, Operands, SeatFailures};
 use crate::call::{Call, Ending, MpiView};
 use crate::ctx::engine_fault;
 use crate::host::info;
@@ -81,11 +79,6 @@ fn enter<T: MpiView>(
     let function = call.function;
     let communicator = call.mpi().comm(comm)?;
     let site = communicator.site.clone();
-    if user.is_some() && site.elsewhere().is_some() {
-        let detail = "an operator of the program cannot be used in a reduction that is not waited \
-                      for when the communicator is spread over several nodes; use the blocking call";
-        return Err(MpiError::argument(ErrorClass::UnsupportedOperation, "op", detail));
-    }
     let (seat, rank, context) = (communicator.seat, communicator.number(), communicator.context);
     let group = communicator.everyone().clone();
     let number = persistent.then(|| Persistent { number: site.next_number(), starts: 0 });
@@ -100,6 +93,7 @@ fn enter<T: MpiView>(
         persistent: number,
         is_seen: false,
     };
+    call.mpi().expect_operator(&collective);
     let buffer = Buffer { addr: 0, count: 0, datatype: Predefined::Byte.into() };
     let mut new = request(Operation::Collective(Box::new(collective)), buffer, comm);
     (new.context, new.persistent, new.state) = (context, persistent, State::Inactive);
@@ -182,12 +176,15 @@ pub(crate) fn set_out<P: MpiPort>(
     mail.incoming.resize_with(spread.nodes(), VecDeque::new);
     let mail = Arc::new(Mutex::new(mail));
     let traveller = Traveller { collective: collective.clone(), memories, mail: mail.clone() };
-    let future = travel(traveller, appointment.take());
+    let contributions = appointment.take();
+    let datatype = contributions.iter().find_map(Contribution::element).cloned();
+    let future = travel(traveller, contributions);
     let nodes = || (0..spread.nodes()).map(|node| spread.number(node));
     port.world().begin_together(context, meeting, nodes());
     let nodes = nodes().collect();
     let route = (nodes, spread.here());
     let journey = Journey::new((context, meeting), route, elsewhere.local.clone(), mail, future);
+    let journey = journey.with_datatype(datatype);
     let (world, rank) = (port.world().clone(), port.rank());
     listen(&journey, &world, rank);
     appointment.set_out(journey);
@@ -248,12 +245,19 @@ impl Outside for Traveller {
 
     async fn combine(
         &mut self,
-        _accumulator: &mut [u8],
-        _operand: &mut [u8],
-        _count: u64,
+        accumulator: &mut [u8],
+        operand: &mut [u8],
+        count: u64,
     ) -> std::result::Result<Result<()>, Self::End> {
-        let detail = "rank 0 and this rank passed different operators";
-        Ok(Err(MpiError::argument(ErrorClass::Op, "op", detail)))
+        if self.collective.user.is_none() {
+            return Ok(Err(no_operator()));
+        }
+        let (left, right) = (accumulator.to_vec(), operand.to_vec());
+        let operands = Operands { accumulator: left, operand: right, count };
+        self.mail().combination = Combination::Asked(operands);
+        let combined =
+            poll_fn(|_| self.mail().combination.result().map_or(Poll::Pending, Poll::Ready)).await;
+        Ok(combined.map(|result| accumulator.copy_from_slice(&result)))
     }
 }
 

@@ -146,8 +146,16 @@ pub(crate) fn check_room<P: MpiPort>(mpi: &MpiCtx<P>) -> Result<()> {
     Err(MpiError::new(ErrorClass::Other, detail))
 }
 
-/// Enters a communicator into the rank's table.
+/// Enters a new communicator of the program into the rank's table.
 pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
+    let (context, rank, size) = (new.context, new.rank, new.size());
+    let handle = install_unseen(mpi, new)?;
+    mpi.note_communicator(context, rank, size);
+    Ok(handle)
+}
+
+/// The same for one that the program does not know.
+pub(crate) fn install_unseen<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
     check_room(mpi)?;
     let errhandler = new.errhandler;
     let handle = mpi.comms.insert(new).ok_or_else(|| {

@@ -30,7 +30,7 @@ use crate::port::{Message, MpiPort, Payload, Pending};
 use crate::site::Site;
 use crate::table::host_functions;
 
-pub(crate) use construct::{Color, Made, Maker, duplicate, install, split};
+pub(crate) use construct::{Color, Made, Maker, duplicate, install, install_unseen, split};
 pub(crate) use exchange::exchange;
 pub(crate) use wire::Wire;
 

@@ -5,8 +5,10 @@
 //! complete when the call returns.
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::file::Items;
 use faasm_vm::GuestAddr;
 
+use super::converted::{self, Conversion};
 use super::meeting::{exchange_in, settled};
 use super::merged::{self, Wanted};
 use super::pointer::{advance, check_random_access, enter, leave};
@@ -128,13 +130,13 @@ fn finish<T: MpiView>(
     call.write_i32("request", out, handle)
 }
 
-/// Checks everything that can be wrong before data moves; gives the buffer and its bytes in the file.
+/// Checks the arguments; gives the buffer.
 fn check<T: MpiView>(
     call: &mut Call<'_, T>,
     entry: &FileEntry,
     flags: u32,
     (buf, count, datatype): (GuestAddr, i64, i32),
-) -> Result<(Buffer, u64)> {
+) -> Result<Buffer> {
     let wrong = |class, detail: &str| Err(MpiError::argument(class, "fh", detail));
     if flags & WRITE != 0 && entry.has(abi::MPI_MODE_RDONLY) {
         return wrong(ErrorClass::ReadOnly, "the file was opened with MPI_MODE_RDONLY");
@@ -146,14 +148,49 @@ fn check<T: MpiView>(
         let detail = format!("{count} is negative");
         return Err(MpiError::argument(ErrorClass::Count, "count", detail));
     }
-    let buffer = Buffer { addr: buf.get(), count, datatype: call.mpi().datatype(datatype)? };
-    let bytes = file_bytes(&entry.representation, &buffer)?;
-    if !bytes.is_multiple_of(entry.view.etype_bytes()) {
-        let unit = entry.view.etype_bytes();
+    Ok(Buffer { addr: buf.get(), count, datatype: call.mpi().datatype(datatype)? })
+}
+
+/// What is to be moved, and how much of the file that is.
+struct Checked {
+    buffer: Buffer,
+    /// Bytes in the file.
+    bytes: u64,
+    /// The data items, where the program's functions may convert them.
+    items: Option<Items>,
+}
+
+/// Checks everything that can be wrong before data moves; asks the program how large its data is in the file if it has to.
+async fn measure<T: MpiView>(
+    call: &mut Call<'_, T>,
+    fh: i32,
+    entry: &mut FileEntry,
+    flags: u32,
+    data: (GuestAddr, i64, i32),
+) -> Result<Checked> {
+    let buffer = check(call, entry, flags, data)?;
+    let (mut items, unit);
+    let bytes = if entry.representation.is_known() {
+        (items, unit) = (None, entry.view.etype_bytes());
+        file_bytes(&entry.representation, &buffer)?
+    } else {
+        converted::resolve(call, fh, entry).await?;
+        let extents = converted::extents(call, entry, &[&buffer.datatype]).await?;
+        let all = extents.items(&buffer.datatype, buffer.count)?;
+        let bytes = all.file_bytes();
+        (items, unit) = (Some(all), entry.view.etype_bytes());
+        bytes
+    };
+    if !bytes.is_multiple_of(unit) {
         let detail = format!("{bytes} bytes are not a multiple of the view's etype of {unit}");
         return Err(MpiError::argument(ErrorClass::Io, "count", detail));
     }
-    Ok((buffer, bytes))
+    if let Some(all) = &items
+        && converted::function(call.mpi(), entry, flags, all)?.is_none()
+    {
+        items = None;
+    }
+    Ok(Checked { buffer, bytes, items })
 }
 
 async fn access<T: MpiView>(
@@ -163,23 +200,26 @@ async fn access<T: MpiView>(
     offset: i64,
     data: (GuestAddr, i64, i32),
 ) -> Result<Status> {
-    let entry = call.mpi().file(fh)?.clone();
+    let mut entry = call.mpi().file(fh)?.clone();
     if flags & (SHARED | ORDERED) == 0 {
         check_random_access(&entry)?;
     }
-    let checked = check(call, &entry, flags, data);
+    let checked = measure(call, fh, &mut entry, flags, data).await;
+    let entry = entry;
     let position = if flags & ORDERED != 0 {
-        Ok(ordered(call, &entry, checked.as_ref().map(|(_, bytes)| *bytes)).await?)
+        Ok(ordered(call, &entry, checked.as_ref().map(|checked| checked.bytes)).await?)
     } else if flags & SHARED != 0 {
-        let bytes = checked.as_ref().map_err(Clone::clone)?.1;
+        let bytes = checked.as_ref().map_err(Clone::clone)?.bytes;
         Ok(advance(call, &entry, bytes).await?)
     } else if flags & AT != 0 {
         entry.stream("offset", offset)
     } else {
         Ok(entry.position)
     };
+    let mut items = None;
     let checked = position.and_then(|position| {
-        let (buffer, bytes) = checked?;
+        let Checked { buffer, bytes, items: found } = checked?;
+        items = found;
         Ok(Wanted { position, buffer, bytes })
     });
     let meets = flags & ALL != 0 && flags & REQUEST == 0 && entry.keeper.is_none();
@@ -193,7 +233,14 @@ async fn access<T: MpiView>(
         Some(moved) => moved,
         None => {
             enter(call, &entry).await?;
-            let moved = transfer(call, &entry, flags, &Wanted { position, buffer, bytes });
+            let wanted = Wanted { position, buffer, bytes };
+            let moved = match &items {
+                Some(items) => {
+                    let of = (&entry, items, data.2);
+                    Box::pin(transfer_converted(call, flags, of, &wanted)).await
+                }
+                None => transfer(call, &entry, flags, &wanted),
+            };
             leave(call, &entry).await.and(moved)?
         }
     };
@@ -214,6 +261,23 @@ fn transfer<T: MpiView>(
         write(memory, entry, *position, buffer, *bytes)
     } else {
         read(memory, entry, *position, buffer, *bytes)
+    }
+}
+
+/// Moves this member's own data through the program's functions.
+async fn transfer_converted<T: MpiView>(
+    call: &mut Call<'_, T>,
+    flags: u32,
+    (entry, items, datatype): (&FileEntry, &Items, i32),
+    wanted: &Wanted,
+) -> Result<u64> {
+    let Some(datarep) = converted::function(call.mpi(), entry, flags, items)? else {
+        return transfer(call, entry, flags, wanted);
+    };
+    let conversion = Conversion { entry, datarep, items, wanted, datatype };
+    match flags & WRITE {
+        0 => conversion.read(call).await,
+        _ => conversion.write(call).await,
     }
 }
 

@@ -91,7 +91,7 @@ fn available(entry: &FileEntry, wanted: &Wanted) -> Result<u64> {
 
 /// The pieces of the first `bytes`; `None` when they are too many or are not in the file as in memory.
 fn pieces(entry: &FileEntry, wanted: &Wanted, bytes: u64) -> Option<Vec<[u64; 3]>> {
-    if entry.representation == Representation::External32 || entry.is_atomic {
+    if !matches!(entry.representation, Representation::Native(_)) || entry.is_atomic {
         return None;
     }
     let Buffer { addr, count, datatype } = &wanted.buffer;

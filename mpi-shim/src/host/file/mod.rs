@@ -1,11 +1,9 @@
 //! Files (MPI-5.0 chapter 14), below the directories that the rank was given.
 //!
 //! A file has its own duplicate of the communicator. `View` of the engine says which bytes a process sees.
-//!
-//! # Unfinished features
-//! - Conversion functions of `MPI_Register_datarep` (section 14.5.3).
 
 mod access;
+mod converted;
 mod handler;
 mod manage;
 mod meeting;

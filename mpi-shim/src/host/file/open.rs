@@ -14,7 +14,7 @@ use crate::call::{Call, MpiView};
 use crate::ctx::OtherEntry;
 use crate::file::{FileEntry, Representation, Shared, ViewType};
 use crate::file_port::{FileAccess, GuestFile};
-use crate::host::communicator::{Made, duplicate, install};
+use crate::host::communicator::{Made, duplicate, install_unseen};
 use crate::host::{error, info};
 use crate::port::MpiPort;
 
@@ -131,7 +131,7 @@ fn assemble<T: MpiView>(
     let new = made.communicator(mpi, comm)?;
     let (context, is_spread) = (new.context, new.site.elsewhere().is_some());
     let keeper = new.group.world_rank(0).filter(|_| is_spread);
-    let comm = install(mpi, new)?;
+    let comm = install_unseen(mpi, new)?;
     let view_type = ViewType { handle: abi::MPI_BYTE, datatype: byte.clone() };
     Ok(FileEntry {
         file,
@@ -144,6 +144,7 @@ fn assemble<T: MpiView>(
         etype: view_type.clone(),
         filetype: view_type,
         representation: Representation::Native("native".to_owned()),
+        is_resolved: true,
         position,
         is_atomic: false,
         split: None,

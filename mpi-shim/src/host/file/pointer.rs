@@ -3,6 +3,7 @@
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_vm::GuestAddr;
 
+use super::converted::resolve;
 use super::meeting::{agree, settled};
 use crate::abi;
 use crate::call::{Call, MpiView};
@@ -42,6 +43,13 @@ pub(super) fn check_random_access(entry: &FileEntry) -> Result<()> {
     Ok(())
 }
 
+/// The file with a view that tells where its data lies.
+pub(super) async fn resolved<T: MpiView>(call: &mut Call<'_, T>, fh: i32) -> Result<FileEntry> {
+    let mut entry = call.mpi().file(fh)?.clone();
+    resolve(call, fh, &mut entry).await?;
+    Ok(entry)
+}
+
 /// The position that a seek leads to.
 fn target(entry: &FileEntry, current: u64, offset: i64, whence: i32) -> Result<u64> {
     let base = match whence {
@@ -65,9 +73,10 @@ pub(super) async fn seek<T: MpiView>(
     offset: i64,
     whence: i32,
 ) -> Result<()> {
-    let entry = call.mpi().file(fh)?;
-    check_random_access(entry)?;
-    entry.position = target(entry, entry.position, offset, whence)?;
+    let entry = resolved(call, fh).await?;
+    check_random_access(&entry)?;
+    let position = target(&entry, entry.position, offset, whence)?;
+    call.mpi().file(fh)?.position = position;
     Ok(())
 }
 
@@ -77,11 +86,13 @@ pub(super) async fn seek_shared<T: MpiView>(
     offset: i64,
     whence: i32,
 ) -> Result<()> {
-    let entry = call.mpi().file(fh)?.clone();
+    let mut entry = call.mpi().file(fh)?.clone();
+    let known = resolve(call, fh, &mut entry).await;
     let given = [offset.cast_unsigned(), u64::from(whence.cast_unsigned())];
     agree(call, entry.comm, "offset", Ok(given), || ()).await?;
     // Nobody moves the pointer before all know where it leads.
     let current = advance(call, &entry, 0).await;
+    let current = known.and(current);
     let at = current.and_then(|current| target(&entry, current, offset, whence));
     let moved = at.clone().unwrap_or_default();
     let told = at.map(|_| [0; 2]);
@@ -95,8 +106,8 @@ pub(super) async fn get_position<T: MpiView>(
     fh: i32,
     offset: GuestAddr,
 ) -> Result<()> {
-    let entry = call.mpi().file(fh)?;
-    check_random_access(entry)?;
+    let entry = resolved(call, fh).await?;
+    check_random_access(&entry)?;
     let at = entry.etypes(entry.position);
     call.write("offset", offset, &at.to_le_bytes())
 }
@@ -106,7 +117,7 @@ pub(super) async fn get_position_shared<T: MpiView>(
     fh: i32,
     offset: GuestAddr,
 ) -> Result<()> {
-    let entry = call.mpi().file(fh)?.clone();
+    let entry = resolved(call, fh).await?;
     let at = entry.etypes(advance(call, &entry, 0).await?);
     call.write("offset", offset, &at.to_le_bytes())
 }
@@ -117,8 +128,8 @@ pub(super) async fn get_byte_offset<T: MpiView>(
     offset: i64,
     disp: GuestAddr,
 ) -> Result<()> {
-    let entry = call.mpi().file(fh)?;
-    check_random_access(entry)?;
+    let entry = resolved(call, fh).await?;
+    check_random_access(&entry)?;
     let position = entry.stream("offset", offset)?;
     let at = entry.view.byte_offset(position).ok_or_else(|| {
         let detail = format!("{offset} is no offset in a file");

@@ -13,10 +13,10 @@ use crate::request::Buffer;
 /// Bytes moved at a time.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// Bytes that the buffer's data takes in a file.
+/// Bytes that the buffer's data takes in a file, if no function of the program has to be asked for that.
 pub(super) fn file_bytes(representation: &Representation, buffer: &Buffer) -> Result<u64> {
     match representation {
-        Representation::Native(_) => buffer.bytes(),
+        Representation::Native(_) | Representation::Converted(_) => buffer.bytes(),
         Representation::External32 => {
             external_bytes(&buffer.datatype, buffer.count).ok_or_else(too_far)
         }
@@ -53,7 +53,8 @@ pub(super) fn write(
     Ok(done)
 }
 
-fn write_stream(entry: &FileEntry, position: u64, data: &[u8]) -> Result<()> {
+/// Writes bytes of the view's stream from `position` on.
+pub(super) fn write_stream(entry: &FileEntry, position: u64, data: &[u8]) -> Result<()> {
     let (mut rest, mut result) = (data, Ok(()));
     let visited = entry.view.runs(position, data.len() as u64, &mut |at, len| {
         let (run, behind) = rest.split_at(len as usize);
@@ -103,7 +104,8 @@ pub(super) fn read(
     Ok(done)
 }
 
-fn read_stream(entry: &FileEntry, position: u64, out: &mut [u8]) -> Result<u64> {
+/// Reads bytes of the view's stream from `position` on; gives how many there are.
+pub(super) fn read_stream(entry: &FileEntry, position: u64, out: &mut [u8]) -> Result<u64> {
     let (mut done, mut result) = (0, Ok(()));
     let visited = entry.view.runs(position, out.len() as u64, &mut |at, len| {
         let run = &mut out[done..done + len as usize];

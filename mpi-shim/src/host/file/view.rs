@@ -1,16 +1,16 @@
 //! Views and data representations (MPI-5.0 sections 14.3 and 14.5).
 
-use faasm_mpi_engine::datatype::{Datatype, external_form};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::file::View;
 use faasm_vm::GuestAddr;
 
+use super::converted::{extents, resolve};
 use super::meeting::{agree, settled};
 use super::pointer::advance;
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::ctx::{DatatypeEntry, MpiCtx};
-use crate::file::{Representation, ViewType};
+use crate::file::{Datarep, Representation, ViewType};
 use crate::host::info;
 use crate::port::MpiPort;
 
@@ -29,18 +29,13 @@ fn representation<T: MpiView>(
     match name.as_str() {
         "external32" => Ok(Representation::External32),
         "native" | "internal" => Ok(Representation::Native(name)),
-        _ if call.mpi().files.datareps.contains(&name) => Ok(Representation::Native(name)),
-        _ => Err(unsupported(format!(
-            "\"{name}\" is not native, internal, external32 or registered"
-        ))),
-    }
-}
-
-/// The type as it lies in a file; with external32 some basic types have another size there.
-fn in_file(of: &Datatype, representation: &Representation) -> Result<Datatype> {
-    match representation {
-        Representation::Native(_) => Ok(of.clone()),
-        Representation::External32 => external_form(of),
+        _ => match call.mpi().files.datareps.get(&name) {
+            Some(own) if own.converts() => Ok(Representation::Converted(name)),
+            Some(_) => Ok(Representation::Native(name)),
+            None => Err(unsupported(format!(
+                "\"{name}\" is not native, internal, external32 or registered"
+            ))),
+        },
     }
 }
 
@@ -64,9 +59,8 @@ fn prepare<T: MpiView>(
     let typed = |handle| mpi.datatype(handle).map(|datatype| ViewType { handle, datatype });
     let (etype, filetype) = (typed(etype)?, typed(filetype)?);
     let info = info::hints(mpi, info)?;
-    let unit = in_file(&etype.datatype, &representation)?;
-    let tile = in_file(&filetype.datatype, &representation)?;
-    Ok(NewView { view: View::new(disp, &unit, &tile)?, etype, filetype, representation, info })
+    let view = representation.view(disp, &etype, &filetype)?;
+    Ok(NewView { view, etype, filetype, representation, info })
 }
 
 pub(super) async fn set_view<T: MpiView>(
@@ -78,19 +72,28 @@ pub(super) async fn set_view<T: MpiView>(
     datarep: GuestAddr,
     info: i32,
 ) -> Result<()> {
-    let entry = call.mpi().file(fh)?.clone();
+    let mut entry = call.mpi().file(fh)?.clone();
     let from = if disp != i64::from(abi::MPI_DISPLACEMENT_CURRENT) {
         Ok(disp)
     } else if entry.has(abi::MPI_MODE_SEQUENTIAL) {
-        let position = advance(call, &entry, 0).await;
+        let known = resolve(call, fh, &mut entry).await;
+        let position = known.and(advance(call, &entry, 0).await);
         position.map(|at| entry.view.byte_offset(at).unwrap_or_default().cast_signed())
     } else {
         let detail = "MPI_DISPLACEMENT_CURRENT is for files opened with MPI_MODE_SEQUENTIAL";
         Err(MpiError::argument(ErrorClass::Disp, "disp", detail))
     };
     let new = from.and_then(|disp| prepare(call, disp, (etype, filetype), datarep, info));
-    let external = |new: &NewView| u64::from(new.representation == Representation::External32);
-    let value = new.as_ref().map(|new| [new.view.etype_bytes(), external(new)]);
+    let kind = |new: &NewView| match &new.representation {
+        Representation::Native(_) => 0,
+        Representation::External32 => 1,
+        Representation::Converted(_) => 2,
+    };
+    let unit = |new: &NewView| match new.representation.is_known() {
+        true => new.view.etype_bytes(),
+        false => new.etype.datatype.size().unsigned_abs(),
+    };
+    let value = new.as_ref().map(|new| [unit(new), kind(new)]);
     let shared = entry.shared.clone();
     let value = value.map_err(Clone::clone);
     agree(call, entry.comm, "etype", value, move || *shared.pointer() = 0).await?;
@@ -98,6 +101,7 @@ pub(super) async fn set_view<T: MpiView>(
     let new = new?;
     let entry = call.mpi().file(fh)?;
     (entry.view, entry.etype, entry.filetype) = (new.view, new.etype, new.filetype);
+    entry.is_resolved = new.representation.is_known();
     (entry.representation, entry.position) = (new.representation, 0);
     if info != abi::MPI_INFO_NULL {
         entry.info = new.info;
@@ -133,10 +137,13 @@ pub(super) async fn get_view<T: MpiView>(
     call.write_i32("filetype", filetype, tile)
 }
 
-fn file_extent<T: MpiView>(call: &mut Call<'_, T>, fh: i32, datatype: i32) -> Result<i64> {
-    let representation = call.mpi().file(fh)?.representation.clone();
+async fn file_extent<T: MpiView>(call: &mut Call<'_, T>, fh: i32, datatype: i32) -> Result<i64> {
+    let entry = call.mpi().file(fh)?.clone();
     let datatype = call.mpi().datatype(datatype)?;
-    Ok(in_file(&datatype, &representation)?.extent())
+    if entry.representation.is_known() {
+        return Ok(entry.representation.in_file(&datatype)?.extent());
+    }
+    Ok(extents(call, &entry, &[&datatype]).await?.form(&datatype)?.extent())
 }
 
 pub(super) async fn get_type_extent<T: MpiView>(
@@ -145,7 +152,7 @@ pub(super) async fn get_type_extent<T: MpiView>(
     datatype: i32,
     extent: GuestAddr,
 ) -> Result<()> {
-    let bytes = file_extent(call, fh, datatype)?;
+    let bytes = file_extent(call, fh, datatype).await?;
     let bytes = i32::try_from(bytes).unwrap_or(abi::MPI_UNDEFINED);
     call.write_i32("extent", extent, bytes)
 }
@@ -156,7 +163,7 @@ pub(super) async fn get_type_extent_c<T: MpiView>(
     datatype: i32,
     extent: GuestAddr,
 ) -> Result<()> {
-    let bytes = file_extent(call, fh, datatype)?;
+    let bytes = file_extent(call, fh, datatype).await?;
     call.write("extent", extent, &bytes.to_le_bytes())
 }
 
@@ -166,12 +173,12 @@ pub(super) async fn register<T: MpiView>(
     read_conversion_fn: i32,
     write_conversion_fn: i32,
     dtype_file_extent_fn: i32,
-    _extra_state: GuestAddr,
+    extra_state: GuestAddr,
 ) -> Result<()> {
     call.mpi().error_comm = abi::MPI_FILE_NULL;
     let name = call.read_string("datarep", datarep, abi::MPI_MAX_DATAREP_STRING as usize)?;
     let known = ["native", "internal", "external32"].contains(&name.as_str());
-    if known || call.mpi().files.datareps.contains(&name) {
+    if known || call.mpi().files.datareps.contains_key(&name) {
         let detail = format!("\"{name}\" is defined already");
         return Err(MpiError::argument(ErrorClass::DupDatarep, "datarep", detail));
     }
@@ -179,17 +186,19 @@ pub(super) async fn register<T: MpiView>(
         let detail = "the function pointer is null; give a function of the program";
         return Err(MpiError::argument(ErrorClass::Arg, "dtype_file_extent_fn", detail));
     }
-    if read_conversion_fn != 0 || write_conversion_fn != 0 {
-        let detail = "representations with conversion functions are not supported; convert in the \
-                      program, or use external32";
-        let class = ErrorClass::UnsupportedOperation;
-        return Err(MpiError::argument(class, "read_conversion_fn", detail));
-    }
+    let own = Datarep {
+        read: read_conversion_fn.cast_unsigned(),
+        write: write_conversion_fn.cast_unsigned(),
+        extent: dtype_file_extent_fn.cast_unsigned(),
+        extra_state: (extra_state.get() as u32).cast_signed(),
+        large: call.large,
+    };
     let datareps = &mut call.mpi().files.datareps;
     if name.is_empty() || datareps.len() >= DATAREPS_MAX {
         let detail = format!("a name is empty, or {DATAREPS_MAX} are registered already");
         return Err(MpiError::argument(ErrorClass::Arg, "datarep", detail));
     }
-    datareps.insert(name);
+    datareps.insert(name, own);
+    call.mpi().expect_functions();
     Ok(())
 }

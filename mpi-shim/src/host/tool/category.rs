@@ -1,8 +1,8 @@
-//! Categories of variables (MPI-5.0 section 15.3.9). They never change.
+//! Categories of variables and event types (MPI-5.0 section 15.3.9). They never change.
 
 use faasm_vm::GuestAddr;
 
-use super::{Answer, control, entry, give, name, performance, put_i32, put_text, state};
+use super::{Answer, control, entry, event, give, name, performance, put_i32, put_text, state};
 use crate::abi;
 use crate::ctx::MpiCtx;
 use crate::port::MpiPort;
@@ -34,9 +34,21 @@ struct Category {
     about: &'static str,
 }
 
-/// The one category holds every variable.
-const CATEGORIES: &[Category] =
-    &[Category { name: "messages", about: "point-to-point messages of this rank" }];
+/// The first category holds every variable.
+const CATEGORIES: &[Category] = &[
+    Category { name: "messages", about: "point-to-point messages of this rank" },
+    Category { name: "communicators", about: "communicators of this rank" },
+];
+
+/// The variables of a category: those of the first one, or none.
+fn of_first(index: i32, all: impl Iterator<Item = i32>) -> impl Iterator<Item = i32> {
+    all.filter(move |_| index == 0)
+}
+
+/// The event types of a category: those that are about one communicator's messages, or the others.
+fn events_of(index: i32) -> impl Iterator<Item = i32> {
+    event::indices(index == 0)
+}
 
 fn get_num<P: MpiPort>(mpi: &mut MpiCtx<P>, num_cat: GuestAddr) -> Answer {
     state(mpi)?;
@@ -58,8 +70,8 @@ fn get_info<P: MpiPort>(
     let category = entry(CATEGORIES, cat_index)?;
     put_text(mpi, category.name, name, name_len)?;
     put_text(mpi, category.about, desc, desc_len)?;
-    put_i32(mpi, num_cvars, control::indices().count() as i32)?;
-    put_i32(mpi, num_pvars, performance::indices().count() as i32)?;
+    put_i32(mpi, num_cvars, of_first(cat_index, control::indices()).count() as i32)?;
+    put_i32(mpi, num_pvars, of_first(cat_index, performance::indices()).count() as i32)?;
     put_i32(mpi, num_categories, 0)
 }
 
@@ -70,7 +82,7 @@ fn get_num_events<P: MpiPort>(
 ) -> Answer {
     state(mpi)?;
     entry(CATEGORIES, cat_index)?;
-    give(mpi, num_events, 0)
+    give(mpi, num_events, events_of(cat_index).count() as i32)
 }
 
 fn get_index<P: MpiPort>(mpi: &mut MpiCtx<P>, wanted: GuestAddr, cat_index: GuestAddr) -> Answer {
@@ -103,7 +115,7 @@ fn get_cvars<P: MpiPort>(
     len: i32,
     indices: GuestAddr,
 ) -> Answer {
-    list(mpi, (cat_index, len), indices, control::indices())
+    list(mpi, (cat_index, len), indices, of_first(cat_index, control::indices()))
 }
 
 fn get_pvars<P: MpiPort>(
@@ -112,7 +124,7 @@ fn get_pvars<P: MpiPort>(
     len: i32,
     indices: GuestAddr,
 ) -> Answer {
-    list(mpi, (cat_index, len), indices, performance::indices())
+    list(mpi, (cat_index, len), indices, of_first(cat_index, performance::indices()))
 }
 
 fn get_events<P: MpiPort>(
@@ -121,7 +133,7 @@ fn get_events<P: MpiPort>(
     len: i32,
     indices: GuestAddr,
 ) -> Answer {
-    list(mpi, (cat_index, len), indices, std::iter::empty())
+    list(mpi, (cat_index, len), indices, events_of(cat_index))
 }
 
 fn get_categories<P: MpiPort>(

@@ -1,7 +1,7 @@
-//! The tool information interface (MPI-5.0 section 15.3): control and performance variables.
+//! The tool information interface (MPI-5.0 section 15.3): control and performance variables, and events.
 //!
 //! Its functions may be called before `MPI_Init` and after `MPI_Finalize`, return their error code
-//! and never call an error handler. No events are raised: there are no sources and no event types.
+//! and never call an error handler.
 
 pub(super) mod category;
 pub(super) mod control;

@@ -12,7 +12,7 @@ use super::shared;
 use crate::abi;
 use crate::call::{Call, Failure, MpiView};
 use crate::ctx::{MpiCtx, OtherEntry};
-use crate::host::communicator::{Made, Maker, exchange, install};
+use crate::host::communicator::{Made, Maker, exchange, install_unseen};
 use crate::host::{collective, info};
 use crate::port::MpiPort;
 use crate::window::{Fence, Part, Segments, Shared, Window};
@@ -167,7 +167,7 @@ fn enter<T: MpiView>(
     let mpi = call.mpi();
     let communicator = made.communicator(mpi, parent)?;
     let (context, rank) = (communicator.context, communicator.rank);
-    let comm = install(mpi, communicator)?;
+    let comm = install_unseen(mpi, communicator)?;
     mpi.error_comm = parent;
     let window = Window {
         shared,

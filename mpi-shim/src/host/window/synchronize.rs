@@ -179,17 +179,25 @@ async fn win_wait<T: MpiView>(call: &mut Call<'_, T>, win: i32) -> Result<()> {
     let peer = origins.first().map(|origin| origin.cast_signed());
     let pending = Pending { function: call.function, peer, tag: None, context };
     let is_done = || are_all_in(&mine.completions(), &origins);
-    wait_for(call, &pending, &shared.group, &is_done).await?;
-    take(&mut mine.completions(), &origins);
+    let ended = wait_for(call, &pending, &shared.group, &is_done).await;
+    if ended.is_ok() {
+        take(&mut mine.completions(), &origins);
+    }
+    // An epoch that can never end well is over as well, so that the window can be given up.
     window(call.mpi(), win)?.posted = None;
-    Ok(())
+    ended
 }
 
 async fn win_test<T: MpiView>(call: &mut Call<'_, T>, win: i32, flag: GuestAddr) -> Result<()> {
     let own = window(call.mpi(), win)?;
     let origins = posted(own)?;
-    let (shared, rank) = (own.shared.clone(), own.rank);
+    let (shared, rank, context) = (own.shared.clone(), own.rank, own.context);
+    call.mpi().progress();
     let is_done = are_all_in(&shared.member(rank).completions(), &origins);
+    if !is_done && let Err(error) = call.mpi().check_group(context, &shared.group) {
+        window(call.mpi(), win)?.posted = None;
+        return Err(error);
+    }
     call.write_i32("flag", flag, i32::from(is_done))?;
     if is_done {
         take(&mut shared.member(rank).completions(), &origins);

@@ -67,17 +67,18 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
     linker.func_wrap_async(module, "yield", |mut caller: Caller<'_, FaasletState>, (): ()| {
         Box::new(async move {
             if FaasletState::leaves(&mut caller) {
-                return;
+                return Ok(());
             }
-            let (mut caller, passes) = pass(caller, "sched_yield").await;
+            let (mut caller, passes) = pass(caller, "sched_yield").await?;
             if !passes {
-                return;
+                return Ok(());
             }
             if let Some(thread) = caller.data_mut().thread.as_mut() {
                 // Who calls this has looked often enough already.
                 give_way(&mut thread.polls, POLLS_BETWEEN_YIELDS);
             }
             Yield::default().await;
+            wasmtime::Result::Ok(())
         })
     })?;
     linker.func_wrap_async(module, "poll", |mut caller: Caller<'_, FaasletState>, (): ()| {
@@ -85,7 +86,7 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
             if FaasletState::leaves(&mut caller) {
                 return Ok(());
             }
-            let (mut caller, passes) = pass(caller, "a loop that waits").await;
+            let (mut caller, passes) = pass(caller, "a loop that waits").await?;
             if !passes {
                 return Ok(());
             }
@@ -103,9 +104,9 @@ fn add_threads(linker: &mut Linker<FaasletState>) -> Linked {
 async fn pass<'a>(
     caller: Caller<'a, FaasletState>,
     function: &'static str,
-) -> (Caller<'a, FaasletState>, bool) {
+) -> wasmtime::Result<(Caller<'a, FaasletState>, bool)> {
     if caller.data().door.is_none() {
-        return (caller, true);
+        return Ok((caller, true));
     }
     Box::pin(waypoint::pass(caller, function)).await
 }
@@ -117,7 +118,7 @@ async fn main_exit(mut caller: Caller<'_, FaasletState>) -> wasmtime::Result<()>
         return Ok(());
     }
     loop {
-        let (passed, passes) = pass(caller, FUNCTION).await;
+        let (passed, passes) = pass(caller, FUNCTION).await?;
         caller = passed;
         if !passes {
             return Ok(());

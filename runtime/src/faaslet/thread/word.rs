@@ -76,7 +76,7 @@ async fn wait_migratable(
     let left = thread(&mut caller)?.deadline.take();
     let deadline = left.or_else(|| limit_ns.map(deadline_in));
     loop {
-        let (passed, passes) = waypoint::pass(caller, function).await;
+        let (passed, passes) = waypoint::pass(caller, function).await?;
         caller = passed;
         let leaves = !passes
             || match attempt(&mut caller, word, deadline, what).await? {
