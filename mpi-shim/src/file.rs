@@ -256,6 +256,9 @@ pub struct FileEntry {
     pub(crate) context: u32,
     /// World rank of the first member, where the members run on several nodes.
     pub(crate) keeper: Option<u32>,
+    /// Whether its members meet in collective accesses, so that one moves what others need. It stays so wherever they are later:
+    /// some may have made an access already when they are placed anew, and others not.
+    pub(crate) meets: bool,
 }
 
 impl FileEntry {

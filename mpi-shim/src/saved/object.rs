@@ -291,6 +291,7 @@ pub(super) struct SavedFile {
     split: Option<Split>,
     context: u32,
     shared_pointer: u64,
+    meets: bool,
 }
 
 impl SavedFile {
@@ -314,6 +315,7 @@ impl SavedFile {
             split: file.split.clone(),
             context: file.context,
             shared_pointer: *file.shared.pointer(),
+            meets: file.meets,
         })
     }
 
@@ -372,6 +374,7 @@ impl SavedFile {
             shared,
             context: self.context,
             keeper,
+            meets: self.meets,
         })
     }
 }

@@ -30,10 +30,11 @@ const RUNS_MAX: usize = 6;
 const LASTS: Duration = Duration::from_millis(1500);
 
 /// Guests with collective operations, messages and windows between nodes. All guests with FAASM_ALL_GUESTS.
-const MOVED: [&str; 9] = [
+const MOVED: [&str; 10] = [
     "collective",
     "communicator",
     "dynamic",
+    "file_",
     "nonblocking",
     "persistent",
     "point_to_point",
@@ -225,7 +226,7 @@ fn guests_do_the_same_while_their_ranks_move() {
     });
     let (moved, whole) = (moved.into_inner(), whole.into_inner());
     // Some are over before all of their ranks can have been told to move.
-    assert!(2 * whole > guests.len() && moved > 10, "{whole} of {} guests", guests.len());
+    assert!(3 * whole > guests.len() && moved > 10, "{whole} of {} guests", guests.len());
     println!("{moved} ranks moved, all those of {whole} of {} guests", guests.len());
 }
 

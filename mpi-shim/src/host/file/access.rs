@@ -222,7 +222,7 @@ async fn access<T: MpiView>(
         items = found;
         Ok(Wanted { position, buffer, bytes })
     });
-    let meets = flags & ALL != 0 && flags & REQUEST == 0 && entry.keeper.is_none();
+    let meets = flags & ALL != 0 && flags & REQUEST == 0 && entry.meets;
     let merged = if meets { merged::access(call, &entry, flags, &checked).await? } else { None };
     let Wanted { position, buffer, bytes } = checked?;
     if flags & (SHARED | ORDERED | AT) == 0 {

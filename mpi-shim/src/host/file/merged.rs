@@ -91,7 +91,9 @@ fn available(entry: &FileEntry, wanted: &Wanted) -> Result<u64> {
 
 /// The pieces of the first `bytes`; `None` when they are too many or are not in the file as in memory.
 fn pieces(entry: &FileEntry, wanted: &Wanted, bytes: u64) -> Option<Vec<[u64; 3]>> {
-    if !matches!(entry.representation, Representation::Native(_)) || entry.is_atomic {
+    let is_usual = matches!(entry.representation, Representation::Native(_)) && !entry.is_atomic;
+    // Nobody reaches the memory of ranks of other nodes.
+    if !is_usual || entry.keeper.is_some() {
         return None;
     }
     let Buffer { addr, count, datatype } = &wanted.buffer;

@@ -151,6 +151,7 @@ fn assemble<T: MpiView>(
         shared,
         context,
         keeper,
+        meets: !is_spread,
     })
 }
 
