@@ -76,6 +76,20 @@ impl Moving {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// There is a memory of so many bytes for a rank in a move.
+    fn take_welcome(&self, (number, rank): (u32, u32), bytes: u64) {
+        let mut welcome = self.welcome.lock();
+        // Numbers begin anew after four billion moves.
+        let is_later = |known: u32| known.wrapping_sub(number).cast_signed() > 0;
+        if welcome.keys().any(|(known, other)| *other == rank && is_later(*known)) {
+            // Of earlier moves nobody wants to know.
+            return;
+        }
+        welcome.retain(|(_, other), _| *other != rank);
+        welcome.insert((number, rank), bytes);
+        self.is_welcome.notify_all();
+    }
+
     /// Whether another node cannot do its part of move `number`.
     fn is_refused(&self, number: u32) -> bool {
         *self.refused.lock() == Some(number)
@@ -423,20 +437,15 @@ impl JobShared {
         let (rank, number) = (about.to, about.request);
         let unexpected = MoveRefused::Unexpected(rank);
         if about.kind == WELCOME {
-            if !self.world().exists(rank) || !self.world().is_local(rank) {
-                return Err(unexpected);
+            // Word of a move that was given up may come when the rank has gone there in another one.
+            if self.world().exists(rank) && self.world().is_local(rank) {
+                self.moving().take_welcome((number, rank), about.len);
             }
-            let mut welcome = self.moving().welcome.lock();
-            // Of earlier moves nobody wants to know.
-            welcome.retain(|(_, other), _| *other != rank);
-            welcome.insert((number, rank), about.len);
-            self.moving().is_welcome.notify_all();
-            return Ok(());
+            return if self.world().exists(rank) { Ok(()) } else { Err(unexpected) };
         }
         if about.kind == REFUSED {
-            let world = self.world();
-            let concerns = world.exists(rank) && (world.is_local(rank) || world.node(rank) == node);
-            return concerns.then(|| self.moving().refuse(number)).ok_or(unexpected);
+            self.moving().refuse(number);
+            return Ok(());
         }
         let arrival = self.moving().arrivals.lock().get(&rank).cloned();
         match arrival {
@@ -461,6 +470,24 @@ mod tests {
 
     fn about(kind: u16, addr: u64, len: u64) -> Envelope {
         Envelope { kind, addr, len, ..Envelope::default() }
+    }
+
+    #[test]
+    fn word_of_an_earlier_move_is_late() {
+        let moving = Moving::default();
+        let now = std::time::Instant::now();
+        let is_welcome = |number, bytes| moving.await_welcome((3, number), bytes, (0, now)).is_ok();
+        moving.take_welcome((7, 3), 10);
+        moving.take_welcome((6, 3), 99);
+        moving.take_welcome((8, 4), 10);
+        assert!(is_welcome(7, 10) && !is_welcome(7, 11) && !is_welcome(6, 10));
+        moving.take_welcome((8, 3), 20);
+        assert!(is_welcome(8, 20) && !is_welcome(7, 10));
+        moving.take_welcome((u32::MAX, 5), 1);
+        moving.take_welcome((0, 5), 2);
+        assert!(moving.await_welcome((5, 0), 2, (0, now)).is_ok(), "numbers begin anew");
+        moving.refuse(8);
+        assert!(!is_welcome(8, 20), "another node cannot do its part");
     }
 
     const MISPLACED: Result<(), MoveRefused> = Err(MoveRefused::Misplaced(3));
