@@ -102,14 +102,6 @@ impl World {
         write(&self.to_saved())
     }
 
-    /// Number of the processes, with those that were spawned, of a job that was saved.
-    ///
-    /// # Errors
-    /// When the bytes are damaged.
-    pub fn processes_of(saved: &[u8]) -> Result<u32, SaveError> {
-        read::<SavedWorld>(saved).map(|saved| saved.processes())
-    }
-
     /// What another node has to know of the family of a process of this one before the process can come there.
     ///
     /// # Errors
@@ -128,14 +120,16 @@ impl World {
         is_sound.then_some(()).ok_or_else(|| damaged("a family of processes"))
     }
 
-    /// What the nodes of a job saved, each with [`World::save`], as one value.
+    /// What the nodes of a job saved, each with [`World::save`], as one value; with it one more than the highest number of a
+    /// process.
     ///
     /// # Errors
     /// When one of them is damaged or of another job.
-    pub fn merge(saved: &[Vec<u8>]) -> Result<Vec<u8>, SaveError> {
+    pub fn merge(saved: &[Vec<u8>]) -> Result<(Vec<u8>, u32), SaveError> {
         let parts = saved.iter().map(|bytes| read(bytes)).collect::<Saving<Vec<SavedWorld>>>()?;
         let merged = SavedWorld::merged(parts);
-        write(&merged.ok_or_else(|| damaged("nodes disagree about the job"))?)
+        let merged = merged.ok_or_else(|| damaged("nodes disagree about the job"))?;
+        Ok((write(&merged)?, merged.processes()))
     }
 
     /// Puts back what [`World::save`] gave, before the first rank is restored. [`World::end_restore`] follows the last one.

@@ -422,7 +422,8 @@ fn what_nodes_write_is_one_state() {
         let placement = Placement { nodes: [0, 0, 1].into(), this_node };
         World::new(vec![0; 3], vec![0; 3], placement).save().expect("it can be written")
     });
-    let merged = World::merge(&saved).expect("they are of one job");
+    let (merged, processes) = World::merge(&saved).expect("they are of one job");
+    assert_eq!(processes, 3);
     assert_eq!(world().restore_from(&merged), Ok(()));
     assert!(matches!(World::merge(&[]), Err(SaveError::Damaged(_))));
 }

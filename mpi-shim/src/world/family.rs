@@ -213,11 +213,6 @@ impl World {
         true
     }
 
-    /// Whether this number was ever a process's, as far as this node knows.
-    pub fn is_of_somebody(&self, process: u32) -> bool {
-        process < self.size || self.family_of(process).is_some()
-    }
-
     /// Adds processes of this node, given by the worker that each is placed on and the number of its
     /// program, with these parents. They do not run yet.
     ///

@@ -210,6 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn spawned_processes_and_ports_are_there_in_the_next_life() {
+        let before = world();
+        let members = [(0, 0), (0, 1)];
+        let family = before.add_family(&members, Group::world(3)).expect("room");
+        let port = before.with_registry(|registry| registry.open(before.identity(), 4));
+        let saved = SavedWorld::merged(vec![before.to_saved()]).expect("one job");
+        assert_eq!(saved.processes(), 5);
+        assert_eq!(world().take_saved(before.to_saved()), None, "two processes have no place");
+        let after = World::of_nodes(vec![0; 3], vec![0; 5], Placement::one_node(5), 1);
+        assert_eq!(after.take_saved(saved), Some(()));
+        let again = after.family(4).expect("it was spawned");
+        assert_eq!((&again.group, again.context), (&family.group, family.context));
+        assert!(after.family(2).is_none() && after.exists(4) && !after.exists(5));
+        assert_eq!([3, 4].map(|process| after.app_number(process)), [0, 1]);
+        let port = port.expect("room");
+        assert_eq!(after.with_registry(|registry| registry.find(port)), Ok(()));
+        assert_eq!(after.identity(), before.identity());
+        let next = after.add_family(&members[..1], Group::world(1)).expect("room");
+        assert_eq!(next.group.iter().collect::<Vec<_>>(), [5], "numbers count on");
+        assert_eq!(after.to_saved().families.len(), 2);
+    }
+
+    #[test]
     fn the_state_of_another_job_is_refused() {
         let other = World::new(vec![0; 2], vec![0; 2], Placement::one_node(2));
         assert_eq!(other.take_saved(world().to_saved()), None);

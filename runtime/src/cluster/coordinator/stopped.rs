@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use faasm_mpi_shim::saved::SaveError;
 use faasm_mpi_shim::world::World;
 use faasm_transport::NodeId;
 
@@ -197,8 +196,7 @@ fn write(
         worlds.push(world);
         ranks.extend(ended.into_iter().map(|stone| WrittenRank::ended(stone.into())));
     }
-    let wrong = |error: SaveError| hindered(error.to_string());
-    let world = World::merge(&worlds).map_err(wrong)?;
-    let processes = World::processes_of(&world).map_err(wrong)?;
+    let merged = World::merge(&worlds).map_err(|error| hindered(error.to_string()));
+    let (world, processes) = merged?;
     Ok((Common { world, processes, elapsed_ns }, ranks))
 }
