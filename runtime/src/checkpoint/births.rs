@@ -112,19 +112,13 @@ impl Births {
         self.programs.lock().get(hash).cloned()
     }
 
-    /// Puts the programs of these processes into the directory of checkpoints, which has those that the job began with.
-    pub(super) fn keep_programs_of(
+    /// Puts a program into the directory of checkpoints, unless the job began with it: it is there then.
+    pub(super) fn keep_program_in(
         &self,
-        births: &[Arc<Birth>],
         dir: &Path,
+        hash: [u8; 32],
     ) -> Result<(), CheckpointError> {
-        let hashes: std::collections::BTreeSet<_> = births.iter().map(|birth| birth.hash).collect();
-        for hash in hashes {
-            if let Some(bytes) = self.program(&hash) {
-                keep(dir, &hex(hash), &bytes)?;
-            }
-        }
-        Ok(())
+        self.program(&hash).map_or(Ok(()), |bytes| keep(dir, &hex(hash), &bytes))
     }
 }
 

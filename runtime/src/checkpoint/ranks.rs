@@ -1,6 +1,6 @@
 //! The files of the ranks of one node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -43,6 +43,8 @@ impl WrittenRank {
 pub(crate) struct RanksWriter {
     /// For the last cuts that were written, whole or not, the blocks of each rank.
     known: HashMap<u32, HashMap<u32, Blocks>>,
+    /// The programs of spawned processes that are in the directory.
+    kept: HashSet<[u8; 32]>,
 }
 
 /// Where each block of a memory lies.
@@ -70,8 +72,12 @@ impl RanksWriter {
             deposits.par_iter().map(write).collect::<Result<Vec<_>, _>>()
         })?;
         let spawned: Vec<_> = deposits.iter().map(|deposit| births.of(deposit.rank)).collect();
-        let known_births: Vec<_> = spawned.iter().flatten().cloned().collect();
-        births.keep_programs_of(&known_births, &unfinished.dir)?;
+        for birth in spawned.iter().flatten() {
+            if !self.kept.contains(&birth.hash) {
+                births.keep_program_in(&unfinished.dir, birth.hash)?;
+                self.kept.insert(birth.hash);
+            }
+        }
         let mut written: Vec<_> = ended.iter().copied().map(WrittenRank::ended).collect();
         let mut known = HashMap::new();
         for ((deposit, birth), (file, blocks)) in deposits.iter().zip(spawned).zip(ranks) {
