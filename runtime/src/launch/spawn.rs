@@ -39,7 +39,7 @@ pub(crate) struct ProgramSpawner {
     pub(crate) output: Option<Arc<dyn OutputSink>>,
     /// The programs that the job began with.
     pub(crate) known: Vec<Module>,
-    /// Those that it has linked since.
+    /// Those of which processes were spawned.
     pub(crate) linked: Mutex<HashMap<[u8; 32], Linked>>,
 }
 
@@ -123,15 +123,11 @@ impl Spawner for ProgramSpawner {
         rank: u32,
         birth: &Birth,
     ) -> std::result::Result<Own, String> {
-        let linked = match self.find(|module| *module.content_hash().as_bytes() == birth.hash) {
-            Some(linked) => linked.map_err(|error| with_causes(&error))?,
-            None => {
-                let bytes = job.births().program(&birth.hash);
-                let bytes =
-                    bytes.ok_or_else(|| format!("the program {} is not here", birth.name))?;
-                self.load(&birth.name, &bytes)?
-            }
-        };
+        let linked = self.linked((&birth.name, birth.hash), || {
+            let bytes = job.births().program(&birth.hash);
+            let bytes = bytes.ok_or_else(|| format!("the program {} is not here", birth.name))?;
+            self.load(&birth.name, &bytes)
+        })?;
         let open = |dir: &SavedDir| Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only);
         let preopens = birth.dirs.iter().map(open).collect::<std::result::Result<_, _>>();
         let preopens = preopens.map_err(|error: WasiSetupError| with_causes(&error))?;
@@ -183,9 +179,11 @@ impl ProgramSpawner {
         let len = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let linked = match bytes {
             Some(bytes) => {
-                let linked = self.load(&command, &bytes).map_err(refused)?;
-                if linked.module.is_migratable() {
-                    births.keep_program(*ContentHash::of(&bytes).as_bytes(), bytes.into());
+                let hash = *ContentHash::of(&bytes).as_bytes();
+                let linked = self.linked((&command, hash), || self.load(&command, &bytes));
+                let linked = linked.map_err(refused)?;
+                if linked.module.is_migratable() && self.began_with(&hash).is_none() {
+                    births.keep_program(hash, bytes.into());
                 }
                 linked
             }
@@ -197,20 +195,38 @@ impl ProgramSpawner {
                          info key path names further directories"
                     ))
                 };
-                let found = self.find(|module| module.name() == command).ok_or_else(absent)?;
-                found.map_err(|error| refused(with_causes(&error)))?
+                let module = self.known.iter().find(|module| module.name() == command);
+                let module = module.ok_or_else(absent)?;
+                let name = (command.as_str(), *module.content_hash().as_bytes());
+                self.linked(name, || Ok(module.clone())).map_err(refused)?
             }
         };
         let preopens = preopens(&surroundings)?;
         Ok(Ready { linked, args, preopens, bytes: len, processes })
     }
 
-    /// A program that the job began with.
-    fn find(
+    /// The program with this hash, if the job began with it.
+    fn began_with(&self, hash: &[u8; 32]) -> Option<&Module> {
+        self.known.iter().find(|module| module.content_hash().as_bytes() == hash)
+    }
+
+    /// The program with this hash under this name: one that the job began with, or that `load` gives. It is linked once.
+    fn linked(
         &self,
-        is_meant: impl Fn(&Module) -> bool,
-    ) -> Option<std::result::Result<Linked, crate::Error>> {
-        self.known.iter().find(|module| is_meant(module)).cloned().map(Linked::new)
+        (name, hash): (&str, [u8; 32]),
+        load: impl FnOnce() -> std::result::Result<Module, String>,
+    ) -> std::result::Result<Linked, String> {
+        let known = self.linked.lock().get(&hash).cloned();
+        let linked = match known {
+            Some(linked) => linked,
+            None => {
+                let module = self.began_with(&hash).cloned().map_or_else(load, Ok)?;
+                let linked = Linked::new(module).map_err(|error| with_causes(&error))?;
+                self.linked.lock().insert(hash, linked.clone());
+                linked
+            }
+        };
+        Ok(Linked { module: linked.module.named(name), program: linked.program })
     }
 
     /// Whether the stacks of the ranks that the job began with can be taken.
@@ -219,12 +235,7 @@ impl ProgramSpawner {
     }
 
     /// A program that the job did not begin with. Its stack can be taken if that is so of the others and it allows it.
-    fn load(&self, name: &str, bytes: &[u8]) -> std::result::Result<Linked, String> {
-        let hash = *ContentHash::of(bytes).as_bytes();
-        if let Some(linked) = self.linked.lock().get(&hash) {
-            let (module, program) = (linked.module.named(name), linked.program.clone());
-            return Ok(Linked { module, program });
-        }
+    fn load(&self, name: &str, bytes: &[u8]) -> std::result::Result<Module, String> {
         let load = |migratable: bool| {
             let loader = self.loader.clone().with_migratable(migratable);
             loader.load_bytes(name, bytes)
@@ -238,10 +249,7 @@ impl ProgramSpawner {
             }
             loaded => loaded,
         };
-        let module = module.map_err(|error| with_causes(&error))?;
-        let linked = Linked::new(module).map_err(|error| with_causes(&error))?;
-        self.linked.lock().insert(hash, linked.clone());
-        Ok(linked)
+        module.map_err(|error| with_causes(&error))
     }
 
     /// The system interface of the process with this number.
