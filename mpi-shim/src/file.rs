@@ -185,9 +185,7 @@ impl Representation {
             Self::External32 => "external32",
         }
     }
-}
 
-impl Representation {
     /// The type as it lies in the file, as far as that is known without asking the program.
     ///
     /// # Errors

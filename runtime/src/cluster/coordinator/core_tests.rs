@@ -249,6 +249,8 @@ fn a_spawned_rank_that_fails_ends_the_job() {
     let mut c = Conversation::new();
     let job = c.run();
     // Of four ranks on two nodes; the next numbers are of the first node and the second by turns.
+    c.tell(A, ToCoordinator::Born { job, born: vec![newborn(4)] });
+    c.tell(B, ToCoordinator::Born { job, born: vec![newborn(5), newborn(7)] });
     c.ends(A, job, 4, DONE).ends(B, job, 7, DONE);
     let failed = Exit::Aborted { code: 9, reason: "no".into() };
     c.ends(B, job, 5, failed).sent(A, ToNode::End { job }).sent(B, ToNode::End { job });

@@ -165,13 +165,9 @@ impl SpreadJob {
         if self.parts.get(place).is_none_or(|part| part.node != node) {
             return Err(ForeignRank);
         }
-        if rank as usize >= self.exits.len() {
-            // One that nobody has told of.
-            self.exits.resize(rank as usize + 1, Some(RankExit::Completed { code: 0 }));
-        }
-        let is_spawned = rank as usize >= self.placement.len();
-        let slot = &mut self.exits[rank as usize];
-        if slot.is_some() && !is_spawned {
+        // Of those that are spawned it was told before.
+        let slot = self.exits.get_mut(rank as usize).ok_or(ForeignRank)?;
+        if slot.is_some() {
             return Ok(Exited::Again);
         }
         *slot = Some(exit.clone());
