@@ -12,8 +12,9 @@
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use crate::world::Clock;
 
@@ -105,7 +106,13 @@ pub struct Door {
     /// For tests: each so many-th wait is left, whatever the gate says.
     every: Option<NonZeroU32>,
     waits: AtomicU32,
+    /// For tests: one more than the calls until that at which the rank stays; none with 0.
+    stay: AtomicU32,
+    stays_since: OnceLock<Instant>,
 }
+
+/// A rank that is to be moved where it stays waits for that so long.
+const STAY_MAX: Duration = Duration::from_secs(10);
 
 /// Why a call cannot be called anew.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -132,7 +139,40 @@ impl Door {
             held: AtomicBool::new(false),
             every,
             waits: AtomicU32::new(0),
+            stay: AtomicU32::new(0),
+            stays_since: OnceLock::new(),
         }
+    }
+
+    /// Has the rank stay at the call after so many others that may wait, or at its last one, until it is moved and has another
+    /// door; it shows for a program that it can be moved there.
+    #[must_use]
+    pub fn stays_after(mut self, calls: u32) -> Self {
+        self.stay = AtomicU32::new(calls.saturating_add(1));
+        self
+    }
+
+    /// Whether the rank stays at the call that begins, which may be its last one.
+    #[inline]
+    pub(crate) fn keeps(&self, is_last: impl FnOnce() -> bool) -> bool {
+        match self.stay.load(Ordering::Relaxed) {
+            0 => false,
+            1 => !self.is_in_callback(),
+            calls => {
+                let is_last = is_last();
+                self.stay.store(if is_last { 1 } else { calls - 1 }, Ordering::Relaxed);
+                is_last && !self.is_in_callback()
+            }
+        }
+    }
+
+    /// Whether the rank still stays where it does; not if it could not be moved for long.
+    pub(crate) fn goes_on_staying(&self) -> bool {
+        let goes_on = self.stays_since.get_or_init(Instant::now).elapsed() < STAY_MAX;
+        if !goes_on {
+            self.stay.store(0, Ordering::Relaxed);
+        }
+        goes_on
     }
 
     /// What the rank is told.
@@ -328,6 +368,21 @@ mod tests {
         assert_eq!(look_while(&[Cut::Closed, Cut::Leave, Cut::Open]), None);
         assert_eq!(gate.while_open(|| None::<()>), None);
         assert_eq!(look_while(&[]), Some(()));
+    }
+
+    #[test]
+    fn a_rank_stays_where_it_is_to_be_moved() {
+        let gate = Arc::<Gate>::default();
+        let inner = || false;
+        assert!(!Door::new(gate.clone(), None).keeps(|| true), "nobody has asked for it");
+        let door = Door::new(gate.clone(), None).stays_after(2);
+        assert_eq!([(); 4].map(|()| door.keeps(inner)), [false, false, true, true]);
+        door.enter_callback();
+        assert!(!door.keeps(inner), "it cannot be moved there");
+        door.leave_callback();
+        assert!(door.goes_on_staying() && door.keeps(inner));
+        let door = Door::new(gate, None).stays_after(100);
+        assert!(!door.keeps(inner) && door.keeps(|| true) && door.keeps(inner));
     }
 
     #[test]

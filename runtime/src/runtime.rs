@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::checkpoint::Muster;
 use crate::checkpoint::Tombstone;
 use crate::error::Error;
-use crate::faaslet::{RankExit, RankPort};
+use crate::faaslet::{RankExit, RankPort, Trial};
 use crate::job::{
     Control, Cutter, End, JobBuilder, JobHandle, JobShared, JobSpec, Outcome, RankEvent,
     RankExited, Supervisor,
@@ -200,7 +200,7 @@ impl Runtime {
     ) -> Result<PreparedJob, Error> {
         let inner = &self.inner;
         let placement = spread.as_ref().map(|(placement, _)| placement);
-        let rebuild_every = spec.rebuild_stacks;
+        let trial = Trial { every: spec.rebuild_stacks, stays: spec.stays_to_move };
         let is_tolerant = spec.tolerates_failures;
         let (apps, checkpoints, restart) =
             (saved_apps(&spec.apps), spec.checkpoints.clone(), spec.restart.clone());
@@ -233,7 +233,7 @@ impl Runtime {
             no_memory: inner.no_memory.clone(),
             scheduler: inner.scheduler.clone(),
             spins: inner.spins,
-            rebuild_every,
+            trial,
             supervisor: supervisor.downgrade(),
             env: launch.env(),
             output: launch.output(),
@@ -246,7 +246,7 @@ impl Runtime {
             no_memory: inner.no_memory.clone(),
             scheduler: inner.scheduler.clone(),
             spins: inner.spins,
-            rebuild_every,
+            trial,
             supervisor: supervisor.clone(),
         });
         // All tasks exist before the first one runs, for a rank may send to any other at once.

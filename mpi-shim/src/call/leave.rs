@@ -1,5 +1,7 @@
 //! Calls that are left where they wait, because the job is cut there, and called anew.
 
+use std::sync::Arc;
+
 use wasmtime::Caller;
 
 use super::{Call, MpiView, enter};
@@ -67,7 +69,14 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// Others may have done the part of a call that comes again, so it is not held up.
     #[inline]
     fn is_held_up(&self) -> bool {
-        !self.comes_again && self.caller.data().door().is_some_and(|door| door.cut() != Cut::Open)
+        let is_closed = |door: &Arc<Door>| door.cut() != Cut::Open || self.is_kept(door);
+        !self.comes_again && self.caller.data().door().is_some_and(is_closed)
+    }
+
+    /// Whether the rank stays here until it is moved.
+    #[inline]
+    fn is_kept(&self, door: &Door) -> bool {
+        door.keeps(|| self.function == "MPI_Finalize")
     }
 
     /// As [`Call::prepare`] for a function that is not MPI's.
@@ -80,7 +89,11 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[cold]
     async fn pass(&mut self, door: &Door) -> bool {
         // Only when the function that MPI called has returned can the stack be taken.
-        while !door.is_in_callback() && door.cut() != Cut::Open {
+        while !door.is_in_callback() && (door.cut() != Cut::Open || self.is_kept(door)) {
+            if door.cut() == Cut::Open {
+                self.stay(door).await;
+                continue;
+            }
             if door.cut() == Cut::Leave && T::leave_now(&mut self.caller) {
                 return false;
             }
@@ -99,6 +112,14 @@ impl<'a, T: MpiView> Call<'a, T> {
         }
         door.begin();
         true
+    }
+
+    /// Waits until the gate is closed, in a way that does not look as if the rank waited for others.
+    #[cold]
+    async fn stay(&mut self, door: &Door) {
+        while door.cut() == Cut::Open && door.goes_on_staying() {
+            self.yield_now().await;
+        }
     }
 
     /// What the call was doing has been dropped where it waited: whether the rank leaves. Otherwise the call

@@ -318,6 +318,8 @@ pub(crate) struct Prepare {
 pub(crate) struct Keep {
     /// Whether its programs are in the variant whose stacks can be taken.
     pub(crate) movable: Movable,
+    /// Whether each rank is to stay somewhere until it is moved.
+    pub(crate) is_shuffled: bool,
     /// Where it goes on from.
     pub(crate) origin: Option<Origin>,
 }

@@ -13,7 +13,7 @@ mod thread;
 
 pub use exit::RankExit;
 pub(crate) use port::RankPort;
-pub(crate) use run::{Own, Restored, Start, run};
+pub(crate) use run::{Own, Restored, Start, Trial, run};
 pub(crate) use stack::add_to_linker as add_stack_to_linker;
 pub(crate) use state::FaasletState;
 pub(crate) use thread::{ThreadFacts, Threads, add_to_linker as add_threads_to_linker};

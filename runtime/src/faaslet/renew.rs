@@ -92,6 +92,7 @@ pub(super) async fn arrive(
         return Ok(false);
     }
     round.await;
+    tracing::debug!(rank, "a rank has come from another node");
     Ok(true)
 }
 

@@ -1,5 +1,6 @@
 //! The life of a Faaslet: instance, `_start`, end.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -34,6 +35,31 @@ pub(crate) struct Own {
     pub(crate) threads: Option<ThreadFacts>,
 }
 
+/// What a rank of a program is to show that can be moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    /// How often its call stack is taken down by itself.
+    pub(crate) every: Option<NonZeroU32>,
+    /// Whether it stays at some call until it is moved.
+    pub(crate) stays: bool,
+}
+
+/// A rank stays at the call after fewer others than this. Few calls are more likely than many: some programs make few.
+const STAY_CALLS_BITS_MAX: u32 = 10;
+
+impl Trial {
+    /// The access to the gate of its job that a rank has which begins here, or comes from elsewhere.
+    fn door(self, job: &JobShared, begins: bool) -> Door {
+        let door = Door::new(job.gate().clone(), self.every);
+        if !(self.stays && begins) {
+            return door;
+        }
+        let random = RandomState::new().build_hasher().finish();
+        let calls = (1 << (random % u64::from(STAY_CALLS_BITS_MAX + 1))) as u32;
+        door.stays_after((random >> 32) as u32 % calls)
+    }
+}
+
 /// Everything a rank needs to start.
 pub(crate) struct Start {
     pub(crate) rank: u32,
@@ -44,8 +70,8 @@ pub(crate) struct Start {
     pub(crate) output: Option<Arc<dyn OutputSink>>,
     pub(crate) supervisor: Addr<Supervisor>,
     pub(crate) spins: bool,
-    /// How often its call stack is taken down by itself, if its program is migratable.
-    pub(crate) rebuild_every: Option<NonZeroU32>,
+    /// What it is to show, if its program is migratable.
+    pub(crate) trial: Trial,
     /// What it was, in a job that goes on.
     pub(crate) restored: Option<Restored>,
     /// It comes from another node, if it comes.
@@ -111,8 +137,9 @@ async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExi
         supervisor,
         ..
     } = start;
-    let every = start.rebuild_every;
-    let door = migratable.then(|| Arc::new(Door::new(job.gate().clone(), every)));
+    let every = start.trial.every;
+    let begins = start.restored.is_none() && coming.is_none();
+    let door = migratable.then(|| Arc::new(start.trial.door(&job, begins)));
     let (mpi, stack, was) = match start.restored {
         Some(Restored { mpi, image, checkpoint, muster }) => {
             let stack = StackState::arriving(every, image.frames.clone());

@@ -70,6 +70,8 @@ pub struct JobSpec {
     pub tolerates_failures: bool,
     /// Each rank's call stack is taken down and built up again at each so many-th call that may wait.
     pub rebuild_stacks: Option<NonZeroU32>,
+    /// Each rank stays at some call until it is moved to another node.
+    pub stays_to_move: bool,
     /// How checkpoints are made.
     pub checkpoints: Option<CheckpointOptions>,
     /// The job goes on from here.
@@ -101,6 +103,7 @@ impl JobBuilder {
             timeout: None,
             tolerates_failures: false,
             rebuild_stacks: None,
+            stays_to_move: false,
             checkpoints: None,
             restart: None,
         };

@@ -1,6 +1,5 @@
 //! Where ranks begin that come from another node.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use actix::Addr;
@@ -9,7 +8,7 @@ use faasm_vm::{GuestMemory, Pool};
 use super::prepare::Launch;
 use crate::checkpoint::CheckpointError;
 use crate::error::Error;
-use crate::faaslet::{Own, Restored, Start, run};
+use crate::faaslet::{Own, Restored, Start, Trial, run};
 use crate::job::{Arrival, JobShared, Renewed, Supervisor};
 use crate::scheduler::{Scheduler, Task};
 
@@ -20,7 +19,7 @@ pub(crate) struct Cradle {
     pub(crate) no_memory: GuestMemory,
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) spins: bool,
-    pub(crate) rebuild_every: Option<NonZeroU32>,
+    pub(crate) trial: Trial,
     pub(crate) supervisor: Addr<Supervisor>,
 }
 
@@ -53,7 +52,7 @@ impl Cradle {
             output: self.launch.output(),
             supervisor: self.supervisor.clone(),
             spins: self.spins,
-            rebuild_every: self.rebuild_every,
+            trial: self.trial,
             restored,
             coming,
         };

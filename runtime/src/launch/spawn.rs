@@ -4,7 +4,6 @@
 //! input. It is supervised as every other rank.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use wasmtime::InstancePre;
 
 use super::prepare::link;
 use crate::checkpoint::{Birth, Births, SavedDir};
-use crate::faaslet::{FaasletState, Own, Start, ThreadFacts, run};
+use crate::faaslet::{FaasletState, Own, Start, ThreadFacts, Trial, run};
 use crate::host::wasi::{OutputSink, Preopen, WasiCtx, WasiSetupError};
 use crate::job::{AppSpec, Born, JobShared, MAX_RANKS, OutsideWaits, Spawner, Supervisor};
 use crate::module::{Module, ModuleError, ModuleLoader};
@@ -32,7 +31,7 @@ pub(crate) struct ProgramSpawner {
     pub(crate) no_memory: GuestMemory,
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) spins: bool,
-    pub(crate) rebuild_every: Option<NonZeroU32>,
+    pub(crate) trial: Trial,
     /// The supervisor holds the job, which holds this.
     pub(crate) supervisor: WeakAddr<Supervisor>,
     pub(crate) env: Arc<[(String, String)]>,
@@ -107,7 +106,7 @@ impl Spawner for ProgramSpawner {
                 output: self.output.clone(),
                 supervisor: supervisor.clone(),
                 spins: self.spins,
-                rebuild_every: self.rebuild_every,
+                trial: self.trial,
             };
             job.rank(number).set_task(Task::new(&self.scheduler, home, Box::pin(run(start))));
         }

@@ -45,7 +45,7 @@ use super::codec::Outbox;
 use super::error::ClusterError;
 use super::inbox::{NoServices, Sorter};
 use super::message::{App, Dir, JOB_RANKS_MAX, Keep, Movable, Origin, Stdin};
-use super::policy::PolicyOptions;
+use super::policy::{MovePolicy, PolicyOptions};
 use crate::checkpoint::{CheckpointError, CheckpointOptions, Cut, SavedApp, Writer};
 use crate::error::Error;
 use crate::host::wasi::{OutputSink, StdinStream};
@@ -503,7 +503,11 @@ pub(crate) fn describe(
         terminal: job.input.as_ref().is_some_and(StdinStream::is_terminal),
         timeout: job.timeout,
         is_tolerant: job.tolerates_failures,
-        keep: Keep { movable: movable(job.migratable, job.migratable_if_possible), origin },
+        keep: Keep {
+            movable: movable(job.migratable, job.migratable_if_possible),
+            is_shuffled: job.policy.policy == MovePolicy::Shuffle,
+            origin,
+        },
         blocks,
         spares: job.spares,
     };

@@ -96,6 +96,7 @@ pub(super) fn prepare(
         timeout: None,
         tolerates_failures: prepare.is_tolerant,
         rebuild_stacks: None,
+        stays_to_move: prepare.keep.is_shuffled,
         checkpoints: None,
         restart: origin(prepare)?,
     };
