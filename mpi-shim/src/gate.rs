@@ -9,10 +9,11 @@
 //! it did, or leaves a note in the rank's MPI state with which the second call goes on. Where neither is possible,
 //! the rank refuses to leave, and the runtime tries again later.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,9 @@ pub struct Gate {
     /// How far ranks have to come before they stop, and how often that was changed.
     targets: Mutex<Arc<[Clock]>>,
     version: AtomicU64,
+    /// For tests: ranks that have to be moved before any ends.
+    unmoved: Mutex<BTreeSet<u32>>,
+    have_to_move: AtomicBool,
 }
 
 /// The gate's low bits hold what is told, the others count how often that was changed.
@@ -73,6 +77,27 @@ impl Gate {
     #[inline]
     pub fn cut(&self) -> Cut {
         Cut::of(self.state.load(Ordering::Acquire))
+    }
+
+    /// For tests: these ranks have to be moved before any of the job's ends.
+    pub fn have_to_move(&self, ranks: impl Iterator<Item = u32>) {
+        self.unmoved().extend(ranks);
+        self.have_to_move.store(true, Ordering::Release);
+    }
+
+    /// These have been.
+    pub fn have_moved(&self, ranks: impl Iterator<Item = u32>) {
+        if self.have_to_move.load(Ordering::Acquire) {
+            let mut unmoved = self.unmoved();
+            for rank in ranks {
+                unmoved.remove(&rank);
+            }
+            self.have_to_move.store(!unmoved.is_empty(), Ordering::Release);
+        }
+    }
+
+    fn unmoved(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.unmoved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `look` finds, if the gate is open all the while: ranks that wait at it look as if they waited for each other.
@@ -106,11 +131,18 @@ pub struct Door {
     /// For tests: each so many-th wait is left, whatever the gate says.
     every: Option<NonZeroU32>,
     waits: AtomicU32,
-    /// For tests: one more than the calls until that at which the rank stays; none with 0.
+    /// For tests: one more than the calls until that at which the rank stays; at none with 0, at its last one only with
+    /// [`LAST_CALL`].
     stay: AtomicU32,
     stays_since: OnceLock<Instant>,
+    /// How often the gate had changed when the rank began to stay at a call; 0 where it does not.
+    stays_from: AtomicU64,
 }
 
+/// So often the gate changes, three times for each attempt to move ranks, until one that stays does a call.
+const STAY_CHANGES_MAX: u64 = 12;
+/// Calls of which no rank makes as many.
+const LAST_CALL: u32 = u32::MAX;
 /// A rank that is to be moved where it stays waits for that so long.
 const STAY_MAX: Duration = Duration::from_secs(10);
 
@@ -141,29 +173,42 @@ impl Door {
             waits: AtomicU32::new(0),
             stay: AtomicU32::new(0),
             stays_since: OnceLock::new(),
+            stays_from: AtomicU64::new(0),
         }
     }
 
-    /// Has the rank stay at the call after so many others that may wait, or at its last one, until it is moved and has another
-    /// door; it shows for a program that it can be moved there.
+    /// Has the rank stay at the call after so many others that may wait, if `calls` says so, until it is moved and has another
+    /// door; and at its last one until [all have moved](Gate::have_to_move) that have to. It shows for a program that it can be
+    /// moved.
     #[must_use]
-    pub fn stays_after(mut self, calls: u32) -> Self {
-        self.stay = AtomicU32::new(calls.saturating_add(1));
+    pub fn stays_after(mut self, calls: Option<u32>) -> Self {
+        let stay = calls.map_or(LAST_CALL, |calls| calls.saturating_add(1).min(LAST_CALL - 1));
+        self.stay = AtomicU32::new(stay);
         self
     }
 
     /// Whether the rank stays at the call that begins, which may be its last one.
     #[inline]
     pub(crate) fn keeps(&self, is_last: impl FnOnce() -> bool) -> bool {
-        match self.stay.load(Ordering::Relaxed) {
-            0 => false,
-            1 => !self.is_in_callback(),
-            calls => {
-                let is_last = is_last();
-                self.stay.store(if is_last { 1 } else { calls - 1 }, Ordering::Relaxed);
-                is_last && !self.is_in_callback()
-            }
+        let stay = self.stay.load(Ordering::Relaxed);
+        if stay == 0 || self.is_in_callback() {
+            return false;
         }
+        let is_last = is_last() && self.gate.have_to_move.load(Ordering::Acquire);
+        if (2..LAST_CALL).contains(&stay) {
+            self.stay.store(stay - 1, Ordering::Relaxed);
+        }
+        is_last || stay == 1 && self.keeps_longer()
+    }
+
+    /// Whether the rank is not yet to do one call: others may wait for it in calls in which they cannot be moved.
+    fn keeps_longer(&self) -> bool {
+        let changes = self.gate.changes() + 1;
+        let from = self.stays_from.load(Ordering::Relaxed);
+        let from = if from == 0 { changes } else { from };
+        let keeps = changes - from < STAY_CHANGES_MAX;
+        self.stays_from.store(if keeps { from } else { 0 }, Ordering::Relaxed);
+        keeps
     }
 
     /// Whether the rank still stays where it does; not if it could not be moved for long.
@@ -373,16 +418,28 @@ mod tests {
     #[test]
     fn a_rank_stays_where_it_is_to_be_moved() {
         let gate = Arc::<Gate>::default();
+        gate.have_to_move([0, 7].into_iter());
         let inner = || false;
         assert!(!Door::new(gate.clone(), None).keeps(|| true), "nobody has asked for it");
-        let door = Door::new(gate.clone(), None).stays_after(2);
+        let door = Door::new(gate.clone(), None).stays_after(Some(2));
         assert_eq!([(); 4].map(|()| door.keeps(inner)), [false, false, true, true]);
         door.enter_callback();
         assert!(!door.keeps(inner), "it cannot be moved there");
         door.leave_callback();
         assert!(door.goes_on_staying() && door.keeps(inner));
-        let door = Door::new(gate, None).stays_after(100);
-        assert!(!door.keeps(inner) && door.keeps(|| true) && door.keeps(inner));
+        let kept = (0..2 * STAY_CHANGES_MAX).map(|_| {
+            gate.set(Cut::Closed);
+            u64::from(door.keeps(inner))
+        });
+        assert_eq!(kept.sum::<u64>(), 2 * STAY_CHANGES_MAX - 2, "now and then it does one");
+        let [first, other] =
+            [Some(100), None].map(|calls| Door::new(gate.clone(), None).stays_after(calls));
+        let stay_at = |last: bool| [&first, &other].map(|door| door.keeps(|| last));
+        assert_eq!((stay_at(false), stay_at(true)), ([false; 2], [true; 2]));
+        gate.have_moved([7].into_iter());
+        assert_eq!(stay_at(true), [true; 2], "one is left");
+        gate.have_moved([0, 7].into_iter());
+        assert_eq!(stay_at(true), [false; 2]);
     }
 
     #[test]

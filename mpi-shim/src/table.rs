@@ -263,7 +263,7 @@ macro_rules! host_function {
                     let mut call = $crate::call::Call::at_switch_point(caller, stringify!($name), large);
                     let door = call.caller.data().door().cloned();
                     loop {
-                        if !call.is_prepared() && !Box::pin(call.prepare()).await {
+                        if !call.is_prepared() && !Box::pin(call.prepare()).await? {
                             return Ok($crate::abi::MPI_SUCCESS);
                         }
                         let fate = call.accept_fate();

@@ -215,6 +215,9 @@ impl Runtime {
         if is_tolerant {
             shared.world().tolerate_failures();
         }
+        if trial.stays {
+            shared.gate().have_to_move(0..shared.world().known());
+        }
         let restart = restart.map(|from| Restart::begin(from, &apps, &shared)).transpose()?;
         if let Some(restart) = &restart {
             restart.remember_births(&shared)?;

@@ -1,5 +1,6 @@
 //! Calls that are left where they wait, because the job is cut there, and called anew.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use wasmtime::Caller;
@@ -7,6 +8,7 @@ use wasmtime::Caller;
 use super::{Call, MpiView, enter};
 use crate::abi;
 use crate::ctx::Interrupted;
+use crate::fate::fated;
 use crate::gate::{Bar, Cut, Door};
 use crate::port::{MpiPort, Pending};
 
@@ -42,18 +44,22 @@ impl<'a, T: MpiView> Call<'a, T> {
     }
 
     /// Waits until the function may begin; `false` when the thread leaves here, and has to return at once.
+    ///
+    /// # Errors
+    /// The end of the program in one of its functions that some operation needs meanwhile.
     #[cold]
-    pub(crate) async fn prepare(&mut self) -> bool {
+    pub(crate) async fn prepare(&mut self) -> wasmtime::Result<bool> {
         if self.is_threaded() {
             enter(&mut self.caller).await;
         }
         self.begin();
         if !self.is_held_up() {
-            return true;
+            return Ok(true);
         }
-        let Some(door) = self.caller.data().door().cloned() else { return true };
-        let passes = self.pass(&door).await;
-        if !passes {
+        let Some(door) = self.caller.data().door().cloned() else { return Ok(true) };
+        let fate = self.accept_fate();
+        let passes = fated(fate.as_deref(), pin!(self.pass(&door))).await;
+        if !matches!(passes, Ok(true)) {
             self.caller.data_mut().leave();
         }
         passes
@@ -76,7 +82,7 @@ impl<'a, T: MpiView> Call<'a, T> {
     /// Whether the rank stays here until it is moved.
     #[inline]
     fn is_kept(&self, door: &Door) -> bool {
-        door.keeps(|| self.function == "MPI_Finalize")
+        door.keeps(|| matches!(self.function, "MPI_Finalize" | "MPI_Session_finalize"))
     }
 
     /// As [`Call::prepare`] for a function that is not MPI's.
@@ -118,6 +124,9 @@ impl<'a, T: MpiView> Call<'a, T> {
     #[cold]
     async fn stay(&mut self, door: &Door) {
         while door.cut() == Cut::Open && door.goes_on_staying() {
+            // Others may need what this rank does for them before they can be moved.
+            self.mpi().progress();
+            self.combine().await;
             self.yield_now().await;
         }
     }

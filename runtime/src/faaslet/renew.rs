@@ -92,7 +92,6 @@ pub(super) async fn arrive(
         return Ok(false);
     }
     round.await;
-    tracing::debug!(rank, "a rank has come from another node");
     Ok(true)
 }
 

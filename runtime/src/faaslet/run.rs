@@ -40,7 +40,7 @@ pub(crate) struct Own {
 pub(crate) struct Trial {
     /// How often its call stack is taken down by itself.
     pub(crate) every: Option<NonZeroU32>,
-    /// Whether it stays at some call until it is moved.
+    /// Whether it stays at some call until it is moved, and at its last one until all ranks have been.
     pub(crate) stays: bool,
 }
 
@@ -51,12 +51,12 @@ impl Trial {
     /// The access to the gate of its job that a rank has which begins here, or comes from elsewhere.
     fn door(self, job: &JobShared, begins: bool) -> Door {
         let door = Door::new(job.gate().clone(), self.every);
-        if !(self.stays && begins) {
+        if !self.stays {
             return door;
         }
         let random = RandomState::new().build_hasher().finish();
         let calls = (1 << (random % u64::from(STAY_CALLS_BITS_MAX + 1))) as u32;
-        door.stays_after((random >> 32) as u32 % calls)
+        door.stays_after(begins.then_some((random >> 32) as u32 % calls))
     }
 }
 

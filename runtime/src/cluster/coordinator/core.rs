@@ -392,6 +392,9 @@ impl Core {
     pub(crate) fn placed(&mut self, number: u32, places: Vec<u32>) {
         if let Some(job) = self.jobs.get_mut(&number) {
             let moved = job.place_anew(places);
+            for (rank, host) in &moved {
+                tracing::debug!("job {number}: rank {rank} moves to {host}");
+            }
             self.commands.push_back(Command::Moved { job: number, moved });
         }
     }

@@ -165,7 +165,9 @@ impl Mover {
         self.planes.replace(self.number, DataPlane::new(job.clone()));
         self.cradle.renew(job.clone());
         (self.renewed)(job.clone());
-        let old = halt.replace(job);
+        let old = halt.replace(job.clone());
+        let goes = |rank: &u32| old.world().node(*rank) != job.world().node(*rank);
+        old.gate().have_moved((0..old.world().known()).filter(goes));
         renewal.decide(Decision::Renew);
         old.end_moves();
         Ok(())
