@@ -5,6 +5,7 @@ mod bonds;
 mod clocks;
 mod failures;
 mod family;
+mod gathering;
 mod grown;
 mod parts;
 mod placement;
@@ -12,12 +13,11 @@ mod renewed;
 mod restored;
 mod served;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use faasm_mpi_engine::collective::cluster::Spread;
-use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
+use faasm_mpi_engine::error::Result;
 use faasm_mpi_engine::group::Group;
 
 use crate::site::{Elsewhere, Site};
@@ -25,6 +25,7 @@ use bonds::Bonds;
 use clocks::Clocks;
 use failures::Failures;
 use family::Families;
+use gathering::Gatherings;
 use parts::Parts;
 use placement::Contexts;
 use restored::Restored;
@@ -35,6 +36,7 @@ pub(crate) use clocks::STARTED;
 pub use clocks::{Begun, Clock, Series};
 pub use family::Family;
 pub(crate) use family::SavedFamily;
+pub(crate) use gathering::SavedGathering;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
 pub use placement::Placement;
@@ -70,26 +72,7 @@ pub struct World {
     bonds: Bonds,
     /// What is put back after a restart.
     restored: Restored,
-    gatherings: Mutex<HashMap<GatheringKey, VecDeque<Gathering>>>,
-    /// By context, the sites of gathered communicators that not all local members have yet.
-    gathered_sites: Mutex<HashMap<u32, GatheredSite>>,
-}
-
-/// Names a gathering of a group inside a communicator: context, tag and the members.
-type GatheringKey = (u32, i32, Vec<u32>);
-
-/// Members of a group who make a communicator without waiting for each other.
-#[derive(Clone, Debug)]
-struct Gathering {
-    context: u32,
-    has_joined: Box<[bool]>,
-}
-
-#[derive(Debug)]
-struct GatheredSite {
-    site: Arc<Site>,
-    /// Local members that have not come yet.
-    missing: usize,
+    gatherings: Gatherings,
 }
 
 impl World {
@@ -131,8 +114,7 @@ impl World {
             placement,
             lanes: lanes.into(),
             restored: Restored::default(),
-            gatherings: Mutex::default(),
-            gathered_sites: Mutex::default(),
+            gatherings: Gatherings::default(),
         })
     }
 
@@ -273,78 +255,6 @@ impl World {
     pub fn object(&self, context: u32) -> Option<Arc<dyn Served>> {
         self.objects.find(context)
     }
-
-    /// The node that gathers a group with these members.
-    pub fn gathering_node(&self, members: &[u32]) -> u32 {
-        members.first().map_or(self.this_node(), |first| self.node(*first))
-    }
-
-    /// Context of the communicator that `member` makes with the others who give the same `context`,
-    /// `tag` and `members`, without waiting for them. Called on the [`World::gathering_node`] only.
-    ///
-    /// The first to come makes it. The n-th call of one member belongs with the n-th call of every
-    /// other; the last one to join removes the entry.
-    ///
-    /// # Errors
-    /// `MPI_ERR_NO_MEM` when no context is left; `MPI_ERR_INTERN` when `member` is not one.
-    pub fn gather_context(
-        &self,
-        (context, tag, members): (u32, i32, &[u32]),
-        member: u32,
-    ) -> Result<u32> {
-        if member as usize >= members.len() {
-            let detail = format!("{member} is no member of a group of {}", members.len());
-            return Err(MpiError::new(ErrorClass::Intern, detail));
-        }
-        let mut gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (context, tag, members.to_vec());
-        let queue = gatherings.entry(key.clone()).or_default();
-        let index = match queue.iter().position(|entry| !entry.has_joined[member as usize]) {
-            Some(index) => index,
-            None => {
-                let has_joined = vec![false; members.len()].into();
-                queue.push_back(Gathering { context: self.new_context()?, has_joined });
-                queue.len() - 1
-            }
-        };
-        queue[index].has_joined[member as usize] = true;
-        let made = queue[index].context;
-        if queue[index].has_joined.iter().all(|joined| *joined) {
-            queue.remove(index);
-            if queue.is_empty() {
-                gatherings.remove(&key);
-            }
-        }
-        Ok(made)
-    }
-
-    /// Leaves a site for the `takers` local members of the communicator with this context who ask for
-    /// it with [`World::gather_site`]; others have it already.
-    fn offer_site(&self, context: u32, site: Arc<Site>, takers: usize) {
-        if takers > 0 {
-            let mut sites = self.gathered_sites.lock().unwrap_or_else(PoisonError::into_inner);
-            sites.insert(context, GatheredSite { site, missing: takers });
-        }
-    }
-
-    /// The site for the local ones of `members`, who each call this once, of a communicator that was
-    /// gathered.
-    pub fn gather_site(&self, context: u32, members: &[u32]) -> Arc<Site> {
-        if let Some(site) = self.site_put_back(context) {
-            return site;
-        }
-        let mut sites = self.gathered_sites.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = sites.entry(context).or_insert_with(|| GatheredSite {
-            site: self.new_site(members.iter().copied()),
-            missing: members.iter().filter(|rank| self.is_local(**rank)).count(),
-        });
-        entry.missing = entry.missing.saturating_sub(1);
-        let site = entry.site.clone();
-        if entry.missing == 0 {
-            sites.remove(&context);
-        }
-        site
-    }
 }
 
 /// A site for those of `members` that `placement` has on this node.
@@ -361,32 +271,4 @@ fn site(
     let lanes: Vec<u32> = local.iter().copied().map(&lane).collect();
     let local = Group::new(local).expect("a communicator has each rank once");
     Arc::new(Site::new(lanes.into_iter(), Some(Elsewhere { spread, local })))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nth_call_of_each_member_belongs_together() {
-        let world = World::new(vec![0; 3], vec![0, 0, 1], Placement::one_node(3));
-        let gather = |key: (u32, i32, &[u32]), member| {
-            let context = world.gather_context(key, member).expect("contexts are left");
-            (context, world.gather_site(context, key.2))
-        };
-        let key = (7, 1, &[0, 2][..]);
-        let early = [gather(key, 0), gather(key, 0)];
-        let late = [gather(key, 1), gather(key, 1)];
-        assert_ne!(early[0].0, early[1].0);
-        for (mine, theirs) in early.iter().zip(&late) {
-            assert_eq!(mine.0, theirs.0);
-            assert!(Arc::ptr_eq(&mine.1, &theirs.1));
-        }
-        assert!(world.gatherings.lock().expect("no panic").is_empty());
-        assert!(world.gathered_sites.lock().expect("no panic").is_empty());
-        let other = gather((7, 2, &[0, 2]), 0);
-        assert_ne!(other.0, gather((7, 1, &[0, 1]), 0).0);
-        let stranger = world.gather_context((7, 1, &[0, 1]), 2);
-        assert_eq!(stranger.map_err(|error| error.class), Err(ErrorClass::Intern));
-    }
 }

@@ -24,6 +24,7 @@ use crate::port::MpiPort;
 use crate::request::{Departure, Underway};
 use crate::tool::ToolState;
 use crate::window::{FarOps, Window};
+use crate::world::SavedGathering;
 
 /// What is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,7 +65,9 @@ struct SavedRank {
     /// By context, what a target on another node said and no call has reported.
     far_errors: BTreeMap<u32, MpiError>,
     interrupted: Option<Interrupted>,
-    /// The same of the rank's threads.
+    /// The communicators of groups of which it is the first member that not all members have come to make.
+    gatherings: Vec<SavedGathering>,
+    /// What the calls of the rank's threads were doing.
     notes: BTreeMap<u32, Interrupted>,
 }
 
@@ -181,6 +184,7 @@ impl<P: MpiPort> MpiCtx<P> {
             fortran_booleans: self.fortran_booleans,
             far_errors: self.far_ops.errors().clone(),
             interrupted: self.interrupted.filter(holds),
+            gatherings: self.port.world().gatherings_of(self.port.rank()),
             notes: notes.map(|(thread, note)| (*thread, *note)).collect(),
         };
         saved.types = std::mem::take(types).into_list();
@@ -200,6 +204,8 @@ impl<P: MpiPort> MpiCtx<P> {
         let world = port.world().clone();
         let known = world.known();
         let mut new = Self::new(port);
+        let gatherings = world.adopt_gatherings(saved.rank, saved.gatherings);
+        gatherings.ok_or_else(|| damaged("a communicator that is being made"))?;
         let types = Types::rebuild(saved.types)?;
         let mut seats = Seats::new(&world, saved.rank);
         new.comm_world = saved.comm_world.restore(&mut seats)?;

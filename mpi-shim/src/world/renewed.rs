@@ -1,13 +1,11 @@
 //! The shared state of a job whose ranks are placed anew while it stands still.
 //!
 //! Nothing of what ranks met at comes along: each of them puts its state back as after a restart, and sites, windows
-//! and files are made by the first member that comes. What is nobody's own does: how many contexts were
-//! given, and who has joined a group that is being gathered.
+//! and files are made by the first member that comes. What is nobody's own does, as how many contexts were given.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use super::{Gathering, GatheringKey, Placement, World};
+use super::{Placement, World};
 
 /// Why ranks cannot be placed so now.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -23,15 +21,6 @@ pub enum Immovable {
         ranks: u32,
         /// Its nodes.
         known: u32,
-    },
-    /// A node keeps something that ranks elsewhere will look for.
-    #[error(
-        "processes make a communicator without waiting for each other (MPI_Comm_create_group) that rank \
-         {rank} keeps count of"
-    )]
-    Gathering {
-        /// The rank that is to move.
-        rank: u32,
     },
     /// There is more than can be carried.
     #[error("{0}")]
@@ -58,7 +47,6 @@ impl World {
         if !self.failures().is_empty() {
             return Err(Immovable::Hindered("processes have failed"));
         }
-        let gatherings = self.gatherings_for(&nodes)?;
         let placement = Placement { nodes, this_node: self.this_node() };
         let apps = self.app_numbers.to_vec();
         let new = Self::of_nodes(apps, lanes, placement, self.nodes);
@@ -69,23 +57,7 @@ impl World {
         if self.is_tolerant() {
             new.tolerate_failures();
         }
-        *new.gatherings.lock().unwrap_or_else(PoisonError::into_inner) = gatherings;
         Ok(new)
-    }
-
-    /// The groups that are being gathered here, whose keepers all stay.
-    fn gatherings_for(
-        &self,
-        nodes: &[u32],
-    ) -> Result<HashMap<GatheringKey, std::collections::VecDeque<Gathering>>, Immovable> {
-        let gatherings = self.gatherings.lock().unwrap_or_else(PoisonError::into_inner);
-        let keepers = gatherings.keys().filter_map(|(_, _, members)| members.first());
-        for rank in keepers {
-            if nodes.get(*rank as usize) != Some(&self.this_node()) {
-                return Err(Immovable::Gathering { rank: *rank });
-            }
-        }
-        Ok(gatherings.clone())
     }
 }
 
@@ -99,14 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn contexts_and_gatherings_go_on_where_ranks_are_placed_anew() {
+    fn contexts_go_on_where_ranks_are_placed_anew() {
         let old = world();
         let context = old.new_context().expect("one is left");
-        let gathered = old.gather_context((1, 5, &[0, 2]), 0).expect("one is left");
         let new = old.renewed([0, 0, 0].into(), vec![0; 3]).expect("they can be placed so");
         assert_eq!((new.nodes(), new.is_local(2), new.is_spread()), (2, true, true));
         assert!(new.new_context().is_ok_and(|next| next > context));
-        assert_eq!(new.gather_context((1, 5, &[0, 2]), 1), Ok(gathered));
         assert!(new.world_site().elsewhere().is_none(), "all members are here");
     }
 
@@ -115,8 +85,5 @@ mod tests {
         let old = world();
         assert!(matches!(old.renewed([0, 0].into(), vec![0; 2]), Err(Immovable::Places { .. })));
         assert!(matches!(old.renewed([0, 2, 0].into(), vec![0; 3]), Err(Immovable::Places { .. })));
-        old.gather_context((1, 5, &[0, 2]), 0).expect("one is left");
-        let moved = old.renewed([1, 0, 1].into(), vec![0; 3]);
-        assert!(matches!(moved, Err(Immovable::Gathering { rank: 0 })));
     }
 }

@@ -10,7 +10,7 @@ use faasm_mpi_engine::group::Group;
 use serde::{Deserialize, Serialize};
 
 use super::family::SavedFamily;
-use super::{Gathering, REGISTRY_NODE, World};
+use super::{REGISTRY_NODE, World};
 use crate::site::Site;
 
 /// What has been put back so far.
@@ -22,9 +22,6 @@ pub(super) struct Restored {
     objects: Mutex<HashMap<u32, Arc<dyn Any + Send + Sync>>>,
 }
 
-/// What members are gathered under, and for each communicator its context and who has come.
-type SavedGatherings = ((u32, i32, Vec<u32>), Vec<(u32, Vec<bool>)>);
-
 /// The shared state of a job as it is written to a file.
 #[derive(Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedWorld {
@@ -32,7 +29,6 @@ pub(crate) struct SavedWorld {
     /// One more than the highest number of a process.
     known: u32,
     next_context: u32,
-    gatherings: Vec<SavedGatherings>,
     families: Vec<SavedFamily>,
     /// The ports and names that the first node keeps, and the number by which its ports name the job.
     registry: Option<(Registry, u32)>,
@@ -44,13 +40,6 @@ pub(crate) struct Unlike;
 
 impl World {
     pub(crate) fn to_saved(&self) -> SavedWorld {
-        let gatherings = held(&self.gatherings);
-        let queue = |queue: &std::collections::VecDeque<Gathering>| {
-            queue.iter().map(|one| (one.context, one.has_joined.to_vec())).collect()
-        };
-        let mut gatherings: Vec<_> =
-            gatherings.iter().map(|(key, of_key)| (key.clone(), queue(of_key))).collect();
-        gatherings.sort_unstable();
         let keeps_ports = self.this_node() == REGISTRY_NODE;
         let registry = keeps_ports.then(|| self.with_registry(|registry| registry.clone()));
         let registry = registry.filter(|registry| !registry.is_empty());
@@ -58,7 +47,6 @@ impl World {
             size: self.size,
             known: self.processes(),
             next_context: self.contexts.counter(),
-            gatherings,
             families: self.families_to_keep(),
             registry: registry.map(|registry| (registry, self.identity())),
         }
@@ -66,12 +54,9 @@ impl World {
 
     /// Puts the state back into a world in which nothing has happened yet; `None` when it is of another job.
     pub(crate) fn take_saved(&self, saved: SavedWorld) -> Option<()> {
-        let SavedWorld { size, known, next_context, gatherings, families, registry } = saved;
-        let fits = |((_, _, members), of_key): &SavedGatherings| {
-            of_key.iter().all(|(_, has_joined)| has_joined.len() == members.len())
-        };
+        let SavedWorld { size, known, next_context, families, registry } = saved;
         let is_sound = families.iter().all(|family| family.is_sound(known));
-        if (size, known) != (self.size, self.known()) || !gatherings.iter().all(fits) || !is_sound {
+        if (size, known) != (self.size, self.known()) || !is_sound {
             return None;
         }
         self.contexts.go_on_from(next_context);
@@ -80,18 +65,6 @@ impl World {
             self.set_identity(identity);
             self.with_registry(|own| *own = registry);
         }
-        let gathering = |(context, has_joined): (u32, Vec<bool>)| Gathering {
-            context,
-            has_joined: has_joined.into(),
-        };
-        let is_kept_here = |((_, _, members), _): &SavedGatherings| {
-            self.gathering_node(members) == self.this_node()
-        };
-        let queues = gatherings
-            .into_iter()
-            .filter(is_kept_here)
-            .map(|(key, of_key)| (key, of_key.into_iter().map(gathering).collect()));
-        held(&self.gatherings).extend(queues);
         Some(())
     }
 
@@ -147,8 +120,6 @@ impl SavedWorld {
             }
             all.next_context = all.next_context.max(part.next_context);
             all.known = all.known.max(part.known);
-            // Each group is gathered on one node.
-            all.gatherings.extend(part.gatherings);
             // Those of earlier lives are known everywhere.
             let is_new = |family: &SavedFamily| {
                 all.families.iter().all(|known| known.context != family.context)
@@ -157,7 +128,6 @@ impl SavedWorld {
             all.families.extend(new);
             all.registry = all.registry.or(part.registry);
         }
-        all.gatherings.sort_unstable();
         Some(all)
     }
 }
@@ -182,7 +152,7 @@ mod tests {
         before.gather_site(context, &members);
         let after = world();
         after.take_saved(before.to_saved()).expect("the same job");
-        assert_eq!(after.to_saved().gatherings, before.to_saved().gatherings);
+        after.adopt_gatherings(0, before.gatherings_of(0)).expect("it is the first");
         let group = Group::new(members.to_vec()).expect("distinct");
         let first = after.restored_site(context, &group).expect("the first");
         assert!(after.restored_site(context, &Group::world(2)).is_err());
@@ -197,16 +167,12 @@ mod tests {
             World::new(vec![0; 3], vec![0; 3], Placement { nodes: nodes.into(), this_node })
         };
         let before = [placed([0, 0, 1], 0), placed([0, 0, 1], 1)];
-        let near = before[0].gather_context((1, 4, &[0, 1]), 0).expect("contexts are left");
-        let far = before[1].gather_context((1, 4, &[2, 0]), 0).expect("contexts are left");
+        let made = [0, 1].map(|node| before[node].new_context().expect("one is left"));
         let saved = SavedWorld::merged(before.iter().map(|world| world.to_saved()).collect());
         let after = placed([1, 0, 0], 0);
         after.take_saved(saved.expect("one job")).expect("the same job");
-        assert_eq!(after.gather_context((1, 4, &[2, 0]), 1), Ok(far), "it is gathered here");
-        let kept = after.to_saved().gatherings;
-        assert!(kept.is_empty(), "the other one is gathered elsewhere: {kept:?}");
         let next = after.new_context().expect("one is left");
-        assert!(next > near && next > far);
+        assert!(made.iter().all(|one| next > *one));
     }
 
     #[test]

@@ -293,6 +293,19 @@ fn spawned_processes_are_placed_as_ranks_are() {
 }
 
 #[test]
+fn a_node_all_of_whose_ranks_have_ended_takes_no_others() {
+    let mut c = Conversation::new();
+    let job = c.run();
+    c.core.placed(job, vec![1, 1, 0, 1]);
+    assert!(matches!(c.next(), Command::Moved { .. }));
+    c.ends(B, job, 0, DONE);
+    assert_eq!(c.core.places(job).open, [true, true]);
+    // It will have told of its own end soon.
+    c.ends(A, job, 2, DONE);
+    assert_eq!(c.core.places(job).open, [false, true]);
+}
+
+#[test]
 fn a_node_that_tells_of_processes_of_another_is_cut_off() {
     for rank in [4, 0, u32::MAX] {
         let mut c = Conversation::new();

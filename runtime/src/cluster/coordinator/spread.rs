@@ -70,6 +70,8 @@ pub(super) struct Part {
     legacy: Legacy,
     /// No rank has ever been there.
     is_spare: bool,
+    /// All of its ranks have ended, with which it ends.
+    is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl SpreadJob {
             state: PartState::Preparing,
             legacy: Legacy::default(),
             is_spare: !placement.contains(&index),
+            is_closing: false,
         };
         let parts: Vec<Part> = (0..).zip(nodes).map(part).collect();
         let spares = parts.iter().enumerate().filter(|(_, part)| part.is_spare);
@@ -171,6 +174,7 @@ impl SpreadJob {
             return Ok(Exited::Again);
         }
         *slot = Some(exit.clone());
+        self.parts[place].is_closing |= !self.is_anyone_at(place);
         if self.is_tolerant && exit.is_survivable() {
             self.council.handle_failure(rank);
             self.lost.push(rank);
@@ -183,6 +187,15 @@ impl SpreadJob {
             self.first_failed.get_or_insert(rank);
         }
         Ok(Exited::InOrder)
+    }
+
+    /// Whether a rank of the part with this index has not ended.
+    fn is_anyone_at(&self, place: usize) -> bool {
+        let lives = |(rank, exit): (usize, &Option<RankExit>)| {
+            exit.is_none() && self.place(rank as u32) == Some(place)
+        };
+        // Most often the first ones end first.
+        self.exits.iter().enumerate().rev().any(lives)
     }
 
     /// Index of the part that a rank is of.
@@ -361,7 +374,7 @@ impl SpreadJob {
             ranks: self.placement.clone(),
             ended: self.exits.iter().map(Option::is_some).take(self.placement.len()).collect(),
             nodes: self.parts.iter().map(|part| (part.node, part.host.to_string())).collect(),
-            open: self.parts.iter().map(Part::is_active).collect(),
+            open: self.parts.iter().map(Part::takes_ranks).collect(),
             readers: self.readers,
             births: self.spawned.births().clone(),
             ..Places::default()
@@ -373,10 +386,11 @@ impl SpreadJob {
         self.placement == places
     }
 
-    /// Whether its ranks can be there as far as they have not ended; the others are there.
+    /// Whether its ranks can go there: those that would have not ended, and the parts have not either.
     pub(super) fn can_place(&self, places: impl Iterator<Item = u32>) -> bool {
+        let takes = |place: u32| self.parts.get(place as usize).is_some_and(Part::takes_ranks);
         let mut ranks = self.placement.iter().zip(&self.exits).zip(places);
-        ranks.all(|((old, exit), new)| *old == new || exit.is_none())
+        ranks.all(|((old, exit), new)| *old == new || (exit.is_none() && takes(new)))
     }
 
     /// Its ranks, which are stopped, are there now. Gives those that have moved, with their hosts.
@@ -558,6 +572,11 @@ impl SpreadJob {
 impl Part {
     const fn is_active(&self) -> bool {
         self.is_present() && !matches!(self.state, PartState::Ended(_))
+    }
+
+    /// Whether ranks can come to its node.
+    const fn takes_ranks(&self) -> bool {
+        self.is_active() && !self.is_closing
     }
 
     /// Whether its node still takes part, though maybe all of its ranks have ended.

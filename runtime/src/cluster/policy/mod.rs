@@ -27,7 +27,8 @@ pub enum MovePolicy {
     Compact,
     /// Spreads computing evenly, with an eye on what ranks send to each other.
     Balance,
-    /// Moves ranks at random, one move after the other: so a program shows that it can be moved at any instant.
+    /// Moves ranks at random, one move after the other, and has each rank stay at some call until it has been moved: so a program
+    /// shows that it can be moved at any instant.
     Shuffle,
 }
 
