@@ -505,7 +505,7 @@ pub(crate) fn describe(
         is_tolerant: job.tolerates_failures,
         keep: Keep {
             movable: movable(job.migratable, job.migratable_if_possible),
-            is_shuffled: job.policy.policy == MovePolicy::Shuffle,
+            is_shuffled: job.policy.policy == MovePolicy::Shuffle && blocks.len() > 1,
             origin,
         },
         blocks,
