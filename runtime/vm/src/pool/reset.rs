@@ -25,7 +25,13 @@ const FEW_BYTES_MAX: usize = 16 << 10;
 /// Largest slot that is overwritten as a whole, unseen, once all of it was written.
 const DENSE_BYTES_MAX: usize = 256 << 10;
 
+/// From this size on it is looked whether a scan is needed: it costs more than that then.
+const SCANNED_BYTES_MIN: usize = 4 << 20;
+
 /// Makes `range` of a slot, which is accessible, the content of `image`, and zero beyond it.
+///
+/// Where a slot lies within its image, pages of its own come by faults only, for the kernel makes no huge pages of a mapped
+/// file's copies; and they stay. So where this process has taken no fault since a scan, there are no others than then.
 pub(crate) fn empty(
     mapping: &mut Mapping,
     range: &Range<usize>,
@@ -38,15 +44,29 @@ pub(crate) fn empty(
         overwrite(mapping, range.clone(), image);
         return Ok(());
     }
+    let lies_within = |image: &ImageView| range.end <= image.bytes().len();
+    let faults_tell = range.len() >= SCANNED_BYTES_MIN && image.is_some_and(lies_within);
+    // Before the scan: what comes while it goes on counts for the next time.
+    let faults = if faults_tell { page_faults().ok() } else { None };
+    if faults.is_some() && mapping.own.faults == faults {
+        mapping.found = overwrite_written(mapping, range, image, &mapping.own.places)?;
+        return Ok(());
+    }
+    mapping.own.faults = None;
     let base = mapping.base().as_ptr().addr();
     WRITTEN.with_borrow_mut(|written| {
         written.clear();
-        let places = base + range.start..base + range.end;
-        if scan_pages(places, Pages::Private, written).is_err() {
+        // All of it, whatever of it may be touched next time.
+        let places = if faults_tell { 0..mapping.bytes() } else { range.clone() };
+        if scan_pages(base + places.start..base + places.end, Pages::Private, written).is_err() {
             // Private pages of an image become the image's, others zero.
             return mapping.discard(range.start, range.end);
         }
         mapping.found = overwrite_written(mapping, range, image, written)?;
+        if faults_tell && written.iter().map(Range::len).sum::<usize>() <= KEPT_BYTES_MAX {
+            mapping.own.places.clone_from(written);
+            mapping.own.faults = faults;
+        }
         Ok(())
     })
 }
@@ -235,6 +255,37 @@ mod tests {
                 check(pages, image_pages);
             }
         }
+    }
+
+    #[test]
+    fn a_large_slot_is_emptied_whether_the_kernel_is_asked_or_not() {
+        let (page, len) = (page_bytes(), 2 * SCANNED_BYTES_MIN);
+        let images = [3, 5].map(|byte| {
+            let mut file = ImageFile::new(len).expect("a file");
+            file.write(0, &vec![byte; len]).expect("room");
+            file.seal().expect("sealed")
+        });
+        let mut mapping = Mapping::reserve(len).expect("address space");
+        mapping.make_accessible(0, len).expect("accessible");
+        let (mut asked, mut unasked) = (0, 0);
+        for round in 0..400 {
+            let image = &images[round / 50 % 2];
+            if round % 50 == 0 {
+                mapping.copy_on_write(len, image.file()).expect("mapped");
+            }
+            // A page more now and then; not all users may touch the second half.
+            let half = round % 3 == 1;
+            let end = if half { len / 2 } else { len };
+            let at = |index: usize| (len - (index * 7 + 1) * page) % end;
+            (0..=round / 10).for_each(|index| mapping.write(at(index) + 9, &[SECRET; 100]));
+            match page_faults().ok() == mapping.own.faults {
+                true => unasked += 1,
+                false => asked += 1,
+            }
+            empty(&mut mapping, &(0..end), Some(image)).expect("emptied");
+            assert!(bytes(&mapping, len) == image.bytes(), "round {round}");
+        }
+        assert!(asked > 0 && unasked > 0, "{asked} {unasked}");
     }
 
     /// What was written where no page was new, and where one was.

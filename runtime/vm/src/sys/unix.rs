@@ -1,6 +1,7 @@
 //! Address space by `mmap`, `mprotect`, `madvise` and `munmap`.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -75,6 +76,17 @@ pub(crate) struct Mapping {
     within: Arc<Reservation>,
     /// A hint of the pool's.
     pub(crate) found: Found,
+    /// What the pool knows of its pages.
+    pub(crate) own: OwnPages,
+}
+
+/// Pages that held content of their own at some time, all of those that did then.
+#[derive(Debug, Default)]
+pub(crate) struct OwnPages {
+    /// Addresses.
+    pub(crate) places: Vec<Range<usize>>,
+    /// How often the process had taken a page fault at that time, if that tells whether there are others now.
+    pub(crate) faults: Option<u64>,
 }
 
 /// How much of what could be touched had been written when a mapping was last emptied.
@@ -105,7 +117,13 @@ impl Mapping {
     /// Reserves `bytes` (whole pages) of inaccessible address space.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
         let within = Reservation::new(bytes, ProtFlags::empty())?;
-        Ok(Self { base: within.base, bytes, within, found: Found::default() })
+        Ok(Self {
+            base: within.base,
+            bytes,
+            within,
+            found: Found::default(),
+            own: OwnPages::default(),
+        })
     }
 
     /// Reserves `count` ranges of `bytes` each by one call of the kernel, inaccessible ones or all
@@ -122,7 +140,13 @@ impl Mapping {
         Ok((0..count).map(move |index| {
             // SAFETY: the part lies inside the reservation of `count` times `bytes`.
             let base = unsafe { within.base.add(index * bytes) };
-            Self { base, bytes, within: within.clone(), found: Found::default() }
+            Self {
+                base,
+                bytes,
+                within: within.clone(),
+                found: Found::default(),
+                own: OwnPages::default(),
+            }
         }))
     }
 
