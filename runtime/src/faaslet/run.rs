@@ -44,7 +44,7 @@ pub(crate) struct Trial {
     pub(crate) stays: bool,
 }
 
-/// A rank stays at the call after fewer others than this. Few calls are more likely than many: some programs make few.
+/// A rank stays at the call after fewer than two to this power others. Few are more likely than many: some programs make few.
 const STAY_CALLS_BITS_MAX: u32 = 10;
 
 impl Trial {
