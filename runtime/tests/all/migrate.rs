@@ -191,8 +191,10 @@ fn families_of_processes_move() {
 fn guests_do_the_same_while_their_ranks_move() {
     let ordered = AtomicUsize::new(0);
     let mut guests = movable_guests();
+    let all = guests.len();
     guests.retain(|guest| !UNMOVED.contains(&&*guest.name));
     guests.extend(manifest().into_iter().filter(|one| MOVED_BESIDES.contains(&&*one.name)));
+    assert_eq!(guests.len(), all - UNMOVED.len() + MOVED_BESIDES.len(), "a guest has gone");
     // Ranks that read the standard input stay where it is read.
     guests.retain(|guest| ranks(guest).is_some() && guest.stdin.is_empty());
     assert!(guests.len() > 80, "only {} guests", guests.len());

@@ -412,7 +412,8 @@ pub(super) static FLAGS: &[Flag] = &[
         migrate::policy,
         "Move ranks between the job's nodes while it runs: `pack` uses as few nodes as have room, `compact` brings \
          ranks together that send much to each other, `balance` spreads computing evenly; `shuffle` tests a \
-         program: it moves ranks at random all the time, and each stays at some MPI call until it has been moved. `faasm-run top` shows what was moved. Includes `--migratable`.",
+         program: it moves ranks at random all the time, and each stays at some MPI call until it has been moved, for \
+         up to 10 s. `faasm-run top` shows what was moved. Includes `--migratable`.",
     ),
     set(
         Section::Job,
