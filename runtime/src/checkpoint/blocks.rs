@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use faasm_vm::snapshot::content;
 use faasm_vm::{GuestAddr, GuestMemory};
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +46,7 @@ pub(super) fn write(
     let mut block = vec![0; BLOCK_BYTES as usize];
     let mut compressor = Compressor::new()?;
     let mut references = Vec::new();
-    for number in 0..len.div_ceil(BLOCK_BYTES) {
+    for number in with_content(memory, len) {
         let start = number * BLOCK_BYTES;
         let block = &mut block[..BLOCK_BYTES.min(len - start) as usize];
         memory.read(GuestAddr::new(start), block).map_err(io::Error::other)?;
@@ -67,6 +68,17 @@ pub(super) fn write(
         *written += u64::from(stored_bytes);
     }
     Ok(references)
+}
+
+/// Numbers of the blocks among the first `len` bytes that may hold anything but zeros, in order.
+fn with_content(memory: &GuestMemory, len: u64) -> impl Iterator<Item = u64> {
+    let mut next = 0;
+    content(memory).into_iter().flat_map(move |range| {
+        let end = range.end.min(len).div_ceil(BLOCK_BYTES);
+        let blocks = next.max(range.start / BLOCK_BYTES)..end;
+        next = next.max(end);
+        blocks
+    })
 }
 
 /// Compresses blocks, and tries that less often where it does not help.

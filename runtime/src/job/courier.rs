@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use faasm_transport::config::FRAME_PAYLOAD_BYTES_MAX;
 use faasm_transport::{Envelope, Lane};
-use faasm_vm::snapshot::{Tracker, TrackerKind};
+use faasm_vm::snapshot::{Tracker, TrackerKind, content};
 use faasm_vm::{GuestAddr, GuestMemory};
 use parking_lot::{Condvar, Mutex};
 
@@ -37,9 +37,9 @@ pub(crate) struct Courier {
     tracker: Option<Tracker>,
     /// Since it is followed it has had pages that others share.
     is_blind: bool,
-    /// All below has been sent once, but for what was zero.
+    /// All below has been sent once or is to be, but for what was zero.
     reached: u64,
-    /// What was written since, and is to be sent again.
+    /// What of that is to be sent, maybe again.
     written: Vec<Range<u64>>,
     /// What the other node was told of the memory's size.
     told_bytes: u64,
@@ -101,6 +101,7 @@ impl Courier {
         self.tracker = Some(tracker);
         self.await_welcome(0, deadline)?;
         self.tell_size();
+        self.begin();
         self.await_welcome(self.told_bytes, deadline)
     }
 
@@ -134,6 +135,9 @@ impl Courier {
         }
         self.find_written()?;
         self.tell_size();
+        if self.tracker.is_none() {
+            self.begin();
+        }
         self.send_image(deposit, deadline)?;
         let bytes = self.left_bytes();
         while self.send_next(deadline)?.is_some() {}
@@ -160,15 +164,26 @@ impl Courier {
         self.is_blind |= self.memory.has_shared();
         if self.is_blind {
             // Nothing tells what others have written.
-            self.written =
-                Some(0..self.reached).filter(|all| !all.is_empty()).into_iter().collect();
+            self.written = self.below(content(&self.memory));
             return Ok(());
         }
         let written = tracker.written().map_err(|error| error.to_string())?;
         // What lies beyond is sent for the first time later on.
-        let below = written.into_iter().map(|range| range.start..range.end.min(self.reached));
-        self.written.extend(below.filter(|range| !range.is_empty()));
+        let written = self.below(written);
+        self.written.extend(written);
         Ok(())
+    }
+
+    /// All that may not be zero is to be sent. From now on it is known what is written.
+    fn begin(&mut self) {
+        self.reached = self.told_bytes;
+        self.written = self.below(content(&self.memory));
+    }
+
+    /// What of these ranges lies below what was reached.
+    fn below(&self, ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+        let below = ranges.into_iter().map(|range| range.start..range.end.min(self.reached));
+        below.filter(|range| !range.is_empty()).collect()
     }
 
     /// The size of the rank's memory. One of threads has all that it may ask for from the start.

@@ -29,7 +29,7 @@ pub use builder::SnapshotBuilder;
 pub use diff::{Diff, DiffError, MergeRegion, RUNS_MAX};
 pub use format::{FORMAT_VERSION, FormatError};
 pub use merge::{MergeOperation, Number};
-pub use take::on_image;
+pub use take::{content, on_image};
 pub use tracker::{Tracker, TrackerKind, copy_ranges};
 pub use watch::Watch;
 

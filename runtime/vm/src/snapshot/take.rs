@@ -94,12 +94,21 @@ pub fn on_image<F: Future + Unpin>(snapshot: &MemorySnapshot, future: F) -> OnMe
     on_view(snapshot.inner.view.clone(), future)
 }
 
+/// The parts of `memory` that may hold anything but zeros, in order: what was never written to need not be looked at, and
+/// looking at it would have the kernel make a page of it.
+pub fn content(memory: &GuestMemory) -> Vec<Range<u64>> {
+    let len = memory.len();
+    let ranges = with_content(memory.slot()).into_iter();
+    let inside = ranges.map(|range| range.start as u64..(range.end as u64).min(len));
+    inside.filter(|range| !range.is_empty()).collect()
+}
+
 /// The parts of the slot that may hold anything but zeros.
 fn with_content(slot: &Slot) -> Vec<Range<usize>> {
     let whole = 0..page_end(slot.len());
     let Ok(mut ranges) = private_pages(slot) else { return vec![whole] };
     if let Some(image) = slot.image() {
-        ranges.push(0..image.bytes().len());
+        ranges.extend_from_slice(image.written());
     }
     ranges.extend(slot.regions().iter().map(|(start, bytes)| *start..start + bytes));
     joined(ranges)

@@ -4,6 +4,7 @@ use super::*;
 use crate::GuestMemory;
 use crate::guest::GuestAddr;
 use crate::pool::{Pool, PoolConfig};
+use crate::sys::page_bytes;
 
 /// Splitmix64: the same numbers on all machines.
 struct Random(u64);
@@ -297,5 +298,32 @@ fn bodies_that_somebody_made_up_are_refused() {
             let mut target = vec![0; 1 << 16];
             assert_eq!(diff.apply(&mut target).is_ok(), diff.memory_len() <= 1 << 16);
         }
+    }
+}
+
+/// So many are mapped, not copied.
+const MAPPED_PAGES: u64 = 20;
+
+#[test]
+fn only_what_was_written_has_content() {
+    let (pool, page) = (Pool::new(PoolConfig::default()), page_bytes() as u64);
+    let memory = pool.memory_for_test(400 * page as usize);
+    assert_eq!(super::content(&memory), []);
+    memory.read_vec(GuestAddr::new(0), memory.len()).expect("inside");
+    assert_eq!(super::content(&memory), [], "reading is no writing");
+    let mut builder = SnapshotBuilder::new(memory.len()).expect("room");
+    for index in 0..MAPPED_PAGES {
+        builder.write(10 * index * page, &[7; 4 << 10]).expect("inside");
+    }
+    builder.finish().expect("a snapshot").restore_into(&memory).expect("restored");
+    memory.write_u8(GuestAddr::new(3 * page), 1).expect("inside");
+    memory.write_u8(GuestAddr::new(memory.len() - 1), 1).expect("inside");
+    // What a tracker leaves in the kernel's tables is no content.
+    let _tracker = Tracker::start(&memory).expect("a tracker");
+    let found = super::content(&memory);
+    let has = |at: u64| found.iter().any(|range| range.contains(&at));
+    for index in 0..400 {
+        let is_written = index % 10 == 0 && index / 10 < MAPPED_PAGES || [3, 399].contains(&index);
+        assert_eq!(has(index * page), is_written, "page {index} of {found:?}");
     }
 }

@@ -68,9 +68,7 @@ impl Watch {
             return Ok(());
         };
         userfault.register(&addresses)?;
-        // All of it counts as written, also what has no content; what has some is found afterwards.
-        scan_pages(addresses.clone(), Pages::WrittenAndProtect, &mut Vec::new())?;
-        scan_pages(addresses, Pages::Private, found)?;
+        scan_pages(addresses, Pages::WrittenAndProtect, found)?;
         self.parts.insert(part);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Files without a name that hold an image of memory: written once, sealed, then mapped by many.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
 
@@ -14,6 +15,8 @@ use super::unix::{page_bytes, write_all};
 pub(crate) struct ImageFile {
     file: OwnedFd,
     bytes: usize,
+    /// Where anything was written, in the order of writing.
+    written: Vec<Range<usize>>,
 }
 
 impl ImageFile {
@@ -23,7 +26,7 @@ impl ImageFile {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = rustix::fs::memfd_create("faasm-image", flags)?;
         rustix::fs::ftruncate(&file, bytes as u64)?;
-        Ok(Self { file, bytes })
+        Ok(Self { file, bytes, written: Vec::new() })
     }
 
     /// Writes `data` at `offset`, inside the image.
@@ -33,6 +36,11 @@ impl ImageFile {
         if !fits {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        let (start, end) = (offset as usize, offset as usize + data.len());
+        match self.written.last_mut() {
+            Some(last) if last.start <= start && start <= last.end => last.end = last.end.max(end),
+            _ => self.written.push(start..end),
+        }
         write_all(&self.file, data, offset)
     }
 
@@ -40,7 +48,7 @@ impl ImageFile {
     pub(crate) fn seal(self) -> io::Result<ImageView> {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&self.file, seals)?;
-        ImageView::map(self.file, self.bytes)
+        ImageView::map(self.file, self.bytes, self.written)
     }
 }
 
@@ -50,6 +58,7 @@ pub(crate) struct ImageView {
     file: OwnedFd,
     base: NonNull<u8>,
     bytes: usize,
+    written: Vec<Range<usize>>,
 }
 
 // SAFETY: the mapping is read-only and its content never changes.
@@ -58,9 +67,9 @@ unsafe impl Send for ImageView {}
 unsafe impl Sync for ImageView {}
 
 impl ImageView {
-    fn map(file: OwnedFd, bytes: usize) -> io::Result<Self> {
+    fn map(file: OwnedFd, bytes: usize, written: Vec<Range<usize>>) -> io::Result<Self> {
         if bytes == 0 {
-            return Ok(Self { file, base: NonNull::dangling(), bytes });
+            return Ok(Self { file, base: NonNull::dangling(), bytes, written });
         }
         // SAFETY: a null hint lets the kernel choose a free range; the mapping is private and read-only.
         let base = unsafe {
@@ -74,12 +83,17 @@ impl ImageView {
             )
         }?;
         let base = NonNull::new(base.cast()).expect("mmap never returns null on success");
-        Ok(Self { file, base, bytes })
+        Ok(Self { file, base, bytes, written })
     }
 
     /// The file, which can be mapped but not changed.
     pub(crate) const fn file(&self) -> &OwnedFd {
         &self.file
+    }
+
+    /// The only parts of it that may hold anything but zeros; they may overlap.
+    pub(crate) fn written(&self) -> &[Range<usize>] {
+        &self.written
     }
 
     /// The content.

@@ -13,8 +13,9 @@ pub(crate) enum Pages {
     /// Those with content of their own, in memory or swapped out: neither never touched, nor read only while
     /// they were zero, nor still those of a mapped file.
     Private,
-    /// Those written since they were last protected, of a range that is protected asynchronously; they
-    /// are protected again by the scan.
+    /// Those of them that were written since they were last protected, of a range that is protected asynchronously; they
+    /// are protected again by the scan. Others are not: that would take a note for each in the kernel's tables, which it would
+    /// then report as content. They are found when they get some.
     WrittenAndProtect,
 }
 
@@ -84,7 +85,9 @@ fn argument(range: Range<usize>, which: Pages, regions: &mut [PageRegion]) -> Sc
         },
         Pages::WrittenAndProtect => ScanArgument {
             flags: PROTECT_MATCHING | CHECK_ASYNC,
-            all_of: IS_WRITTEN,
+            inverted: IS_FILE | IS_ZERO,
+            all_of: IS_WRITTEN | IS_FILE | IS_ZERO,
+            any_of: IS_PRESENT | IS_SWAPPED,
             reported: IS_WRITTEN,
             ..common
         },
