@@ -29,6 +29,8 @@ pub enum Cut {
     Closed = 1,
     /// To hand their stacks over where they wait.
     Leave = 2,
+    /// To go on, but for those that are [held](Gate::hold): these are to begin nothing that may wait.
+    Held = 3,
 }
 
 impl Cut {
@@ -37,7 +39,8 @@ impl Cut {
         match state & ((1 << CUT_BITS) - 1) {
             0 => Self::Open,
             1 => Self::Closed,
-            _ => Self::Leave,
+            2 => Self::Leave,
+            _ => Self::Held,
         }
     }
 }
@@ -49,6 +52,8 @@ pub struct Gate {
     /// How far ranks have to come before they stop, and how often that was changed.
     targets: Mutex<Arc<[Clock]>>,
     version: AtomicU64,
+    /// Ranks that stop before the others are to.
+    held: Mutex<BTreeSet<u32>>,
     /// For tests: ranks that have to be moved before any ends.
     unmoved: Mutex<BTreeSet<u32>>,
     have_to_move: AtomicBool,
@@ -61,10 +66,25 @@ impl Gate {
     /// Tells all ranks. They look at their next switch point, and when they are woken. Only one thread calls it
     /// at a time.
     pub fn set(&self, cut: Cut) {
-        if cut == Cut::Open {
+        if matches!(cut, Cut::Open | Cut::Held) {
             self.aim(Arc::default());
         }
+        if cut == Cut::Open {
+            self.held().clear();
+        }
         self.state.store((self.changes() + 1) << CUT_BITS | cut as u64, Ordering::SeqCst);
+    }
+
+    /// Has all go on but these ranks, and those that have been held since the gate was open: they begin nothing that may
+    /// wait. As for [`Gate::set`], all have to be told.
+    pub fn hold(&self, ranks: impl Iterator<Item = u32>) {
+        self.held().extend(ranks);
+        self.set(Cut::Held);
+    }
+
+    /// Who is held.
+    pub fn held(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// While the gate is closed, ranks that are behind these clocks pass it. Those that wait there have to be woken.
@@ -118,6 +138,9 @@ impl Gate {
 #[derive(Debug)]
 pub struct Door {
     gate: Arc<Gate>,
+    rank: u32,
+    /// Whether the rank was held when the gate had changed so often; that number is in all but the lowest bit.
+    held_at: AtomicU64,
     /// Functions of the program that MPI has called and that have not returned.
     callbacks: AtomicU32,
     /// Why the running call cannot be called anew: a [`Bar`].
@@ -159,11 +182,13 @@ pub(crate) enum Bar {
 }
 
 impl Door {
-    /// A rank's access to `gate`. With `every` the rank also leaves each so many-th wait by itself, which shows for a
+    /// The access of a rank to `gate`. With `every` the rank also leaves each so many-th wait by itself, which shows for a
     /// program that its waits can be left.
-    pub fn new(gate: Arc<Gate>, every: Option<NonZeroU32>) -> Self {
+    pub fn new(gate: Arc<Gate>, rank: u32, every: Option<NonZeroU32>) -> Self {
         Self {
             gate,
+            rank,
+            held_at: AtomicU64::new(0),
             callbacks: AtomicU32::new(0),
             bar: AtomicU8::new(Bar::None as u8),
             refused: AtomicU64::new(0),
@@ -220,10 +245,26 @@ impl Door {
         goes_on
     }
 
-    /// What the rank is told.
+    /// What the rank is told; never [`Cut::Held`], which is one of two things for it.
     #[inline]
     pub fn cut(&self) -> Cut {
-        self.gate.cut()
+        match self.gate.cut() {
+            Cut::Held if self.is_held() => Cut::Closed,
+            Cut::Held => Cut::Open,
+            cut => cut,
+        }
+    }
+
+    /// Whether the rank is held. Who calls MPI often does not look for itself among the others each time.
+    #[cold]
+    fn is_held(&self) -> bool {
+        let (changes, known) = (self.gate.changes(), self.held_at.load(Ordering::Relaxed));
+        if known >> 1 == changes {
+            return known & 1 != 0;
+        }
+        let is_held = self.gate.held().contains(&self.rank);
+        self.held_at.store(changes << 1 | u64::from(is_held), Ordering::Relaxed);
+        is_held
     }
 
     /// How far the rank has to come before it stops, and a number that changes with it.
@@ -364,7 +405,7 @@ mod tests {
     #[test]
     fn a_call_is_left_only_where_it_can_be_called_anew() {
         let gate = Arc::new(Gate::default());
-        let door = Door::new(gate.clone(), None);
+        let door = Door::new(gate.clone(), 0, None);
         assert_eq!((door.cut(), door.is_interrupted()), (Cut::Open, false));
         gate.set(Cut::Closed);
         assert_eq!((door.cut(), door.is_interrupted()), (Cut::Closed, false));
@@ -420,8 +461,8 @@ mod tests {
         let gate = Arc::<Gate>::default();
         gate.have_to_move([0, 7].into_iter());
         let inner = || false;
-        assert!(!Door::new(gate.clone(), None).keeps(|| true), "nobody has asked for it");
-        let door = Door::new(gate.clone(), None).stays_after(Some(2));
+        assert!(!Door::new(gate.clone(), 0, None).keeps(|| true), "nobody has asked for it");
+        let door = Door::new(gate.clone(), 0, None).stays_after(Some(2));
         assert_eq!([(); 4].map(|()| door.keeps(inner)), [false, false, true, true]);
         door.enter_callback();
         assert!(!door.keeps(inner), "it cannot be moved there");
@@ -433,7 +474,7 @@ mod tests {
         });
         assert_eq!(kept.sum::<u64>(), 2 * STAY_CHANGES_MAX - 1, "once it does one");
         let [first, other] =
-            [Some(100), None].map(|calls| Door::new(gate.clone(), None).stays_after(calls));
+            [Some(100), None].map(|calls| Door::new(gate.clone(), 0, None).stays_after(calls));
         let stay_at = |last: bool| [&first, &other].map(|door| door.keeps(|| last));
         assert_eq!((stay_at(false), stay_at(true)), ([false; 2], [true; 2]));
         gate.have_moved([7].into_iter());
@@ -443,8 +484,28 @@ mod tests {
     }
 
     #[test]
+    fn those_that_are_held_stop_before_the_others() {
+        let gate = Arc::new(Gate::default());
+        let doors = [3, 4].map(|rank| Door::new(gate.clone(), rank, None));
+        let cuts = || doors.each_ref().map(Door::cut);
+        gate.set(Cut::Closed);
+        gate.hold([4, 9].into_iter());
+        assert_eq!((gate.cut(), cuts()), (Cut::Held, [Cut::Open, Cut::Closed]));
+        assert_eq!(cuts(), [Cut::Open, Cut::Closed], "as often as they look");
+        gate.set(Cut::Closed);
+        assert_eq!(cuts(), [Cut::Closed; 2]);
+        gate.hold([3].into_iter());
+        assert_eq!(cuts(), [Cut::Closed; 2], "who is held stays so");
+        gate.set(Cut::Leave);
+        assert_eq!(cuts(), [Cut::Leave; 2]);
+        gate.set(Cut::Open);
+        gate.hold([3].into_iter());
+        assert_eq!(cuts(), [Cut::Closed, Cut::Open], "until the gate is open");
+    }
+
+    #[test]
     fn waits_are_left_now_and_then_where_that_is_asked_for() {
-        let door = Door::new(Arc::default(), NonZeroU32::new(3));
+        let door = Door::new(Arc::default(), 0, NonZeroU32::new(3));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let mut left = Vec::new();
         for _ in 0..3 {

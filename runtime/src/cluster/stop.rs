@@ -6,6 +6,8 @@
 //!      | <---------------------- Done | Failed ---|
 //!      |-- Look --------------------------------> |   begin nothing that may wait; again and again
 //!      | <------------------------------ Stands --|   whether all wait, what was sent and begun
+//!      |-- Hold --------------------------------> |   where ranks compute: only these stop at their next calls, the others
+//!      | <-------------------------------- Held --|   go on; again until they have, and then Look again
 //!      |-- Leave -------------------------------> |   once nothing is under way anywhere
 //!      | <---------------------- Left | Refused --|   every rank is a value
 //!      |-- Pause -------------------------------> |   where some cannot leave: go on for a moment, then Look again
@@ -31,6 +33,11 @@ pub(crate) enum StopOrder {
         /// How far ranks have to come before they stop, if that has changed.
         targets: Option<Vec<Target>>,
     },
+    /// Open the gate for all but the ranks that are held, and tell whether these wait.
+    Hold {
+        /// Those that do not wait now are held from now on, too.
+        more: bool,
+    },
     /// Begin a move while the ranks still run: make room for those that come, and send what those that leave have written.
     Ahead(MoveTask),
     /// Have all ranks leave where they wait.
@@ -51,6 +58,11 @@ pub(crate) enum StopOrder {
 pub(crate) enum StopAnswer {
     /// How things are.
     Stands(Stands),
+    /// The ranks that are held go on by themselves, or do not.
+    Held {
+        /// All of them wait.
+        all_wait: bool,
+    },
     /// All ranks have left.
     Left,
     /// What was to be done is done.

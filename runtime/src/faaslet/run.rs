@@ -49,8 +49,8 @@ const STAY_CALLS_BITS_MAX: u32 = 10;
 
 impl Trial {
     /// The access to the gate of its job that a rank has which begins here, or comes from elsewhere.
-    fn door(self, job: &JobShared, begins: bool) -> Door {
-        let door = Door::new(job.gate().clone(), self.every);
+    fn door(self, (job, rank): (&JobShared, u32), begins: bool) -> Door {
+        let door = Door::new(job.gate().clone(), rank, self.every);
         if !self.stays {
             return door;
         }
@@ -139,7 +139,7 @@ async fn execute(start: Start, dropped: &mut Option<RankExit>) -> Option<RankExi
     } = start;
     let every = start.trial.every;
     let begins = start.restored.is_none() && coming.is_none();
-    let door = migratable.then(|| Arc::new(start.trial.door(&job, begins)));
+    let door = migratable.then(|| Arc::new(start.trial.door((&job, rank), begins)));
     let (mpi, stack, was) = match start.restored {
         Some(Restored { mpi, image, checkpoint, muster }) => {
             let stack = StackState::arriving(every, image.frames.clone());

@@ -61,31 +61,34 @@ impl JobShared {
 
     /// Each local rank's change counter, if every one waits in MPI or has ended.
     fn waiting_changes(&self) -> Option<Vec<u64>> {
-        let mut changes = Vec::new();
-        for rank in self.local_ranks().map(|rank| self.rank(rank)) {
-            let (doing, number) = rank.doing();
-            let stuck = match doing {
-                Doing::Ended => true,
-                // One that was woken waits no more, even if it has not had its turn yet.
-                Doing::Waiting(_) => rank.mailbox().is_waiting(),
-                _ => false,
-            };
-            let (of_threads, main_waits) = match rank.threads() {
-                Some(threads) if doing != Doing::Ended => {
-                    // What a thread could do with them would come after the cut.
-                    if self.gate().cut() != Cut::Open && threads.seat.has_mail() {
-                        return None;
-                    }
-                    threads.standstill()?
+        self.local_ranks().map(|rank| self.changes_of_waiting(self.rank(rank))).collect()
+    }
+
+    /// Whether this rank of the node waits in MPI, or has ended.
+    pub(super) fn waits(&self, rank: u32) -> bool {
+        self.changes_of_waiting(self.rank(rank)).is_some()
+    }
+
+    /// The rank's change counter, if it waits in MPI or has ended.
+    fn changes_of_waiting(&self, rank: &RankShared) -> Option<u64> {
+        let (doing, number) = rank.doing();
+        let stuck = match doing {
+            Doing::Ended => true,
+            // One that was woken waits no more, even if it has not had its turn yet.
+            Doing::Waiting(_) => rank.mailbox().is_waiting(),
+            _ => false,
+        };
+        let (of_threads, main_waits) = match rank.threads() {
+            Some(threads) if doing != Doing::Ended => {
+                // What a thread could do with them would come after the cut.
+                if self.gate().cut() != Cut::Open && threads.seat.has_mail() {
+                    return None;
                 }
-                _ => (0, false),
-            };
-            if !stuck && !main_waits {
-                return None;
+                threads.standstill()?
             }
-            changes.push(number + of_threads);
-        }
-        Some(changes)
+            _ => (0, false),
+        };
+        (stuck || main_waits).then_some(number + of_threads)
     }
 
     /// What every rank is doing.

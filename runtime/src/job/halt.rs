@@ -68,9 +68,9 @@ impl Halt {
         self.job.read().clone()
     }
 
-    /// Whether its ranks may begin nothing now.
+    /// Whether none of its ranks may begin anything now.
     pub(crate) fn is_closed(&self) -> bool {
-        self.job.read().gate().cut() != Order::Open
+        matches!(self.job.read().gate().cut(), Order::Closed | Order::Leave)
     }
 
     /// From now on these are its ranks on this node; gives those that were before.
@@ -102,7 +102,7 @@ impl Halt {
         if let Some(why) = job.stiffness() {
             return Err(why);
         }
-        if job.gate().cut() == Order::Open {
+        if matches!(job.gate().cut(), Order::Open | Order::Held) {
             job.close_gate();
         }
         if let Some(targets) = targets {
@@ -114,6 +114,28 @@ impl Halt {
         let begun = job.world().begun();
         let begun = begun.ok_or("the job has made too many communicators since it began")?;
         Ok(Some((quiet, begun)))
+    }
+
+    /// Has all ranks go on but those that are held, with `more` also those that do not wait now: they stop at their next
+    /// calls. Tells whether all that are held wait.
+    ///
+    /// # Errors
+    /// The job cannot be stopped.
+    pub(crate) fn hold(&self, more: bool) -> Result<bool, String> {
+        let job = self.job();
+        if job.is_ending() {
+            return Err(ENDING.to_owned());
+        }
+        if more {
+            let running: Vec<u32> = job.local_ranks().filter(|rank| !job.waits(*rank)).collect();
+            // Until all are awake, some look as if they waited for each other.
+            job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
+            job.gate().hold(running.into_iter());
+            job.tell_of_gate();
+            job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
+        let all_wait = job.gate().held().iter().all(|rank| job.waits(*rank));
+        Ok(all_wait)
     }
 
     /// Tells all ranks to hand over their stacks. Gives the number of the round in which they do.

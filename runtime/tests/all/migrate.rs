@@ -123,6 +123,32 @@ fn memory_that_is_written_while_it_is_copied_arrives_whole() {
     assert!(ran.status == Some(0) && end.ends_with(" right"), "{ran:#?}");
 }
 
+/// Ranks that stay go on while it is waited for one that computes, and stand still only while the job goes over.
+#[test]
+fn others_do_not_wait_for_one_that_computes() {
+    const COMPUTES_MS: u64 = 500;
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = build_dir().join("bystanders.wasm");
+    compile(&guests_dir().join("bench/bystanders.c"), &[], &program).expect("it compiles");
+    let running = begin(dir.path(), 4, |command| {
+        command.arg(&program).arg(COMPUTES_MS.to_string()).current_dir(dir.path());
+    });
+    let process = running.id().to_string();
+    for node in ["0", "1", "0", "1"] {
+        let ran = order_soon(dir.path(), &running, &["migrate", &process, "3", node]);
+        assert!(ran.status == Some(0) && ran.stdout.contains("stopped for"), "{ran:#?}");
+    }
+    std::fs::write(dir.path().join("end"), "").expect("a file");
+    let ran = running.wait();
+    let words = |line: &str| line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let of = |kind: &'static str| ran.stdout.lines().filter(move |line| line.starts_with(kind));
+    let end: Vec<u64> = of("END").next().map(words).unwrap_or_default();
+    assert!(ran.status == Some(0) && end.iter().all(|count| *count > 0), "{ran:#?}");
+    let gaps = of("GAP").filter_map(|line| words(line).get(1).copied());
+    let longest = Duration::from_nanos(gaps.max().unwrap_or_default());
+    assert!(longest < Duration::from_millis(COMPUTES_MS / 2), "{longest:?}: {ran:#?}");
+}
+
 /// Ranks with a window of shared memory move together, and not one without the other.
 #[test]
 fn ranks_that_share_memory_move_together() {

@@ -3,7 +3,9 @@
 //! If ranks are to move, the nodes first have as much of that done as they can while all ranks run; where one cannot, all
 //! of it is left to the time at which they stand still. If they can, the rest of the move follows at once when all have left.
 //!
-//! The gates are closed, and the nodes are asked again and again how things are. When all stand still in two rounds
+//! The gates are closed, and the nodes are asked again and again how things are. Where a rank computes, the others do not wait
+//! for it: the gates are opened again but for those that did not wait, which stop at their next calls, and are closed when all
+//! of these have. When all stand still in two rounds
 //! with nothing in between, and nothing is on its way, it is compared what they have begun together. Who is behind
 //! goes on until it is not; where that does not help, for it waits for one that is not behind, all go on for a moment
 //! and it is tried again. When all are level they are told to leave, which some may refuse: then, too, it is tried again.
@@ -23,6 +25,14 @@ const LOOKS_A_TIME: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long it is tried to stop a job whose ranks cannot leave, from the first refusal on.
 const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long all wait for ranks that compute, and how often they are looked at at least, before those alone do that wait
+/// for the others.
+const PATIENCE: Duration = Duration::from_millis(3);
+const LOOKS_MIN: u32 = 4;
+/// How often that is tried before all wait.
+const HOLDS_MAX: u32 = 16;
+/// How long ranks are held: others may wait for them in a way that cannot be seen.
+const HOLD_MAX: Duration = Duration::from_secs(10);
 /// Communicators and nodes in them that a node may tell of.
 const TOGETHER_MAX: usize = 4 << 20;
 
@@ -56,7 +66,7 @@ pub(crate) struct Plan {
 pub(crate) struct Course {
     /// What was to be done before was done; else why not, if anything was to be.
     pub(crate) ahead: Option<Result<(), String>>,
-    /// How long that took, while the ranks ran.
+    /// How long that took, and until those that computed had come to a call, while the ranks ran.
     pub(crate) preparing: Duration,
     /// How long it took then until all ranks waited.
     pub(crate) waiting: Duration,
@@ -80,6 +90,11 @@ pub(super) struct Stop {
     /// When this phase began, or those together in which the nodes are asked.
     since: Instant,
     course: Course,
+    /// How often they have been asked in this phase, and how often ranks were held.
+    looks: u32,
+    holds: u32,
+    /// Whether all that are held wait, as far as the nodes have answered.
+    all_wait: bool,
     /// Answers of the last round, and of the one before it.
     stands: BTreeMap<usize, Stands>,
     before: Vec<Option<Quiet>>,
@@ -101,6 +116,9 @@ enum Phase {
     /// The nodes are being asked, or will be at that time.
     Looking,
     Resting(Instant),
+    /// Some are held: the nodes are asked whether these wait, or will be at that time.
+    Holding,
+    HoldingOn(Instant),
     /// All go on until then.
     Pausing(Instant),
     Leaving,
@@ -123,6 +141,9 @@ impl Stop {
             refused_at: None,
             since: now,
             course: Course::default(),
+            looks: 0,
+            holds: 0,
+            all_wait: false,
             stands: BTreeMap::new(),
             before: Vec::new(),
             targets: Vec::new(),
@@ -163,7 +184,7 @@ impl Stop {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
     pub(super) const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Resting(at) | Phase::Pausing(at) => Some(at),
+            Phase::Resting(at) | Phase::HoldingOn(at) | Phase::Pausing(at) => Some(at),
             _ => None,
         }
     }
@@ -171,11 +192,11 @@ impl Stop {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Resting(at) if at <= now => self.look(None),
+            Phase::HoldingOn(at) if at <= now => self.hold(false),
             Phase::Pausing(at) if at <= now => {
                 self.before.clear();
                 self.targets.clear();
-                self.since = now;
-                self.look(None);
+                self.begin_to_look(now);
             }
             _ => {}
         }
@@ -196,6 +217,7 @@ impl Stop {
             StopAnswer::Stands(stands) => {
                 self.stands.insert(part, stands);
             }
+            StopAnswer::Held { all_wait } => self.all_wait &= all_wait,
             StopAnswer::Left => {}
             StopAnswer::Done(done) => self.done.push((part, done)),
             StopAnswer::Refused { why } => self.refusals.extend(why),
@@ -209,6 +231,7 @@ impl Stop {
         match self.phase {
             Phase::Ahead => self.prepared(now),
             Phase::Looking => self.looked(now),
+            Phase::Holding => self.held(now),
             Phase::Leaving => self.left(now),
             Phase::Acting => self.acted(),
             _ => {}
@@ -270,7 +293,13 @@ impl Stop {
         let failure = self.failure.take().or(refusal);
         self.plan = self.plan.take().filter(|_| failure.is_none());
         self.course.ahead = Some(failure.map_or(Ok(()), Err));
-        self.course.preparing = self.end_phase(now);
+        self.course.preparing = now.duration_since(self.since);
+        self.begin_to_look(now);
+    }
+
+    /// From now on they are asked.
+    fn begin_to_look(&mut self, now: Instant) {
+        (self.since, self.looks) = (now, 0);
         self.look(None);
     }
 
@@ -298,6 +327,16 @@ impl Stop {
                 // What counts is that nothing happens between two rounds, not how long that is.
                 return self.look(None);
             }
+            self.looks += 1;
+            let is_long = self.looks >= LOOKS_MIN && now.duration_since(self.since) >= PATIENCE;
+            if is_long && !is_quiet(&self.before) && self.holds < HOLDS_MAX {
+                let time = self.end_phase(now);
+                self.course.waiting += time;
+                self.holds += 1;
+                self.before.clear();
+                self.targets.clear();
+                return self.hold(true);
+            }
             // Whoever computes for long is not asked all the time.
             let interval = now.duration_since(self.since) / LOOKS_A_TIME;
             self.phase = Phase::Resting(now + interval.clamp(LOOK_INTERVAL, LOOK_INTERVAL_MAX));
@@ -317,6 +356,30 @@ impl Stop {
         } else {
             let why = "ranks wait for each other between collective operations of several nodes";
             self.pause(why.to_owned(), now);
+        }
+    }
+
+    /// Who does not wait is held, or was when there are no `more`; the others go on.
+    fn hold(&mut self, more: bool) {
+        (self.phase, self.all_wait) = (Phase::Holding, true);
+        self.order(StopOrder::Hold { more });
+    }
+
+    /// All have said whether those that are held wait.
+    fn held(&mut self, now: Instant) {
+        if let Some(why) = self.failure.take() {
+            return self.fail(&why);
+        }
+        let time = now.duration_since(self.since);
+        if !self.all_wait && time < HOLD_MAX {
+            let interval = (time / LOOKS_A_TIME).clamp(LOOK_INTERVAL, LOOK_INTERVAL_MAX);
+            self.phase = Phase::HoldingOn(now + interval);
+            return;
+        }
+        self.course.preparing += time;
+        match self.all_wait {
+            true => self.begin_to_look(now),
+            false => self.go_on_for_a_moment(now),
         }
     }
 
@@ -347,6 +410,10 @@ impl Stop {
         if now.duration_since(since) > ATTEMPTS_TIME_MAX {
             return self.fail(&why);
         }
+        self.go_on_for_a_moment(now);
+    }
+
+    fn go_on_for_a_moment(&mut self, now: Instant) {
         self.order(StopOrder::Pause);
         self.waiting.clear();
         self.phase = Phase::Pausing(now + PAUSE);

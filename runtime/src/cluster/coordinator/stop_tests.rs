@@ -114,6 +114,73 @@ fn a_job_stops_when_nothing_is_on_its_way_and_goes_on() {
     t.silence();
 }
 
+/// A rank computes on the second node: it is looked at for a while.
+fn computes_for_long(t: &mut Talk) {
+    for look in 1..=LOOKS_MIN {
+        t.answer(0, stands(true)).answer(1, stands(false));
+        if look < LOOKS_MIN {
+            t.asked_again();
+        }
+    }
+}
+
+fn stands(still: bool) -> StopAnswer {
+    let standstill = still.then_some(Standstill { sent: 4, received: 4, changes: 3, waiting: 2 });
+    StopAnswer::Stands(Stands { standstill, together: Vec::new() })
+}
+
+const HOLD: [StopOrder; 2] = [StopOrder::Hold { more: true }, StopOrder::Hold { more: false }];
+
+fn held(all_wait: bool) -> StopAnswer {
+    StopAnswer::Held { all_wait }
+}
+
+#[test]
+fn the_others_go_on_until_those_that_compute_have_come_to_a_call() {
+    let [hold, ask] = HOLD;
+    let mut t = Talk::new();
+    computes_for_long(t.ordered(LOOK));
+    t.ordered(hold.clone()).answer(1, held(false)).silence().answer(0, held(true)).silence();
+    t.wait(LOOK_INTERVAL_MAX).ordered(ask.clone()).answer(0, held(true)).answer(1, held(false));
+    t.silence().now += HOLD_MAX / 2;
+    t.stop.handle_timeout(t.now);
+    t.ordered(ask.clone()).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
+    // Another one computes by now.
+    computes_for_long(&mut t);
+    t.ordered(hold).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
+    t.stands_still().answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
+    let Some(StopEvent::Stopped(course)) = t.stop.poll() else { panic!("it is stopped") };
+    assert!(course.preparing >= HOLD_MAX / 2, "{course:?}");
+    assert!(course.waiting <= 2 * LOOKS_MIN * LOOK_INTERVAL_MAX, "{course:?}");
+}
+
+#[test]
+fn those_that_are_held_are_not_for_ever_and_in_the_end_all_wait() {
+    let [hold, _] = HOLD;
+    let mut t = Talk::new();
+    computes_for_long(t.ordered(LOOK));
+    t.ordered(hold.clone()).now += HOLD_MAX;
+    t.answer(0, held(true)).answer(1, held(false));
+    t.ordered(StopOrder::Pause).wait(PAUSE).ordered(LOOK);
+    for _ in 1..HOLDS_MAX {
+        computes_for_long(&mut t);
+        t.ordered(hold.clone()).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
+    }
+    computes_for_long(&mut t);
+    t.asked_again().stands_still().stopped();
+}
+
+#[test]
+fn a_node_that_cannot_hold_its_ranks_ends_the_stop() {
+    let [hold, _] = HOLD;
+    let mut t = Talk::new();
+    computes_for_long(t.ordered(LOOK));
+    t.ordered(hold).answer(0, held(true));
+    t.answer(1, StopAnswer::Failed { why: "it is ending".to_owned() });
+    t.ordered(StopOrder::GoOn { is_level: false });
+    t.event(StopEvent::Failed("it is ending".to_owned())).silence();
+}
+
 #[test]
 fn who_is_behind_goes_on_until_all_are_level() {
     let mut t = Talk::new();

@@ -172,7 +172,9 @@ async fn instantiate(
         memory: memory.clone(),
         thread: Some(Thread::new(group.clone(), shared)),
         stack: group.stacks.map(|stacks| StackState::new(stacks.every)),
-        door: group.stacks.map(|stacks| Arc::new(Door::new(job.gate().clone(), stacks.every))),
+        door: group
+            .stacks
+            .map(|stacks| Arc::new(Door::new(job.gate().clone(), group.rank, stacks.every))),
     };
     let mut store = Store::new(group.program.module().engine(), state);
     store.data_mut().mpi.set_memory(memory.clone());
