@@ -1,20 +1,22 @@
 #!/bin/bash
 # Measures what it costs to move ranks between nodes while their job runs.
 #
-#   bench/migration.sh [gap] [together] [--runs N] [--moves N] [--mib "4 256"] [--strict]
+#   bench/migration.sh [gap] [others] [together] [--runs N] [--moves N] [--mib "4 256"] [--strict]
 #
 #   gap       how long a rank that writes 10 MiB/s stands still, as it sees that itself, when it is moved between two nodes
 #             of this machine: the longest time between two of its looks at the clock while the order is carried out
+#   others    how long two ranks that exchange messages all the time, and stay, stand still while another one is moved beside one that
+#             computes for 100 ms between two calls: the longest exchange during each order, and during as long a time before it
 #   together  the time of an all-to-all job whose 8 ranks are on two hosts with a delay of 100 us (network namespaces, for
 #             which it has to be root), and which are moved together after a fifth of the rounds
-# Without a word both are measured. With --strict a missed target is a failure.
+# Without a word all three are measured. With --strict a missed target is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-runs=3 moves=10 sizes="4 256" strict= parts=()
+runs=5 moves=10 sizes="4 256" strict= parts=()
 while [ $# -gt 0 ]; do
     case $1 in
-        gap | together) parts+=("$1"); shift ;;
+        gap | others | together) parts+=("$1"); shift ;;
         --runs) runs=$2; shift 2 ;;
         --moves) moves=$2; shift 2 ;;
         --mib) sizes=$2; shift 2 ;;
@@ -22,7 +24,7 @@ while [ $# -gt 0 ]; do
         *) echo "migration.sh: $1 is no option; its head explains them" >&2; exit 2 ;;
     esac
 done
-[ ${#parts[@]} -gt 0 ] || parts=(gap together)
+[ ${#parts[@]} -gt 0 ] || parts=(gap others together)
 
 release=$PWD/${RELEASE:-target/release}
 for tool in faasm-run faasm-cc; do
@@ -32,7 +34,7 @@ work=$(mktemp -d)
 job= lab=
 trap 'if [ -n "$job" ]; then kill "$job" 2>/dev/null || true; fi; [ -z "$lab" ] || bench/netns.sh --lab "$lab" down; rm -rf "$work"' EXIT
 export FAASM_STATE_DIR=$work/state
-for guest in gap exchange; do
+for guest in gap bystanders exchange; do
     "$release/faasm-cc" -O3 "workloads/guests/bench/$guest.c" -o "$work/$guest.wasm"
 done
 
@@ -53,32 +55,62 @@ judge() {
     echo "$3: $1 (target: at most $2, $word)"
 }
 
+# Starts a job of a guest on two nodes of this machine, with its arguments, and waits until it is ready.
+begin() {
+    : >"$work/moves"
+    rm -f "$work/end"
+    (cd "$work" && exec "$release/faasm-run" --local-nodes 2 --migratable "$@" >out 2>log) &
+    job=$!
+    await READY
+    sleep 0.5
+}
+
+# Moves this rank back and forth; notes when an order was given and carried out, and what it said.
+move() {
+    local move begun told
+    for move in $(seq "$moves"); do
+        begun=$(date +%s%N)
+        told=$("$release/faasm-run" migrate "$job" "$1" $(((move + $1) % 2)))
+        echo "$begun $(date +%s%N)" >>"$work/moves"
+        said+=("$(sed -n 's/.*stopped for \([0-9.]*\) ms.*/\1/p' <<<"$told")")
+        sleep 0.1
+    done
+    touch "$work/end"
+    wait "$job"
+    job=
+}
+
+# The longest gap during each order, or with a word in as long a time before it, in ms.
+longest() {
+    awk -v before="${1:-}" 'NR == FNR { if ($1 == "GAP") { n++; at[n] = $2; len[n] = $3 } next }
+        { from = $1; to = $2; if (before) { from = 2 * $1 - $2; to = $1 }
+          longest = 0; for (g = 1; g <= n; g++) if (at[g] + len[g] > from && at[g] < to && len[g] > longest) longest = len[g]
+          printf "%.2f\n", longest / 1e6 }' "$work/out" "$work/moves"
+}
+
 measure_gap() {
-    local mib=$1 target=$2 run move told all=() said=()
+    local mib=$1 target=$2 run all=() said=()
     for run in $(seq "$runs"); do
-        : >"$work/moves"
-        rm -f "$work/end"
-        (cd "$work" && exec "$release/faasm-run" --local-nodes 2 --map-by node --migratable -n 2 gap.wasm "$mib" 10 >out 2>log) &
-        job=$!
-        await READY
-        sleep 0.5
-        for move in $(seq "$moves"); do
-            begun=$(date +%s%N)
-            told=$("$release/faasm-run" migrate "$job" 0 $((move % 2)))
-            echo "$begun $(date +%s%N)" >>"$work/moves"
-            said+=("$(sed -n 's/.*stopped for \([0-9.]*\) ms.*/\1/p' <<<"$told")")
-            sleep 0.1
-        done
-        touch "$work/end"
-        wait "$job"
-        job=
+        begin --map-by node -n 2 gap.wasm "$mib" 10
+        move 0
         grep -q '^END.*right' "$work/out" || { echo "migration.sh: the rank's memory is wrong" >&2; cat "$work/out" >&2; exit 1; }
-        mapfile -t -O "${#all[@]}" all < <(awk 'NR == FNR { if ($1 == "GAP") { n++; at[n] = $2; len[n] = $3 } next }
-            { longest = 0; for (g = 1; g <= n; g++) if (at[g] + len[g] > $1 && at[g] < $2 && len[g] > longest) longest = len[g]; printf "%.2f\n", longest / 1e6 }' "$work/out" "$work/moves")
+        mapfile -t -O "${#all[@]}" all < <(longest)
     done
     printf '%s MiB: longest gaps of %s moves in ms: %s\n' "$mib" "${#all[@]}" "$(printf '%s\n' "${all[@]}" | sort -n | tr '\n' ' ')"
     printf '%s MiB: as faasm-run says, from all waiting to all going on: median %s ms\n' "$mib" "$(printf '%s\n' "${said[@]}" | median)"
     judge "$(printf '%s\n' "${all[@]}" | median)" "$target" "downtime of a $mib MiB rank, median, ms"
+}
+
+measure_others() {
+    local run all=() before=() said=()
+    for run in $(seq "$runs"); do
+        begin -n 4 bystanders.wasm 100
+        move 3
+        mapfile -t -O "${#all[@]}" all < <(longest)
+        mapfile -t -O "${#before[@]}" before < <(longest before)
+    done
+    printf 'others: longest exchanges during %s moves in ms: %s\n' "${#all[@]}" "$(printf '%s\n' "${all[@]}" | sort -n | tr '\n' ' ')"
+    printf 'others: median %s ms, in as long a time before each move %s ms\n' "$(printf '%s\n' "${all[@]}" | median)" "$(printf '%s\n' "${before[@]}" | median)"
 }
 
 # On these hosts: the seconds of the job; with a word it is moved together when a fifth is done.
@@ -118,10 +150,9 @@ measure_together() {
 }
 
 for part in "${parts[@]}"; do
-    if [ "$part" = gap ]; then
-        for mib in $sizes; do measure_gap "$mib" "$([ "$mib" -le 4 ] && echo 3 || echo 20)"; done
-    else
-        measure_together
-    fi
+    case $part in
+        gap) for mib in $sizes; do measure_gap "$mib" "$([ "$mib" -le 4 ] && echo 3 || echo 20)"; done ;;
+        *) "measure_$part" ;;
+    esac
 done
 [ -z "$strict" ] || exit "$missed"
