@@ -52,11 +52,18 @@ pub struct Gate {
     /// How far ranks have to come before they stop, and how often that was changed.
     targets: Mutex<Arc<[Clock]>>,
     version: AtomicU64,
-    /// Ranks that stop before the others are to.
-    held: Mutex<BTreeSet<u32>>,
+    held: Mutex<Held>,
     /// For tests: ranks that have to be moved before any ends.
     unmoved: Mutex<BTreeSet<u32>>,
     have_to_move: AtomicBool,
+}
+
+/// Who stops before the others are to.
+#[derive(Debug, Default)]
+struct Held {
+    ranks: BTreeSet<u32>,
+    /// Those of all ranks that have begun a call since ranks were last held.
+    callers: BTreeSet<u32>,
 }
 
 /// The gate's low bits hold what is told, the others count how often that was changed.
@@ -70,7 +77,7 @@ impl Gate {
             self.aim(Arc::default());
         }
         if cut == Cut::Open {
-            self.held().clear();
+            *self.lock_held() = Held::default();
         }
         self.state.store((self.changes() + 1) << CUT_BITS | cut as u64, Ordering::SeqCst);
     }
@@ -78,12 +85,24 @@ impl Gate {
     /// Has all go on but these ranks, and those that have been held since the gate was open: they begin nothing that may
     /// wait. As for [`Gate::set`], all have to be told.
     pub fn hold(&self, ranks: impl Iterator<Item = u32>) {
-        self.held().extend(ranks);
+        let mut held = self.lock_held();
+        held.callers.clear();
+        held.ranks.extend(ranks);
+        drop(held);
         self.set(Cut::Held);
     }
 
     /// Who is held.
-    pub fn held(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+    pub fn held(&self) -> Vec<u32> {
+        self.lock_held().ranks.iter().copied().collect()
+    }
+
+    /// Whether this rank has begun a call since ranks were [held](Gate::hold) the last time.
+    pub fn has_called(&self, rank: u32) -> bool {
+        self.lock_held().callers.contains(&rank)
+    }
+
+    fn lock_held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -255,14 +274,18 @@ impl Door {
         }
     }
 
-    /// Whether the rank is held. Who calls MPI often does not look for itself among the others each time.
+    /// Whether the rank is held, which is about to begin a call. Who does so often does not look for itself among the others
+    /// each time.
     #[cold]
     fn is_held(&self) -> bool {
         let (changes, known) = (self.gate.changes(), self.held_at.load(Ordering::Relaxed));
         if known >> 1 == changes {
             return known & 1 != 0;
         }
-        let is_held = self.gate.held().contains(&self.rank);
+        let mut held = self.gate.lock_held();
+        let is_held = held.ranks.contains(&self.rank);
+        held.callers.insert(self.rank);
+        drop(held);
         self.held_at.store(changes << 1 | u64::from(is_held), Ordering::Relaxed);
         is_held
     }
@@ -490,7 +513,9 @@ mod tests {
         let cuts = || doors.each_ref().map(Door::cut);
         gate.set(Cut::Closed);
         gate.hold([4, 9].into_iter());
+        assert!(!gate.has_called(3));
         assert_eq!((gate.cut(), cuts()), (Cut::Held, [Cut::Open, Cut::Closed]));
+        assert!(gate.has_called(3) && gate.has_called(4) && !gate.has_called(9));
         assert_eq!(cuts(), [Cut::Open, Cut::Closed], "as often as they look");
         gate.set(Cut::Closed);
         assert_eq!(cuts(), [Cut::Closed; 2]);

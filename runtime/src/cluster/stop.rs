@@ -4,10 +4,10 @@
 //! coordinator                                 node
 //!      |-- Ahead -------------------------------> |   before ranks move: send their memory while they run
 //!      | <---------------------- Done | Failed ---|
-//!      |-- Look --------------------------------> |   begin nothing that may wait; again and again
-//!      | <------------------------------ Stands --|   whether all wait, what was sent and begun
-//!      |-- Hold --------------------------------> |   where ranks compute: only these stop at their next calls, the others
-//!      | <-------------------------------- Held --|   go on; again until they have, and then Look again
+//!      |-- Hold --------------------------------> |   the ranks that compute stop at their next calls, the others go on;
+//!      | <-------------------------------- Held --|   again until these have
+//!      |-- Look --------------------------------> |   begin nothing that may wait; again and again; Hold where ranks
+//!      | <------------------------------ Stands --|   compute; whether all wait, what was sent and begun
 //!      |-- Leave -------------------------------> |   once nothing is under way anywhere
 //!      | <---------------------- Left | Refused --|   every rank is a value
 //!      |-- Pause -------------------------------> |   where some cannot leave: go on for a moment, then Look again
@@ -35,7 +35,8 @@ pub(crate) enum StopOrder {
     },
     /// Open the gate for all but the ranks that are held, and tell whether these wait.
     Hold {
-        /// Those that do not wait now are held from now on, too.
+        /// Those that compute are held from now on, too: did not come to a call although the gate was closed, or since such an
+        /// order before.
         more: bool,
     },
     /// Begin a move while the ranks still run: make room for those that come, and send what those that leave have written.

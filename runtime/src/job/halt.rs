@@ -116,8 +116,10 @@ impl Halt {
         Ok(Some((quiet, begun)))
     }
 
-    /// Has all ranks go on but those that are held, with `more` also those that do not wait now: they stop at their next
-    /// calls. Tells whether all that are held wait.
+    /// Has all ranks go on but those that are held: they stop at their next calls. Tells whether all that are held wait.
+    ///
+    /// With `more` others are held, too: those that did not come to a call although the gate was closed, or have neither
+    /// called nor wait since the last time that there were to be more. The first time there are none.
     ///
     /// # Errors
     /// The job cannot be stopped.
@@ -127,15 +129,19 @@ impl Halt {
             return Err(ENDING.to_owned());
         }
         if more {
-            let running: Vec<u32> = job.local_ranks().filter(|rank| !job.waits(*rank)).collect();
+            let gate = job.gate();
+            let cut = gate.cut();
+            let computes = |rank: &u32| cut == Order::Closed || !gate.has_called(*rank);
+            let ranks = job.local_ranks().filter(|_| cut != Order::Open);
+            let running: Vec<u32> =
+                ranks.filter(|rank| !job.waits(*rank) && computes(rank)).collect();
             // Until all are awake, some look as if they waited for each other.
             job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
             job.gate().hold(running.into_iter());
             job.tell_of_gate();
             job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
         }
-        let all_wait = job.gate().held().iter().all(|rank| job.waits(*rank));
-        Ok(all_wait)
+        Ok(job.gate().held().into_iter().all(|rank| job.waits(rank)))
     }
 
     /// Tells all ranks to hand over their stacks. Gives the number of the round in which they do.

@@ -61,18 +61,21 @@ pub(super) async fn comm_spawn_multiple<T: MpiView>(
     spawn(call, (leads, request), (root, comm), (intercomm, errcodes)).await
 }
 
-/// What the root tells the others: the new group, and a code for each process that was asked for.
+/// What the root tells the others: the new group, and for each program how many processes there are and were asked for.
 struct Outcome {
     pair: Pair,
-    codes: Vec<i32>,
+    counts: Vec<(u32, u32)>,
 }
 
 impl Outcome {
     fn write(&self) -> Vec<u8> {
         let mut out = Writer::new();
         self.pair.write(&mut out);
-        out.u32(self.codes.len() as u32);
-        self.codes.iter().for_each(|code| out.i32(*code));
+        out.u32(self.counts.len() as u32);
+        for (are_there, most) in &self.counts {
+            out.u32(*are_there);
+            out.u32(*most);
+        }
         out.into_bytes()
     }
 
@@ -80,8 +83,17 @@ impl Outcome {
         let mut reader = Reader::new(bytes);
         let pair = Pair::read(&mut reader)?;
         let count = reader.u32()?;
-        let codes = (0..count).map(|_| reader.i32()).collect::<Option<Vec<i32>>>()?;
-        Some(Self { pair, codes })
+        let pairs = (0..count).map(|_| Some((reader.u32()?, reader.u32()?)));
+        Some(Self { pair, counts: pairs.collect::<Option<_>>()? })
+    }
+
+    /// A code for each process that was asked for; there may be many.
+    fn codes(&self) -> impl Iterator<Item = i32> {
+        self.counts.iter().flat_map(|(are_there, most)| {
+            let missing = most.saturating_sub(*are_there);
+            std::iter::repeat_n(abi::MPI_SUCCESS, *are_there as usize)
+                .chain(std::iter::repeat_n(abi::MPI_ERR_SPAWN, missing as usize))
+        })
     }
 }
 
@@ -103,13 +115,15 @@ async fn spawn<T: MpiView>(
         _ => Ok(Told::default()),
     };
     let told = tell(call, comm, told).await?;
-    let Outcome { pair, codes } = Outcome::read(&told).ok_or_else(malformed)?;
+    let outcome = Outcome::read(&told).ok_or_else(malformed)?;
     if !errcodes.is_null() {
-        let bytes: Vec<u8> = codes.iter().flat_map(|code| code.to_le_bytes()).collect();
-        call.write("array_of_errcodes", errcodes, &bytes)?;
+        for (index, code) in (0..).zip(outcome.codes()) {
+            let at = GuestAddr::new(errcodes.get() + 4 * index);
+            call.write_i32("array_of_errcodes", at, code)?;
+        }
     }
     let errhandler = call.mpi().comm(comm)?.errhandler;
-    let new = pair.communicator(call.mpi(), errhandler)?;
+    let new = outcome.pair.communicator(call.mpi(), errhandler)?;
     let handle = install(call.mpi(), new)?;
     call.write_i32("intercomm", intercomm, handle)
 }
@@ -121,13 +135,7 @@ async fn start<T: MpiView>(
     wanted: Vec<Wanted>,
 ) -> Result<Outcome> {
     let parents = call.mpi().comm(comm)?.group.clone();
-    let mut codes = Vec::new();
-    for Wanted { program, most } in &wanted {
-        for index in 0..*most {
-            let is_there = index < program.processes;
-            codes.push(if is_there { abi::MPI_SUCCESS } else { abi::MPI_ERR_SPAWN });
-        }
-    }
+    let counts = wanted.iter().map(|wanted| (wanted.program.processes, wanted.most)).collect();
     let programs: Vec<_> = wanted.into_iter().map(|wanted| wanted.program).collect();
     if programs.iter().all(|program| program.processes == 0) {
         let detail = "no process is wanted of any program";
@@ -141,5 +149,5 @@ async fn start<T: MpiView>(
     let (is_there, take) = (|| answer.is_there(), || answer.take());
     let family = call.wait(&pending, &is_there, |_| take()).await?;
     let pair = Pair { context: family.parent_context, low: parents, high: family.group.clone() };
-    Ok(Outcome { pair, codes })
+    Ok(Outcome { pair, counts })
 }

@@ -3,9 +3,9 @@
 //! If ranks are to move, the nodes first have as much of that done as they can while all ranks run; where one cannot, all
 //! of it is left to the time at which they stand still. If they can, the rest of the move follows at once when all have left.
 //!
-//! The gates are closed, and the nodes are asked again and again how things are. Where a rank computes, the others do not wait
-//! for it: the gates are opened again but for those that did not wait, which stop at their next calls, and are closed when all
-//! of these have. When all stand still in two rounds
+//! Nobody waits for ranks that compute: before a move, who makes no call for a moment is held at its next one, while the others
+//! go on. When all of those have come there the gates are closed, and the nodes are asked again and again how things are. Where
+//! a rank computes nevertheless, the gates are opened for the others until it, too, has come to a call. When all stand still in two rounds
 //! with nothing in between, and nothing is on its way, it is compared what they have begun together. Who is behind
 //! goes on until it is not; where that does not help, for it waits for one that is not behind, all go on for a moment
 //! and it is tried again. When all are level they are told to leave, which some may refuse: then, too, it is tried again.
@@ -25,11 +25,13 @@ const LOOKS_A_TIME: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long it is tried to stop a job whose ranks cannot leave, from the first refusal on.
 const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
+/// Who neither waits nor calls for so long computes.
+const KNOCK: Duration = Duration::from_millis(1);
 /// How long all wait for ranks that compute, and how often they are looked at at least, before those alone do that wait
 /// for the others.
 const PATIENCE: Duration = Duration::from_millis(3);
 const LOOKS_MIN: u32 = 4;
-/// How often that is tried before all wait.
+/// How often that is tried, should others compute by then, before all wait.
 const HOLDS_MAX: u32 = 16;
 /// How long ranks are held: others may wait for them in a way that cannot be seen.
 const HOLD_MAX: Duration = Duration::from_secs(10);
@@ -116,6 +118,9 @@ enum Phase {
     /// The nodes are being asked, or will be at that time.
     Looking,
     Resting(Instant),
+    /// The nodes are told to see who calls, and do so until then.
+    Knocking,
+    Watching(Instant),
     /// Some are held: the nodes are asked whether these wait, or will be at that time.
     Holding,
     HoldingOn(Instant),
@@ -184,7 +189,10 @@ impl Stop {
     /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
     pub(super) const fn next_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Resting(at) | Phase::HoldingOn(at) | Phase::Pausing(at) => Some(at),
+            Phase::Resting(at)
+            | Phase::Watching(at)
+            | Phase::HoldingOn(at)
+            | Phase::Pausing(at) => Some(at),
             _ => None,
         }
     }
@@ -192,6 +200,7 @@ impl Stop {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Resting(at) if at <= now => self.look(None),
+            Phase::Watching(at) if at <= now => self.hold(true),
             Phase::HoldingOn(at) if at <= now => self.hold(false),
             Phase::Pausing(at) if at <= now => {
                 self.before.clear();
@@ -231,6 +240,7 @@ impl Stop {
         match self.phase {
             Phase::Ahead => self.prepared(now),
             Phase::Looking => self.looked(now),
+            Phase::Knocking => self.knocked(now),
             Phase::Holding => self.held(now),
             Phase::Leaving => self.left(now),
             Phase::Acting => self.acted(),
@@ -293,8 +303,22 @@ impl Stop {
         let failure = self.failure.take().or(refusal);
         self.plan = self.plan.take().filter(|_| failure.is_none());
         self.course.ahead = Some(failure.map_or(Ok(()), Err));
-        self.course.preparing = now.duration_since(self.since);
-        self.begin_to_look(now);
+        self.course.preparing = self.end_phase(now);
+        self.knock();
+    }
+
+    /// From now on it is seen who makes calls.
+    fn knock(&mut self) {
+        self.phase = Phase::Knocking;
+        self.order(StopOrder::Hold { more: true });
+    }
+
+    /// All see that.
+    fn knocked(&mut self, now: Instant) {
+        match self.failure.take() {
+            Some(why) => self.fail(&why),
+            None => self.phase = Phase::Watching(now + KNOCK),
+        }
     }
 
     /// From now on they are asked.
@@ -379,7 +403,10 @@ impl Stop {
         self.course.preparing += time;
         match self.all_wait {
             true => self.begin_to_look(now),
-            false => self.go_on_for_a_moment(now),
+            false => {
+                self.holds = self.holds.saturating_sub(1);
+                self.go_on_for_a_moment(now);
+            }
         }
     }
 

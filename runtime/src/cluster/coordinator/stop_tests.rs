@@ -78,6 +78,15 @@ impl Talk {
         self.wait(LOOK_INTERVAL_MAX).ordered(StopOrder::Look { targets: None })
     }
 
+    /// It is seen for a moment whether ranks compute, which none does.
+    fn knocks(&mut self) -> &mut Self {
+        for pause in [Duration::ZERO, KNOCK] {
+            self.wait(pause).ordered(StopOrder::Hold { more: true });
+            self.answer(0, held(true)).silence().answer(1, held(true));
+        }
+        self
+    }
+
     /// All stand still, and are asked to leave.
     fn stands_still(&mut self) -> &mut Self {
         self.stand(4, 4, [2, 2]).ordered(LOOK).stand(4, 4, [2, 2]).ordered(StopOrder::Leave)
@@ -155,6 +164,21 @@ fn the_others_go_on_until_those_that_compute_have_come_to_a_call() {
 }
 
 #[test]
+fn before_a_move_those_that_compute_are_seen_while_all_run() {
+    let [hold, ask] = HOLD;
+    let task = MoveTask { number: 3, blocks: Vec::new(), births: Vec::new() };
+    let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
+    t.ordered(StopOrder::Ahead(task)).answer(0, StopAnswer::Done(Done::Nothing));
+    t.answer(1, StopAnswer::Done(Done::Nothing)).ordered(hold.clone()).answer(0, held(true));
+    t.wait(2 * KNOCK).silence();
+    assert_eq!(t.stop.next_timeout(), None, "it counts from when all see it");
+    t.answer(1, held(true)).silence().wait(KNOCK).ordered(hold);
+    t.answer(0, held(false)).answer(1, held(true)).silence();
+    t.wait(LOOK_INTERVAL_MAX).ordered(ask).answer(0, held(true)).answer(1, held(true));
+    t.ordered(LOOK).stands_still();
+}
+
+#[test]
 fn those_that_are_held_are_not_for_ever_and_in_the_end_all_wait() {
     let [hold, _] = HOLD;
     let mut t = Talk::new();
@@ -162,7 +186,7 @@ fn those_that_are_held_are_not_for_ever_and_in_the_end_all_wait() {
     t.ordered(hold.clone()).now += HOLD_MAX;
     t.answer(0, held(true)).answer(1, held(false));
     t.ordered(StopOrder::Pause).wait(PAUSE).ordered(LOOK);
-    for _ in 1..HOLDS_MAX {
+    for _ in 0..HOLDS_MAX {
         computes_for_long(&mut t);
         t.ordered(hold.clone()).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
     }
@@ -291,11 +315,11 @@ fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
         );
         // A rank that was to move has ended.
         t.stop.forget_plan();
-        t.ordered(LOOK).wait(Duration::from_millis(3)).stands_still();
+        t.knocks().ordered(LOOK).wait(Duration::from_millis(3)).stands_still();
         t.wait(Duration::from_millis(1)).answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
         let course = Course {
             ahead: Some(failure.map_or(Ok(()), Err)),
-            preparing: Duration::from_secs(2),
+            preparing: Duration::from_secs(2) + KNOCK,
             waiting: Duration::from_millis(3),
             leaving: Duration::from_millis(1),
             moves: false,
@@ -314,7 +338,7 @@ fn a_planned_move_follows_by_itself() {
         let plan = Plan { task: task.clone(), places: vec![0, 1], goes_on };
         let mut t = Talk::after(Some(plan.clone()));
         t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());
-        t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
+        t.knocks().ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
         assert_eq!(t.stop.plan(), Some(&plan));
         t.answer(1, StopAnswer::Left);
         assert!(matches!(t.stop.poll(), Some(StopEvent::Stopped(course)) if course.moves));
@@ -339,7 +363,7 @@ fn what_was_done_before_a_refusal_still_holds() {
     let nothing = || StopAnswer::Done(Done::Nothing);
     let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
     t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());
-    t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
+    t.knocks().ordered(LOOK).stands_still().answer(0, StopAnswer::Left);
     t.answer(1, StopAnswer::Refused { why: vec![(3, "MPI_Win_lock: no".to_owned())] });
     // Not `GoOn`, at which nodes give up what they have begun under this number.
     t.ordered(StopOrder::Pause).wait(PAUSE).ordered(LOOK).stands_still();
@@ -354,7 +378,7 @@ fn a_planned_move_that_fails_is_left_to_whoever_wanted_it() {
     let nothing = || StopAnswer::Done(Done::Nothing);
     let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
     t.ordered(StopOrder::Ahead(task.clone())).answer(0, nothing()).answer(1, nothing());
-    t.ordered(LOOK).stands_still().answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
+    t.knocks().ordered(LOOK).stands_still().answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
     assert!(matches!(t.stop.poll(), Some(StopEvent::Stopped(_))));
     t.ordered(StopOrder::Act(Task::Move(task))).answer(0, nothing());
     t.answer(1, StopAnswer::Failed { why: "full".to_owned() });
