@@ -12,6 +12,7 @@ use faasm_mpi_engine::group::Group;
 use faasm_mpi_engine::info::Info;
 
 use crate::site::Site;
+use crate::world::World;
 
 /// A communicator: who is in it and what is attached to it.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Communicator {
     pub between: Option<Arc<Between>>,
     /// Handle of the session it was made in; 0 for none.
     pub session: i32,
+    /// Its members were told that they can share memory, and may do so: they stay together. Section 7.4.2.
+    pub shares: bool,
 }
 
 /// The two groups of an intercommunicator. Section 7.6.
@@ -138,6 +141,21 @@ impl Communicator {
             info: Info::new(),
             between: None,
             session: 0,
+            shares: false,
+        }
+    }
+
+    /// Tells the world which ranks may come to share memory by it; its first member does.
+    pub(crate) fn bind(&self, world: &World) {
+        if self.shares && self.rank == 0 && self.size() > 1 && self.site.elsewhere().is_none() {
+            world.bind(self.context, self.group.iter());
+        }
+    }
+
+    /// It is being freed.
+    pub(crate) fn unbind(&self, world: &World) {
+        if self.shares && self.rank == 0 {
+            world.unbind(self.context);
         }
     }
 

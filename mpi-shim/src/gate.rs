@@ -82,12 +82,10 @@ impl Gate {
         self.state.store((self.changes() + 1) << CUT_BITS | cut as u64, Ordering::SeqCst);
     }
 
-    /// Has all go on but these ranks, and those that have been held since the gate was open: they begin nothing that may
-    /// wait. As for [`Gate::set`], all have to be told.
+    /// Has all go on but these ranks, which begin nothing that may wait. As for [`Gate::set`], all have to be told.
     pub fn hold(&self, ranks: impl Iterator<Item = u32>) {
         let mut held = self.lock_held();
-        held.callers.clear();
-        held.ranks.extend(ranks);
+        *held = Held { ranks: ranks.collect(), callers: BTreeSet::new() };
         drop(held);
         self.set(Cut::Held);
     }
@@ -518,14 +516,13 @@ mod tests {
         assert!(gate.has_called(3) && gate.has_called(4) && !gate.has_called(9));
         assert_eq!(cuts(), [Cut::Open, Cut::Closed], "as often as they look");
         gate.set(Cut::Closed);
-        assert_eq!(cuts(), [Cut::Closed; 2]);
+        assert_eq!((cuts(), gate.held()), ([Cut::Closed; 2], vec![4, 9]));
         gate.hold([3].into_iter());
-        assert_eq!(cuts(), [Cut::Closed; 2], "who is held stays so");
+        assert_eq!(cuts(), [Cut::Closed, Cut::Open]);
         gate.set(Cut::Leave);
         assert_eq!(cuts(), [Cut::Leave; 2]);
         gate.set(Cut::Open);
-        gate.hold([3].into_iter());
-        assert_eq!(cuts(), [Cut::Closed, Cut::Open], "until the gate is open");
+        assert_eq!((cuts(), gate.held()), ([Cut::Open; 2], Vec::new()));
     }
 
     #[test]

@@ -215,6 +215,9 @@ impl Runtime {
         if is_tolerant {
             shared.world().tolerate_failures();
         }
+        if launch.shares_memory() {
+            shared.world().expect_shared_windows();
+        }
         if trial.stays {
             shared.gate().have_to_move(0..shared.world().known());
         }

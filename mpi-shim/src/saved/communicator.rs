@@ -10,7 +10,7 @@ use faasm_mpi_engine::info::Info;
 use faasm_mpi_engine::topology::Cartesian;
 use serde::{Deserialize, Serialize};
 
-use super::{Saving, damaged};
+use super::{SaveError, Saving, damaged};
 use crate::communicator::{AttachedBuffer, Communicator, Seat};
 use crate::site::Site;
 use crate::world::{CONTEXT_SELF, CONTEXT_WORLD, World};
@@ -37,6 +37,7 @@ pub(super) struct SavedCommunicator {
     attached: Option<AttachedBuffer>,
     info: Info,
     session: i32,
+    shares: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,6 +64,7 @@ impl SavedCommunicator {
             attached: comm.attached,
             info: comm.info.clone(),
             session: comm.session,
+            shares: comm.shares,
         }
     }
 
@@ -80,8 +82,18 @@ impl SavedCommunicator {
         comm.topology = self.topology.map(|saved| saved.restore(size)).transpose()?;
         comm.attributes = Attributes::from_list(self.attributes);
         (comm.name, comm.attached, comm.info) = (self.name, self.attached, self.info);
-        comm.session = self.session;
+        (comm.session, comm.shares) = (self.session, self.shares);
         (comm.agreements, comm.acked) = (self.agreements, self.acked as usize);
+        if comm.shares && comm.site.elsewhere().is_some() {
+            let ranks: Vec<String> = comm.group.iter().map(|rank| rank.to_string()).collect();
+            return Err(SaveError::Hindered(format!(
+                "the communicator {:?} was made for ranks that can share memory (MPI_COMM_TYPE_SHARED), and the program does \
+                 that (MPI_Win_allocate_shared); its ranks {} have to be on one node: place them together",
+                comm.name,
+                ranks.join(", ")
+            )));
+        }
+        comm.bind(seats.world);
         Ok(comm)
     }
 }

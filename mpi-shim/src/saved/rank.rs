@@ -15,7 +15,7 @@ use super::request::{SavedRequest, SavedUnderway, started};
 use super::types::{SavedType, TypeList, Types};
 use super::{SaveError, Saving, damaged, read, write};
 use crate::alloc::GuestHeap;
-use crate::communicator::AttachedBuffer;
+use crate::communicator::{AttachedBuffer, Communicator};
 use crate::ctx::{Arrived, FortranBooleans, Interrupted, MpiCtx, OpEntry, OtherEntry, Phase};
 use crate::file::FileDefaults;
 use crate::file_port::Files;
@@ -86,7 +86,8 @@ impl<P: MpiPort> MpiCtx<P> {
         None
     }
 
-    /// The ranks that have to be on one node, because they share the memory of a window; only its first member tells.
+    /// The ranks that have to be on one node, because they share the memory of a window or were told that they can; only the
+    /// first member tells.
     pub fn bonds(&self) -> Vec<Vec<u32>> {
         let shared = |window: &Window| {
             let segments = window.segments.as_ref().filter(|_| window.rank == 0)?;
@@ -96,7 +97,9 @@ impl<P: MpiPort> MpiCtx<P> {
             OtherEntry::Window(window) => shared(window),
             _ => None,
         });
-        windows.collect()
+        let shares = |comm: &Communicator| comm.shares && comm.rank == 0 && comm.size() > 1;
+        let comms = self.comms.iter().map(|(_, comm)| comm).filter(|comm| shares(comm));
+        windows.chain(comms.map(|comm| comm.group.iter().collect())).collect()
     }
 
     /// Puts the pages of windows of shared memory into the memory of a rank that has been put back, which has its content by

@@ -361,6 +361,31 @@ fn shared_parts_of_types_stay_shared() {
 }
 
 #[test]
+fn ranks_that_were_told_to_share_memory_stay_together() {
+    let before = world();
+    let mut mpi = MpiCtx::new(port(&before, 0));
+    let context = before.new_context().expect("a context");
+    let group = Group::new(vec![0, 2]).expect("distinct");
+    let site = before.new_site(group.iter());
+    let comm = Communicator::new(context, group, 0, site, abi::MPI_ERRORS_RETURN);
+    let comm = Communicator { name: "near".to_owned(), shares: true, ..comm };
+    mpi.comms.insert(comm).expect("room");
+    assert_eq!(mpi.bonds(), [[0, 2]]);
+    let saved = mpi.save().expect("it can be written");
+    let placed = |nodes: [u32; 3]| {
+        let placement = Placement { nodes: nodes.into(), this_node: 0 };
+        World::new(vec![0; 3], vec![0; 3], placement)
+    };
+    let together = placed([0, 1, 0]);
+    assert!(restore(&together, 0, &saved).is_ok());
+    assert_eq!(together.bonds(), [[0, 2]]);
+    let Err(SaveError::Hindered(why)) = restore(&placed([0, 0, 1]), 0, &saved) else {
+        panic!("they are apart")
+    };
+    assert!(why.contains("\"near\"") && why.contains("ranks 0, 2"), "{why}");
+}
+
+#[test]
 fn members_meet_again_after_a_restart() {
     let before = world();
     let mut both = [full(&before, 0), full(&before, 2)];

@@ -1,36 +1,48 @@
-//! Ranks that have to be on one node, because they share the memory of a window.
+//! Ranks that have to be on one node, because they share the memory of a window, or have been told that they can.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::World;
 
-/// By the context of a window, its ranks.
+/// By the context of a window or a communicator, its ranks.
 #[derive(Debug, Default)]
 pub(super) struct Bonds {
-    windows: Mutex<BTreeMap<u32, Vec<u32>>>,
+    groups: Mutex<BTreeMap<u32, Vec<u32>>>,
+    shares_memory: AtomicBool,
 }
 
 impl Bonds {
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<u32, Vec<u32>>) -> R) -> R {
-        change(&mut self.windows.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.groups.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl World {
-    /// These ranks, all of this node, share the memory of the window with this context.
-    pub(crate) fn bind(&self, context: u32, ranks: impl Iterator<Item = u32>) {
-        self.bonds.change(|windows| windows.insert(context, ranks.collect()));
+    /// A program of the job may make windows of shared memory.
+    pub fn expect_shared_windows(&self) {
+        self.bonds.shares_memory.store(true, Ordering::Release);
     }
 
-    /// The window is gone.
+    /// Whether one may. Otherwise it makes no difference whether ranks that could have memory in common stay together.
+    pub fn expects_shared_windows(&self) -> bool {
+        self.bonds.shares_memory.load(Ordering::Acquire)
+    }
+
+    /// These ranks, all of this node, share the memory of the window with this context, or may in this communicator.
+    pub(crate) fn bind(&self, context: u32, ranks: impl Iterator<Item = u32>) {
+        self.bonds.change(|groups| groups.insert(context, ranks.collect()));
+    }
+
+    /// The window or communicator is gone.
     pub(crate) fn unbind(&self, context: u32) {
-        self.bonds.change(|windows| windows.remove(&context));
+        self.bonds.change(|groups| groups.remove(&context));
     }
 
     /// The ranks of this node that have to be on one node, group by group.
     pub fn bonds(&self) -> Vec<Vec<u32>> {
-        self.bonds.change(|windows| windows.values().cloned().collect())
+        self.bonds.change(|groups| groups.values().cloned().collect())
     }
 }
 

@@ -57,6 +57,9 @@ impl World {
         if self.is_tolerant() {
             new.tolerate_failures();
         }
+        if self.expects_shared_windows() {
+            new.expect_shared_windows();
+        }
         Ok(new)
     }
 }

@@ -13,7 +13,7 @@ use super::{CheckpointError, Description};
 /// What a manifest begins with.
 const MAGIC: [u8; 8] = *b"FAASMCUT";
 /// Version of the format. It changes with every change of what is written.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// The whole cut, but for what is in the ranks' own files.
 #[derive(Debug, Serialize, Deserialize)]

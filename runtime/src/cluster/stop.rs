@@ -24,6 +24,7 @@ use rkyv::{Archive, Deserialize, Serialize};
 use super::message::{Block, JOB_RANKS_MAX, Standstill, Totals};
 use super::offer::Newborn;
 use crate::checkpoint::{Tombstone, Unfinished};
+use crate::job::Whom;
 
 /// What a node is to do.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -34,11 +35,7 @@ pub(crate) enum StopOrder {
         targets: Option<Vec<Target>>,
     },
     /// Open the gate for all but the ranks that are held, and tell whether these wait.
-    Hold {
-        /// Those that compute are held from now on, too: did not come to a call although the gate was closed, or since such an
-        /// order before.
-        more: bool,
-    },
+    Hold(Hold),
     /// Begin a move while the ranks still run: make room for those that come, and send what those that leave have written.
     Ahead(MoveTask),
     /// Have all ranks leave where they wait.
@@ -52,6 +49,14 @@ pub(crate) enum StopOrder {
         /// Whether everything had been brought to one state before.
         is_level: bool,
     },
+}
+
+/// A [`Whom`] that travels.
+#[derive(Archive, Serialize, Deserialize, Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Hold {
+    More,
+    Late,
+    Same,
 }
 
 /// What came of an order.
@@ -277,5 +282,15 @@ impl From<Begun> for Together {
 impl From<Target> for Clock {
     fn from(Target { context, sequence, count }: Target) -> Self {
         Self { context, series: sequence.into(), count }
+    }
+}
+
+impl From<Hold> for Whom {
+    fn from(hold: Hold) -> Self {
+        match hold {
+            Hold::More => Self::More,
+            Hold::Late => Self::Late,
+            Hold::Same => Self::Same,
+        }
     }
 }

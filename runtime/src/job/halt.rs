@@ -1,5 +1,6 @@
 //! A node's part in stopping a job on all its nodes at one instant. The coordinator says what comes when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,6 +25,20 @@ pub(crate) struct Halt {
     job: RwLock<Arc<JobShared>>,
     writer: Mutex<RanksWriter>,
     deposits: Mutex<Vec<Deposit>>,
+    /// Ranks that are held and had come to a call when that was asked.
+    came: Mutex<BTreeSet<u32>>,
+}
+
+/// Who is held while the others go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Whom {
+    /// From now on those that compute, too: did not come to a call although the gate was closed, or have neither called nor
+    /// wait since this was ordered before. The first time it is nobody.
+    More,
+    /// Only those that had not come to a call when that was asked the last time.
+    Late,
+    /// As before.
+    Same,
 }
 
 /// Why ranks have not left.
@@ -60,7 +75,8 @@ fn soon<T>(look: impl Fn() -> Option<T>) -> Option<T> {
 impl Halt {
     pub(crate) fn new(job: Arc<JobShared>) -> Self {
         job.world().keep_clocks();
-        Self { job: RwLock::new(job), writer: Mutex::default(), deposits: Mutex::default() }
+        let (writer, deposits, came) = Default::default();
+        Self { job: RwLock::new(job), writer, deposits, came }
     }
 
     /// The job.
@@ -118,30 +134,44 @@ impl Halt {
 
     /// Has all ranks go on but those that are held: they stop at their next calls. Tells whether all that are held wait.
     ///
-    /// With `more` others are held, too: those that did not come to a call although the gate was closed, or have neither
-    /// called nor wait since the last time that there were to be more. The first time there are none.
-    ///
     /// # Errors
     /// The job cannot be stopped.
-    pub(crate) fn hold(&self, more: bool) -> Result<bool, String> {
+    pub(crate) fn hold(&self, whom: Whom) -> Result<bool, String> {
         let job = self.job();
         if job.is_ending() {
             return Err(ENDING.to_owned());
         }
-        if more {
-            let gate = job.gate();
-            let cut = gate.cut();
-            let computes = |rank: &u32| cut == Order::Closed || !gate.has_called(*rank);
-            let ranks = job.local_ranks().filter(|_| cut != Order::Open);
-            let running: Vec<u32> =
-                ranks.filter(|rank| !job.waits(*rank) && computes(rank)).collect();
-            // Until all are awake, some look as if they waited for each other.
-            job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
-            job.gate().hold(running.into_iter());
-            job.tell_of_gate();
-            job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
+        let gate = job.gate();
+        let mut held = gate.held();
+        match whom {
+            Whom::Same => {
+                let waiting: BTreeSet<u32> =
+                    held.iter().copied().filter(|rank| job.waits(*rank)).collect();
+                let all_wait = waiting.len() == held.len();
+                *self.came.lock() = waiting;
+                return Ok(all_wait);
+            }
+            Whom::Late => {
+                let came = std::mem::take(&mut *self.came.lock());
+                held.retain(|rank| !came.contains(rank));
+            }
+            Whom::More => {
+                let cut = gate.cut();
+                let computes = |rank: &u32| match cut {
+                    Order::Open => false,
+                    Order::Held => !gate.has_called(*rank),
+                    Order::Closed | Order::Leave => true,
+                };
+                held.extend(job.local_ranks().filter(|rank| computes(rank) && !job.waits(*rank)));
+            }
         }
-        Ok(job.gate().held().into_iter().all(|rank| job.waits(rank)))
+        let all_wait = held.iter().all(|rank| job.waits(*rank));
+        // Until all are awake, some look as if they waited for each other.
+        job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
+        gate.hold(held.into_iter());
+        job.tell_of_gate();
+        job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
+        Ok(all_wait)
     }
 
     /// Tells all ranks to hand over their stacks. Gives the number of the round in which they do.

@@ -28,7 +28,7 @@ pub(crate) use courier::{Courier, Hurry};
 pub(crate) use cut::Cutter;
 pub(crate) use deadlock::{Quiet, is_stuck};
 pub(crate) use far::{CALL_ASK, CALL_OBJECT, Far};
-pub(crate) use halt::{ENDING, Halt, NodeCut, NotLeft};
+pub(crate) use halt::{ENDING, Halt, NodeCut, NotLeft, Whom};
 pub(crate) use handle::{Control, RemoteJob};
 pub use handle::{JobHandle, RankEvent};
 pub(crate) use pull::{PULL_ASK, PULL_RELEASE};

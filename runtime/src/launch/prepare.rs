@@ -115,6 +115,11 @@ impl Launch {
         numbered.flat_map(|(number, app)| (0..app.ranks).map(move |_| number)).collect()
     }
 
+    /// Whether a program may make windows of memory that ranks share.
+    pub(crate) fn shares_memory(&self) -> bool {
+        self.apps.iter().any(|app| app.module.shares_memory())
+    }
+
     pub(crate) const fn timeout(&self) -> Option<Duration> {
         self.timeout
     }

@@ -75,6 +75,9 @@ impl Spawner for ProgramSpawner {
             let birth = ready.birth((0, count as u32), Vec::new());
             self.wasi(job, &birth, (0, ready.preopens.clone())).map_err(unfit)?;
         }
+        if ready.iter().any(|ready| ready.linked.module.shares_memory()) {
+            job.world().expect_shared_windows();
+        }
         let workers = u64::from(self.scheduler.regular());
         let apps = (0..)
             .zip(&ready)

@@ -89,6 +89,17 @@ impl Module {
         Err(ModuleError::NotAProgram { name: self.name().to_owned(), library })
     }
 
+    /// Whether it may make windows of memory that ranks share.
+    pub(crate) fn shares_memory(&self) -> bool {
+        const NAMES: [&str; 4] = [
+            "MPI_Win_allocate_shared",
+            "MPI_Win_allocate_shared_c",
+            "PMPI_Win_allocate_shared",
+            "PMPI_Win_allocate_shared_c",
+        ];
+        self.facts().imports.iter().any(|import| NAMES.contains(&import.name.as_str()))
+    }
+
     /// Whether this is the variant whose call stack can be taken.
     pub fn is_migratable(&self) -> bool {
         self.inner.migratable

@@ -126,7 +126,7 @@ fn memory_that_is_written_while_it_is_copied_arrives_whole() {
 /// Ranks that stay go on while it is waited for one that computes, and stand still only while the job goes over.
 #[test]
 fn others_do_not_wait_for_one_that_computes() {
-    const COMPUTES_MS: u64 = 500;
+    const COMPUTES_MS: u64 = 800;
     let dir = tempfile::tempdir().expect("a directory");
     let program = build_dir().join("bystanders.wasm");
     compile(&guests_dir().join("bench/bystanders.c"), &[], &program).expect("it compiles");

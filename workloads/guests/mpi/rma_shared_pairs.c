@@ -62,6 +62,7 @@ static void pair_up(void)
     MPI_Comm_split(MPI_COMM_WORLD, rank / 2, rank, &both);
     MPI_Comm_split_type(both, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &pair);
     MPI_Comm_free(&both);
+    MPI_Comm_set_name(pair, "of the pair");
     MPI_Comm_rank(pair, &me);
     MPI_Comm_size(pair, &members);
     other = (me + 1) % members;

@@ -107,8 +107,9 @@ impl Made {
     ) -> Result<Communicator> {
         let parent = mpi.comm(parent)?;
         let (errhandler, session) = (parent.errhandler, parent.session);
+        let shares = parent.shares && parent.between.is_none();
         let new = Communicator::new(self.context, self.group, self.rank, self.site, errhandler);
-        Ok(Communicator { session, ..new })
+        Ok(Communicator { session, shares, ..new })
     }
 }
 
@@ -149,13 +150,18 @@ pub(crate) fn check_room<P: MpiPort>(mpi: &MpiCtx<P>) -> Result<()> {
 /// Enters a new communicator of the program into the rank's table.
 pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
     let (context, rank, size) = (new.context, new.rank, new.size());
-    let handle = install_unseen(mpi, new)?;
+    new.bind(mpi.port.world());
+    let handle = add(mpi, new)?;
     mpi.note_communicator(context, rank, size);
     Ok(handle)
 }
 
-/// The same for one that the program does not know.
+/// The same for one that the program does not know, and makes nothing from.
 pub(crate) fn install_unseen<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
+    add(mpi, Communicator { shares: false, ..new })
+}
+
+fn add<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
     check_room(mpi)?;
     let errhandler = new.errhandler;
     let handle = mpi.comms.insert(new).ok_or_else(|| {

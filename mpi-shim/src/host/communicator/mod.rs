@@ -88,13 +88,17 @@ pub(crate) fn put_made<T: MpiView>(
     made: Option<Made>,
     newcomm: GuestAddr,
 ) -> Result<()> {
-    let handle = match made {
-        Some(made) => {
-            let new = made.communicator(call.mpi(), parent)?;
-            install(call.mpi(), new)?
-        }
-        None => abi::MPI_COMM_NULL,
-    };
+    let new = made.map(|made| made.communicator(call.mpi(), parent)).transpose()?;
+    put(call, new, newcomm)
+}
+
+/// The same for a communicator that has got everything.
+fn put<T: MpiView>(
+    call: &mut Call<'_, T>,
+    new: Option<Communicator>,
+    newcomm: GuestAddr,
+) -> Result<()> {
+    let handle = new.map_or(Ok(abi::MPI_COMM_NULL), |new| install(call.mpi(), new))?;
     call.write_i32("newcomm", newcomm, handle)
 }
 
@@ -453,8 +457,16 @@ async fn comm_split_type<T: MpiView>(
     let hints = room.and_then(|()| info::hints(call.mpi(), info));
     let world = call.mpi().port.world();
     let node = world.node(parent.world_rank(rank as usize).unwrap_or_default());
-    let color = hints.and_then(|hints| resource(split_type, (rank, node), &hints));
-    let input = color.map(|color| (split_type, (color, key)));
+    let resource = hints.and_then(|hints| resource(split_type, &hints));
+    let shares = world.expects_shared_windows() && resource == Ok(Some(Resource::Node));
+    let color = |resource: Option<Resource>| {
+        resource.map(|resource| match resource {
+            Resource::Everybody => 0,
+            Resource::Node => node.cast_signed(),
+            Resource::Itself => rank.cast_signed(),
+        })
+    };
+    let input = resource.map(color).map(|color| (split_type, (color, key)));
     let made = exchange(call, comm, input, |maker, inputs: Vec<(i32, Color)>| {
         let given = |(kind, _): &&(i32, Color)| *kind != abi::MPI_UNDEFINED;
         let first = inputs.iter().find(given).map(|(kind, _)| *kind);
@@ -466,23 +478,33 @@ async fn comm_split_type<T: MpiView>(
         split(maker, &parent, &colors)
     })
     .await?;
-    put_made(call, comm, made, newcomm)
+    let new = made.map(|made| made.communicator(call.mpi(), comm)).transpose()?;
+    let new = new.map(|new| Communicator { shares: shares || new.shares, ..new });
+    put(call, new, newcomm)
 }
 
-/// The colour of a split by a kind of resource. The ranks of a node share its memory, and no smaller
-/// resource is known, for ranks may move between cores.
-fn resource(split_type: i32, (rank, node): (u32, u32), hints: &Info) -> Result<Option<i32>> {
-    let (everybody, of_node) = (Some(0), Some(node.cast_signed()));
+/// The processes that have one resource.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Resource {
+    Everybody,
+    /// Those of a node, which share its memory.
+    Node,
+    Itself,
+}
+
+/// Whom a split by a kind of resource puts together. No smaller resource than a node's memory is known, for ranks may move between
+/// cores.
+fn resource(split_type: i32, hints: &Info) -> Result<Option<Resource>> {
     match split_type {
-        abi::MPI_COMM_TYPE_SHARED => Ok(of_node),
+        abi::MPI_COMM_TYPE_SHARED => Ok(Some(Resource::Node)),
         abi::MPI_UNDEFINED | abi::MPI_COMM_TYPE_HW_UNGUIDED => Ok(None),
         abi::MPI_COMM_TYPE_HW_GUIDED | abi::MPI_COMM_TYPE_RESOURCE_GUIDED => {
             let shared = hints.value("mpi_hw_resource_type")? == Some("mpi_shared_memory");
             let guided = split_type == abi::MPI_COMM_TYPE_RESOURCE_GUIDED;
             Ok(match hints.value("mpi_pset_name")?.filter(|_| guided) {
-                _ if shared => of_node,
-                Some("mpi://WORLD") => everybody,
-                Some("mpi://SELF") => Some(rank.cast_signed()),
+                _ if shared => Some(Resource::Node),
+                Some("mpi://WORLD") => Some(Resource::Everybody),
+                Some("mpi://SELF") => Some(Resource::Itself),
                 _ => None,
             })
         }
@@ -515,6 +537,7 @@ pub(crate) async fn free<T: MpiView>(
     let Some(freed) = mpi.comms.remove(handle) else {
         return Err(bad_handle(ErrorClass::Comm, "comm", handle, abi::MPI_COMM_NULL).into());
     };
+    freed.unbind(mpi.port.world());
     error::detach(mpi, freed.errhandler);
     call.write_i32("comm", comm, abi::MPI_COMM_NULL)?;
     Ok(())

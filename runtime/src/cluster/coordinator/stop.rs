@@ -13,7 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::cluster::stop::{Done, MoveTask, Sequence, Stands, StopAnswer, StopOrder, Target, Task};
+use crate::cluster::stop::{
+    Done, Hold, MoveTask, Sequence, Stands, StopAnswer, StopOrder, Target, Task,
+};
 use crate::job::{Quiet, is_stuck};
 
 /// How soon the nodes are asked again, at first and at most.
@@ -26,7 +28,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long it is tried to stop a job whose ranks cannot leave, from the first refusal on.
 const ATTEMPTS_TIME_MAX: Duration = Duration::from_secs(10);
 /// Who neither waits nor calls for so long computes.
-const KNOCK: Duration = Duration::from_millis(1);
+const KNOCK: Duration = Duration::from_millis(2);
+/// After so long those that are held and have come to a call go on while others have not. Some only had no processor. Once
+/// all have come they stay, or they would never all be at calls.
+const GRACE: Duration = Duration::from_millis(10);
 /// How long all wait for ranks that compute, and how often they are looked at at least, before those alone do that wait
 /// for the others.
 const PATIENCE: Duration = Duration::from_millis(3);
@@ -97,6 +102,9 @@ pub(super) struct Stop {
     holds: u32,
     /// Whether all that are held wait, as far as the nodes have answered.
     all_wait: bool,
+    /// Who was held in the last order, and whether those that come go on until all have once.
+    hold: Hold,
+    eases: bool,
     /// Answers of the last round, and of the one before it.
     stands: BTreeMap<usize, Stands>,
     before: Vec<Option<Quiet>>,
@@ -149,6 +157,8 @@ impl Stop {
             looks: 0,
             holds: 0,
             all_wait: false,
+            hold: Hold::Same,
+            eases: true,
             stands: BTreeMap::new(),
             before: Vec::new(),
             targets: Vec::new(),
@@ -200,8 +210,8 @@ impl Stop {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Resting(at) if at <= now => self.look(None),
-            Phase::Watching(at) if at <= now => self.hold(true),
-            Phase::HoldingOn(at) if at <= now => self.hold(false),
+            Phase::Watching(at) if at <= now => self.hold(Hold::More),
+            Phase::HoldingOn(at) if at <= now => self.hold(Hold::Same),
             Phase::Pausing(at) if at <= now => {
                 self.before.clear();
                 self.targets.clear();
@@ -310,7 +320,7 @@ impl Stop {
     /// From now on it is seen who makes calls.
     fn knock(&mut self) {
         self.phase = Phase::Knocking;
-        self.order(StopOrder::Hold { more: true });
+        self.order(StopOrder::Hold(Hold::More));
     }
 
     /// All see that.
@@ -359,7 +369,7 @@ impl Stop {
                 self.holds += 1;
                 self.before.clear();
                 self.targets.clear();
-                return self.hold(true);
+                return self.hold(Hold::More);
             }
             // Whoever computes for long is not asked all the time.
             let interval = now.duration_since(self.since) / LOOKS_A_TIME;
@@ -383,10 +393,10 @@ impl Stop {
         }
     }
 
-    /// Who does not wait is held, or was when there are no `more`; the others go on.
-    fn hold(&mut self, more: bool) {
-        (self.phase, self.all_wait) = (Phase::Holding, true);
-        self.order(StopOrder::Hold { more });
+    /// Some are held, and the others go on.
+    fn hold(&mut self, whom: Hold) {
+        (self.phase, self.all_wait, self.hold) = (Phase::Holding, true, whom);
+        self.order(StopOrder::Hold(whom));
     }
 
     /// All have said whether those that are held wait.
@@ -396,18 +406,20 @@ impl Stop {
         }
         let time = now.duration_since(self.since);
         if !self.all_wait && time < HOLD_MAX {
+            if self.eases && self.hold == Hold::Same && time >= GRACE {
+                return self.hold(Hold::Late);
+            }
             let interval = (time / LOOKS_A_TIME).clamp(LOOK_INTERVAL, LOOK_INTERVAL_MAX);
             self.phase = Phase::HoldingOn(now + interval);
             return;
         }
         self.course.preparing += time;
-        match self.all_wait {
-            true => self.begin_to_look(now),
-            false => {
-                self.holds = self.holds.saturating_sub(1);
-                self.go_on_for_a_moment(now);
-            }
+        if self.all_wait {
+            self.eases = false;
+            return self.begin_to_look(now);
         }
+        self.holds = self.holds.saturating_sub(1);
+        self.go_on_for_a_moment(now);
     }
 
     /// All have tried to leave.

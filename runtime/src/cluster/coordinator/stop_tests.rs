@@ -81,7 +81,7 @@ impl Talk {
     /// It is seen for a moment whether ranks compute, which none does.
     fn knocks(&mut self) -> &mut Self {
         for pause in [Duration::ZERO, KNOCK] {
-            self.wait(pause).ordered(StopOrder::Hold { more: true });
+            self.wait(pause).ordered(StopOrder::Hold(Hold::More));
             self.answer(0, held(true)).silence().answer(1, held(true));
         }
         self
@@ -138,7 +138,8 @@ fn stands(still: bool) -> StopAnswer {
     StopAnswer::Stands(Stands { standstill, together: Vec::new() })
 }
 
-const HOLD: [StopOrder; 2] = [StopOrder::Hold { more: true }, StopOrder::Hold { more: false }];
+const HOLD: [StopOrder; 3] =
+    [StopOrder::Hold(Hold::More), StopOrder::Hold(Hold::Same), StopOrder::Hold(Hold::Late)];
 
 fn held(all_wait: bool) -> StopAnswer {
     StopAnswer::Held { all_wait }
@@ -146,17 +147,26 @@ fn held(all_wait: bool) -> StopAnswer {
 
 #[test]
 fn the_others_go_on_until_those_that_compute_have_come_to_a_call() {
-    let [hold, ask] = HOLD;
+    let [hold, ask, ease] = HOLD;
     let mut t = Talk::new();
     computes_for_long(t.ordered(LOOK));
     t.ordered(hold.clone()).answer(1, held(false)).silence().answer(0, held(true)).silence();
-    t.wait(LOOK_INTERVAL_MAX).ordered(ask.clone()).answer(0, held(true)).answer(1, held(false));
-    t.silence().now += HOLD_MAX / 2;
+    t.wait(GRACE / 2).ordered(ask.clone()).answer(0, held(true)).answer(1, held(false)).silence();
+    // Who came first goes on while others have not.
+    for _ in 0..3 {
+        t.wait(GRACE).ordered(ask.clone()).answer(0, held(true)).answer(1, held(false));
+        t.ordered(ease.clone()).answer(0, held(true)).answer(1, held(false)).silence();
+    }
+    t.now += HOLD_MAX / 2;
     t.stop.handle_timeout(t.now);
     t.ordered(ask.clone()).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
-    // Another one computes by now.
+    // Another one computes by now; nobody goes on before it comes.
     computes_for_long(&mut t);
-    t.ordered(hold).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
+    t.ordered(hold).answer(0, held(true)).answer(1, held(false)).silence();
+    for _ in 0..3 {
+        t.wait(GRACE).ordered(ask.clone()).answer(0, held(true)).answer(1, held(false)).silence();
+    }
+    t.wait(GRACE).ordered(ask).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
     t.stands_still().answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
     let Some(StopEvent::Stopped(course)) = t.stop.poll() else { panic!("it is stopped") };
     assert!(course.preparing >= HOLD_MAX / 2, "{course:?}");
@@ -165,7 +175,7 @@ fn the_others_go_on_until_those_that_compute_have_come_to_a_call() {
 
 #[test]
 fn before_a_move_those_that_compute_are_seen_while_all_run() {
-    let [hold, ask] = HOLD;
+    let [hold, ask, _] = HOLD;
     let task = MoveTask { number: 3, blocks: Vec::new(), births: Vec::new() };
     let mut t = Talk::after(Some(Plan { task: task.clone(), places: vec![0, 1], goes_on: true }));
     t.ordered(StopOrder::Ahead(task)).answer(0, StopAnswer::Done(Done::Nothing));
@@ -174,13 +184,13 @@ fn before_a_move_those_that_compute_are_seen_while_all_run() {
     assert_eq!(t.stop.next_timeout(), None, "it counts from when all see it");
     t.answer(1, held(true)).silence().wait(KNOCK).ordered(hold);
     t.answer(0, held(false)).answer(1, held(true)).silence();
-    t.wait(LOOK_INTERVAL_MAX).ordered(ask).answer(0, held(true)).answer(1, held(true));
+    t.wait(GRACE / 2).ordered(ask).answer(0, held(true)).answer(1, held(true));
     t.ordered(LOOK).stands_still();
 }
 
 #[test]
 fn those_that_are_held_are_not_for_ever_and_in_the_end_all_wait() {
-    let [hold, _] = HOLD;
+    let [hold, ..] = HOLD;
     let mut t = Talk::new();
     computes_for_long(t.ordered(LOOK));
     t.ordered(hold.clone()).now += HOLD_MAX;
@@ -196,7 +206,7 @@ fn those_that_are_held_are_not_for_ever_and_in_the_end_all_wait() {
 
 #[test]
 fn a_node_that_cannot_hold_its_ranks_ends_the_stop() {
-    let [hold, _] = HOLD;
+    let [hold, ..] = HOLD;
     let mut t = Talk::new();
     computes_for_long(t.ordered(LOOK));
     t.ordered(hold).answer(0, held(true));

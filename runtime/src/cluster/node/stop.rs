@@ -31,8 +31,8 @@ pub(super) fn obey(
 ) {
     let answer = match order {
         StopOrder::Look { targets } => look(halt, targets),
-        StopOrder::Hold { more } => {
-            halt.hold(more).map_or_else(failed, |all_wait| StopAnswer::Held { all_wait })
+        StopOrder::Hold(whom) => {
+            halt.hold(whom.into()).map_or_else(failed, |all_wait| StopAnswer::Held { all_wait })
         }
         StopOrder::Act(Task::Renew) => act(halt, mover.map(AsRef::as_ref), Task::Renew),
         StopOrder::Pause => return halt.go_on(false),
