@@ -14,6 +14,9 @@ use super::state::FaasletState;
 use crate::checkpoint::Deposit;
 use crate::job::{Arrival, Decision, JobShared, Next, OutsideWaits, Renewal};
 
+/// Bytes that are looked at at a time.
+const BLOCK_BYTES: u64 = 64 << 10;
+
 /// The rank has left in the round with this number: hands over what it is, and waits until it may go on. Returns whether
 /// it does so on this node; `job` is the job's life in which it does.
 pub(super) async fn leave(
@@ -102,7 +105,8 @@ async fn expect(
 ) -> Result<Option<Arc<Renewal>>, String> {
     let memory = store.data().memory.clone();
     // The program's own data is there; what does not come is zero.
-    clear(&memory)?;
+    let threads = store.data().thread.as_ref();
+    clear(&memory, threads.map_or(memory.len(), |thread| thread.group.memory_bytes()))?;
     loop {
         arrival.give_memory(&memory)?;
         job.welcome(arrival, memory.len());
@@ -173,10 +177,18 @@ fn go_over(
     state.wasi.hooks = Arc::new(OutsideWaits { job: renewal.job.clone(), rank });
 }
 
-/// Makes a new memory zero, without touching what is.
-fn clear(memory: &GuestMemory) -> Result<(), String> {
-    content(memory).into_iter().try_for_each(|range| {
-        let (at, bytes) = (GuestAddr::new(range.start), range.end - range.start);
-        memory.fill(at, 0, bytes).map_err(|fault| fault.to_string())
-    })
+/// Makes so much of a new memory zero, without touching what is.
+fn clear(memory: &GuestMemory, bytes: u64) -> Result<(), String> {
+    let ranges = content(memory).into_iter().map(|range| range.start..range.end.min(bytes));
+    for range in ranges {
+        for at in range.clone().step_by(BLOCK_BYTES as usize) {
+            let len = BLOCK_BYTES.min(range.end - at);
+            let at = GuestAddr::new(at);
+            let block = memory.read_vec(at, len).map_err(|fault| fault.to_string())?;
+            if block.iter().any(|byte| *byte != 0) {
+                memory.fill(at, 0, len).map_err(|fault| fault.to_string())?;
+            }
+        }
+    }
+    Ok(())
 }
