@@ -415,7 +415,8 @@ impl Stop {
         }
         self.course.preparing += time;
         if self.all_wait {
-            self.eases = false;
+            // Where nobody had to be waited for, the next hold is the first one.
+            self.eases &= time < GRACE;
             return self.begin_to_look(now);
         }
         self.holds = self.holds.saturating_sub(1);
