@@ -150,7 +150,6 @@ pub(crate) fn check_room<P: MpiPort>(mpi: &MpiCtx<P>) -> Result<()> {
 /// Enters a new communicator of the program into the rank's table.
 pub(crate) fn install<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
     let (context, rank, size) = (new.context, new.rank, new.size());
-    new.bind(mpi.port.world());
     let handle = add(mpi, new)?;
     mpi.note_communicator(context, rank, size);
     Ok(handle)
@@ -163,6 +162,7 @@ pub(crate) fn install_unseen<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator)
 
 fn add<P: MpiPort>(mpi: &mut MpiCtx<P>, new: Communicator) -> Result<i32> {
     check_room(mpi)?;
+    new.bind(mpi.port.world());
     let errhandler = new.errhandler;
     let handle = mpi.comms.insert(new).ok_or_else(|| {
         MpiError::new(ErrorClass::NoMem, "a million communicators are alive; free some")
