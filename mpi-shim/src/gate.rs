@@ -82,17 +82,15 @@ impl Gate {
         self.state.store((self.changes() + 1) << CUT_BITS | cut as u64, Ordering::SeqCst);
     }
 
-    /// Has all go on but these ranks, which begin nothing that may wait. As for [`Gate::set`], all have to be told.
-    pub fn hold(&self, ranks: impl Iterator<Item = u32>) {
-        let mut held = self.lock_held();
-        *held = Held { ranks: ranks.collect(), callers: BTreeSet::new() };
-        drop(held);
+    /// Has all go on but these ranks, which begin nothing that may wait. Whoever was told something else has to be told.
+    pub fn hold(&self, ranks: BTreeSet<u32>) {
+        *self.lock_held() = Held { ranks, callers: BTreeSet::new() };
         self.set(Cut::Held);
     }
 
     /// Who is held.
-    pub fn held(&self) -> Vec<u32> {
-        self.lock_held().ranks.iter().copied().collect()
+    pub fn held(&self) -> BTreeSet<u32> {
+        self.lock_held().ranks.clone()
     }
 
     /// Whether this rank has begun a call since ranks were [held](Gate::hold) the last time.
@@ -510,19 +508,19 @@ mod tests {
         let doors = [3, 4].map(|rank| Door::new(gate.clone(), rank, None));
         let cuts = || doors.each_ref().map(Door::cut);
         gate.set(Cut::Closed);
-        gate.hold([4, 9].into_iter());
+        gate.hold([4, 9].into());
         assert!(!gate.has_called(3));
         assert_eq!((gate.cut(), cuts()), (Cut::Held, [Cut::Open, Cut::Closed]));
         assert!(gate.has_called(3) && gate.has_called(4) && !gate.has_called(9));
         assert_eq!(cuts(), [Cut::Open, Cut::Closed], "as often as they look");
         gate.set(Cut::Closed);
-        assert_eq!((cuts(), gate.held()), ([Cut::Closed; 2], vec![4, 9]));
-        gate.hold([3].into_iter());
+        assert_eq!((cuts(), gate.held()), ([Cut::Closed; 2], [4, 9].into()));
+        gate.hold([3].into());
         assert_eq!(cuts(), [Cut::Closed, Cut::Open]);
         gate.set(Cut::Leave);
         assert_eq!(cuts(), [Cut::Leave; 2]);
         gate.set(Cut::Open);
-        assert_eq!((cuts(), gate.held()), ([Cut::Open; 2], Vec::new()));
+        assert_eq!((cuts(), gate.held()), ([Cut::Open; 2], BTreeSet::new()));
     }
 
     #[test]

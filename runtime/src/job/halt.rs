@@ -141,14 +141,14 @@ impl Halt {
         if job.is_ending() {
             return Err(ENDING.to_owned());
         }
-        let gate = job.gate();
-        let mut held = gate.held();
+        let (gate, cut, before) = (job.gate(), job.gate().cut(), job.gate().held());
+        let mut held = before.clone();
         match whom {
             Whom::Same => {
-                let waiting: BTreeSet<u32> =
-                    held.iter().copied().filter(|rank| job.waits(*rank)).collect();
-                let all_wait = waiting.len() == held.len();
-                *self.came.lock() = waiting;
+                let came: BTreeSet<u32> =
+                    held.into_iter().filter(|rank| job.waits(*rank)).collect();
+                let all_wait = came.len() == before.len();
+                *self.came.lock() = came;
                 return Ok(all_wait);
             }
             Whom::Late => {
@@ -156,7 +156,6 @@ impl Halt {
                 held.retain(|rank| !came.contains(rank));
             }
             Whom::More => {
-                let cut = gate.cut();
                 let computes = |rank: &u32| match cut {
                     Order::Open => false,
                     Order::Held => !gate.has_called(*rank),
@@ -166,10 +165,17 @@ impl Halt {
             }
         }
         let all_wait = held.iter().all(|rank| job.waits(*rank));
+        let changed = &before ^ &held;
         // Until all are awake, some look as if they waited for each other.
         job.wakes_in_flight.fetch_add(1, Ordering::AcqRel);
-        gate.hold(held.into_iter());
-        job.tell_of_gate();
+        gate.hold(held);
+        match cut {
+            // For the others it is as it was.
+            Order::Open | Order::Held => {
+                changed.into_iter().for_each(|rank| job.rank(rank).tell_of_gate());
+            }
+            Order::Closed | Order::Leave => job.tell_of_gate(),
+        }
         job.wakes_in_flight.fetch_sub(1, Ordering::AcqRel);
         Ok(all_wait)
     }

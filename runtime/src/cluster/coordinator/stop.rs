@@ -73,8 +73,10 @@ pub(crate) struct Plan {
 pub(crate) struct Course {
     /// What was to be done before was done; else why not, if anything was to be.
     pub(crate) ahead: Option<Result<(), String>>,
-    /// How long that took, and until those that computed had come to a call, while the ranks ran.
+    /// How long that took, while the ranks ran.
     pub(crate) preparing: Duration,
+    /// How long it took until those that computed had come to a call, while the others ran.
+    pub(crate) holding: Duration,
     /// How long it took then until all ranks waited.
     pub(crate) waiting: Duration,
     /// How long they took to leave.
@@ -413,7 +415,7 @@ impl Stop {
             self.phase = Phase::HoldingOn(now + interval);
             return;
         }
-        self.course.preparing += time;
+        self.course.holding += time;
         if self.all_wait {
             // Where nobody had to be waited for, the next hold is the first one.
             self.eases &= time < GRACE;

@@ -169,7 +169,7 @@ fn the_others_go_on_until_those_that_compute_have_come_to_a_call() {
     t.wait(GRACE).ordered(ask).answer(0, held(true)).answer(1, held(true)).ordered(LOOK);
     t.stands_still().answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
     let Some(StopEvent::Stopped(course)) = t.stop.poll() else { panic!("it is stopped") };
-    assert!(course.preparing >= HOLD_MAX / 2, "{course:?}");
+    assert!(course.holding >= HOLD_MAX / 2, "{course:?}");
     assert!(course.waiting <= 2 * LOOKS_MIN * LOOK_INTERVAL_MAX, "{course:?}");
 }
 
@@ -329,7 +329,8 @@ fn what_can_be_done_before_is_and_nothing_hangs_on_it() {
         t.wait(Duration::from_millis(1)).answer(0, StopAnswer::Left).answer(1, StopAnswer::Left);
         let course = Course {
             ahead: Some(failure.map_or(Ok(()), Err)),
-            preparing: Duration::from_secs(2) + KNOCK,
+            preparing: Duration::from_secs(2),
+            holding: KNOCK,
             waiting: Duration::from_millis(3),
             leaving: Duration::from_millis(1),
             moves: false,
