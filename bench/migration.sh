@@ -134,7 +134,7 @@ measure_together() {
     lab=move$$
     bench/netns.sh --lab "$lab" up 2 delay 100us
     agent=$(bench/netns.sh --lab "$lab" path agent)
-    # A few seconds: the order alone costs 50 ms.
+    # A few seconds: the order alone costs about 15 ms.
     rounds=20000
     printf '%5s %12s %8s %8s %8s\n' round together split moved limit
     for run in $(seq "$runs"); do
