@@ -1,7 +1,7 @@
 //! `COVERAGE.md` says which guest calls which function, and is what the sources of the guests say.
 //!
 //! Every guest checks what its calls bring, so a function is checked by the guests whose program names it, unless an
-//! error is expected of it there: in `CHECK_CLASS`, in `CHECK_ERROR`, or in a `CHECK` that compares with an error
+//! error is expected of it there: in `CHECK_CLASS`, `CHECK_RETURNS` or `CHECK_ERROR`, or in a `CHECK` that compares with an error
 //! class. Those guests misuse it.
 //! `UPDATE_COVERAGE=1 cargo test -p faasm-mpi-shim --test coverage` writes the table anew.
 
@@ -193,7 +193,7 @@ fn names(text: &str) -> Vec<(usize, String)> {
 /// Place and name of each call of which an error is expected.
 fn misuses(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    for check in ["CHECK_CLASS(", "CHECK_ERROR(", "CHECK("] {
+    for check in ["CHECK_CLASS(", "CHECK_RETURNS(", "CHECK_ERROR(", "CHECK("] {
         for (start, _) in text.match_indices(check) {
             let from = start + check.len();
             let inside = &text[from..from + closing(&text[from..])];

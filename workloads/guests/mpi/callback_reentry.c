@@ -74,7 +74,7 @@ static void handlers(void)
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
     MPI_Comm_create_errhandler((MPI_Comm_errhandler_function *)(void (*)(void))old_style, &handler);
     MPI_Comm_set_errhandler(comm, handler);
-    CHECK_CLASS(MPI_Send(NULL, 0, MPI_INT, size + 1, 0, comm), MPI_ERR_RANK);
+    CHECK_RETURNS(MPI_Send(NULL, 0, MPI_INT, size + 1, 0, comm), MPI_ERR_RANK);
     CHECK(handled == 1);
     MPI_Errhandler_free(&handler);
     MPI_Comm_free(&comm);

@@ -3,6 +3,8 @@
  * Sizes: 1 to 64 ranks.
  * Expected: "ok collective_large_counts".
  */
+#include <stdint.h>
+
 #include "check.h"
 
 /* Of three ranks and more some wait for ever in MPICH 4.0 when persistent requests are started. */

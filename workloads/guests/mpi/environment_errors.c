@@ -77,21 +77,21 @@ static void handlers(void)
     CHECK(got == MPI_ERRHANDLER_NULL);
 
     calls = 0;
-    CHECK_CLASS(MPI_Send(&value, 1, MPI_INT, 5, 0, comm), MPI_ERR_RANK);
+    CHECK_RETURNS(MPI_Send(&value, 1, MPI_INT, 5, 0, comm), MPI_ERR_RANK);
     CHECK(calls == 1 && last_comm == comm);
-    CHECK_CLASS(last_code, MPI_ERR_RANK);
+    CHECK_RETURNS(last_code, MPI_ERR_RANK);
     MPI_Comm_call_errhandler(comm, MPI_ERR_OTHER);
     CHECK(calls == 2);
-    CHECK_CLASS(last_code, MPI_ERR_OTHER);
+    CHECK_RETURNS(last_code, MPI_ERR_OTHER);
 
     /* The handler lives while a communicator has it, also in a copy of that communicator. */
     MPI_Errhandler_free(&ours);
     CHECK(ours == MPI_ERRHANDLER_NULL);
     MPI_Comm_dup(comm, &child);
-    CHECK_CLASS(MPI_Send(&value, 1, MPI_INT, 0, -9, child), MPI_ERR_TAG);
+    CHECK_RETURNS(MPI_Send(&value, 1, MPI_INT, 0, -9, child), MPI_ERR_TAG);
     CHECK(calls == 3 && last_comm == child);
     MPI_Comm_free(&comm);
-    CHECK_CLASS(MPI_Send(&value, -1, MPI_INT, 0, 0, child), MPI_ERR_COUNT);
+    CHECK_RETURNS(MPI_Send(&value, -1, MPI_INT, 0, 0, child), MPI_ERR_COUNT);
     CHECK(calls == 4);
     MPI_Comm_free(&child);
     CHECK(MPI_Comm_call_errhandler(MPI_COMM_SELF, MPI_ERR_OTHER) == MPI_SUCCESS);
