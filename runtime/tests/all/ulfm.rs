@@ -10,16 +10,19 @@ use rustix::process::{Pid, Signal};
 use crate::support::{Ran, Running, build_dir, compile, faasm_run, guests_dir};
 
 /// One of the guests `mpi/ulfm_*.c`.
-fn program(name: &str) -> PathBuf {
+fn program(name: &str, options: &[&str]) -> PathBuf {
     let program = build_dir().join(format!("{name}.wasm"));
     let source = guests_dir().join(format!("mpi/{name}.c"));
-    compile(&source, &["-O1".into()], &program).unwrap_or_else(|error| panic!("{error}"));
+    let options: Vec<String> = ["-O1"].iter().chain(options).map(|one| (*one).into()).collect();
+    compile(&source, &options, &program).unwrap_or_else(|error| panic!("{error}"));
     program
 }
 
-static MESSAGES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_messages"));
-static COLLECTIVES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_collectives"));
-static HEAT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_heat"));
+static MESSAGES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_messages", &[]));
+static COLLECTIVES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_collectives", &[]));
+static HEAT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_heat", &[]));
+static CONNECT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_connect", &["-pthread"]));
+static SPAWN: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_spawn", &[]));
 
 fn start(options: &[&str], program: &PathBuf, arguments: &[&str]) -> Running {
     let mut command = faasm_run();
@@ -55,8 +58,18 @@ fn messages_of_failed_ranks_are_errors_and_what_was_sent_before_arrives() {
 
 #[test]
 fn collectives_without_a_member_end_with_errors_and_the_others_go_on() {
-    let cases =
-        ["barrier", "allreduce", "nonblocking", "constructors", "window", "file", "two", "revoke"];
+    let cases = [
+        "barrier",
+        "allreduce",
+        "nonblocking",
+        "constructors",
+        "window",
+        "window_free",
+        "shared",
+        "file",
+        "two",
+        "revoke",
+    ];
     for case in cases {
         for place in PLACES {
             let ran = survive(place, &COLLECTIVES, &[case]);
@@ -77,6 +90,54 @@ fn a_member_that_fails_while_it_works_for_all_is_missed_by_all() {
     for ranks in ["2", "5"] {
         let ran = survive(&["-n", ranks], &COLLECTIVES, &["operator"]);
         assert!(ran.stdout.contains("ok ulfm_collectives operator"), "{ran:?}");
+    }
+}
+
+/// For groups of two ranks and more.
+const HALVES: [&[&str]; 4] = [
+    &["-n", "4"],
+    &["-n", "7"],
+    &["-n", "4", "--local-nodes", "2"],
+    &["-n", "9", "--local-nodes", "2"],
+];
+
+#[test]
+fn who_waits_for_another_group_hears_of_failures_and_the_groups_that_are_left_connect() {
+    let cases = [
+        "create_leader",
+        "create_member",
+        "create_inside",
+        "create_revoked",
+        "accept_member",
+        "connect_member",
+        "connect_root",
+        "connect_other",
+        "connect_revoked",
+        "opener_gone",
+        "connected",
+    ];
+    for case in cases {
+        for place in HALVES {
+            let ran = survive(place, &CONNECT, &[case]);
+            let ranks: usize = place[1].parse().expect("a number");
+            let left = ranks - usize::from(!case.ends_with("revoked"));
+            let line = format!("ok ulfm_connect {case}\n");
+            assert_eq!(ran.stdout, line.repeat(left), "{place:?}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn processes_that_were_spawned_and_their_parents_go_on_without_each_other() {
+    const CHILDREN: usize = 3;
+    for case in ["child", "parent", "merged child", "merged parent", "missing"] {
+        for place in PLACES {
+            let ran = survive(place, &SPAWN, &[case]);
+            let ranks: usize = place[1].parse().expect("a number");
+            let children = if case == "missing" { 0 } else { CHILDREN };
+            let line = format!("ok ulfm_spawn {case}\n");
+            assert_eq!(ran.stdout, line.repeat(ranks + children - 1), "{place:?}: {ran:?}");
+        }
     }
 }
 

@@ -1,0 +1,280 @@
+/*
+ * Goal: intercommunicators that are being made (MPI_Intercomm_create, MPI_Comm_accept, MPI_Comm_connect) when a leader
+ * or another member fails or a communicator is revoked: all who wait get an error, on both sides, and nothing is left
+ * behind, so that the groups that are left connect afterwards, through the same port where its process lives. Run with
+ * --with-ft ulfm.
+ * Sizes: 4 and more. Argument: what happens. Output: "ok ulfm_connect CASE" of each rank that is left.
+ */
+#include "check.h"
+#include <mpi-ext.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum { LATER_US = 30000 };
+
+static MPI_Comm half;
+static char port[MPI_MAX_PORT_NAME];
+static int is_even;
+
+/* The others wait already, most often. */
+static void die_later(void)
+{
+    usleep(LATER_US);
+    __builtin_trap();
+}
+
+static void *fatal_thread(void *unused)
+{
+    (void)unused;
+    die_later();
+    return NULL;
+}
+
+/* Fails in whatever it calls next, which must wait. */
+static void die_inside(void)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, fatal_thread, NULL) == 0);
+}
+
+static void expect_failure(int code)
+{
+    CHECK_CLASS(code, MPIX_ERR_PROC_FAILED);
+}
+
+/* The last even rank and the last odd one, which do not lead. */
+static int last_of(int parity)
+{
+    int last = size - 1;
+    return last % 2 == parity ? last : last - 1;
+}
+
+static void open_port(int opener)
+{
+    if (rank == opener) CHECK(MPI_Open_port(MPI_INFO_NULL, port) == MPI_SUCCESS);
+    CHECK(MPI_Bcast(port, MPI_MAX_PORT_NAME, MPI_CHAR, opener, MPI_COMM_WORLD) == MPI_SUCCESS);
+}
+
+static int create(MPI_Comm *between)
+{
+    return MPI_Intercomm_create(half, 0, MPI_COMM_WORLD, is_even ? 1 : 0, 7, between);
+}
+
+static int accept_at(MPI_Comm comm, MPI_Comm *between)
+{
+    return MPI_Comm_accept(port, MPI_INFO_NULL, 0, comm, between);
+}
+
+static int connect_to(MPI_Comm comm, MPI_Comm *between)
+{
+    return MPI_Comm_connect(port, MPI_INFO_NULL, 0, comm, between);
+}
+
+/* Both groups are there and reach each other. */
+static void check_between(MPI_Comm between, int expected)
+{
+    int one = 1, sum = 0, remotes = 0;
+    CHECK(MPI_Comm_remote_size(between, &remotes) == MPI_SUCCESS && remotes == expected);
+    CHECK(MPI_Allreduce(&one, &sum, 1, MPI_INT, MPI_SUM, between) == MPI_SUCCESS && sum == expected);
+    CHECK(MPI_Comm_disconnect(&between) == MPI_SUCCESS);
+}
+
+/* Those who are left of one's half, and how many there are of the other. */
+static MPI_Comm shrunk(int *others)
+{
+    MPI_Comm left, all;
+    int flag = 1, own, everybody;
+    CHECK(MPIX_Comm_shrink(half, &left) == MPI_SUCCESS);
+    /* Nobody goes on before all have their error. */
+    CHECK(MPIX_Comm_shrink(MPI_COMM_WORLD, &all) == MPI_SUCCESS);
+    CHECK(MPIX_Comm_agree(all, &flag) == MPI_SUCCESS);
+    MPI_Comm_size(left, &own);
+    MPI_Comm_size(all, &everybody);
+    *others = everybody - own;
+    MPI_Comm_free(&all);
+    return left;
+}
+
+/* The port takes who comes now, and none of those who were there before. */
+static void connect_again(void)
+{
+    MPI_Comm between, left;
+    int others;
+    left = shrunk(&others);
+    CHECK((is_even ? accept_at(left, &between) : connect_to(left, &between)) == MPI_SUCCESS);
+    check_between(between, others);
+    MPI_Comm_free(&left);
+}
+
+static void create_again(void)
+{
+    MPI_Comm between, left, all;
+    int others, leader = 0, own, found;
+    left = shrunk(&others);
+    CHECK(MPIX_Comm_shrink(MPI_COMM_WORLD, &all) == MPI_SUCCESS);
+    MPI_Comm_rank(all, &own);
+    /* The first rank of the other half that is left. */
+    own = is_even ? own : size;
+    MPI_Allreduce(&own, &leader, 1, MPI_INT, MPI_MIN, all);
+    MPI_Comm_rank(all, &own);
+    own = is_even ? size : own;
+    MPI_Allreduce(&own, &found, 1, MPI_INT, MPI_MIN, all);
+    leader = is_even ? found : leader;
+    CHECK(MPI_Intercomm_create(left, 0, all, leader, 7, &between) == MPI_SUCCESS);
+    check_between(between, others);
+    MPI_Comm_free(&left);
+    MPI_Comm_free(&all);
+}
+
+/* The leader of the odd half never comes; or it is there and waits for its own half; or some member does not come. */
+static void create_without(int victim)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    if (rank == victim) die_later();
+    expect_failure(create(&between));
+    CHECK(between == MPI_COMM_NULL);
+    create_again();
+}
+
+static void create_leader(void) { create_without(1); }
+
+static void create_member(void) { create_without(last_of(1)); }
+
+static void create_inside(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    if (rank == 0) die_inside();
+    /* The other half comes when the leader of this one is gone, or is there before. */
+    if (!is_even && rank % 4 == 1) usleep(2 * LATER_US);
+    expect_failure(create(&between));
+    create_again();
+}
+
+static void create_revoked(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    if (rank == last_of(1)) {
+        usleep(LATER_US);
+        CHECK(MPIX_Comm_revoke(half) == MPI_SUCCESS);
+    }
+    CHECK_CLASS(create(&between), is_even ? MPIX_ERR_PROC_FAILED : MPIX_ERR_REVOKED);
+    create_again();
+}
+
+static void accept_member(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    open_port(0);
+    if (rank == last_of(0)) die_later();
+    if (is_even) expect_failure(accept_at(half, &between));
+    connect_again();
+}
+
+static void connect_member(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    open_port(0);
+    if (rank == last_of(1)) {
+        usleep(LATER_US);
+        /* All others of the half wait; the root has asked to be accepted. */
+        __builtin_trap();
+    }
+    if (!is_even) expect_failure(connect_to(half, &between));
+    connect_again();
+}
+
+/* A member fails when its root has asked and all others wait. */
+static void connect_inside(int victim)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    open_port(0);
+    if (rank == victim) die_inside();
+    if (!is_even) expect_failure(connect_to(half, &between));
+    connect_again();
+}
+
+static void connect_root(void) { connect_inside(1); }
+
+static void connect_other(void) { connect_inside(last_of(1)); }
+
+static void connect_revoked(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    open_port(0);
+    if (rank == last_of(1)) {
+        usleep(LATER_US);
+        CHECK(MPIX_Comm_revoke(half) == MPI_SUCCESS);
+    }
+    if (!is_even) CHECK_CLASS(connect_to(half, &between), MPIX_ERR_REVOKED);
+    connect_again();
+}
+
+/* Who has opened the port fails, and the port is no more; its name can be had by another one. */
+static void opener_gone(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    char found[MPI_MAX_PORT_NAME];
+    open_port(0);
+    if (rank == 0) {
+        CHECK(MPI_Publish_name("ulfm_connect", MPI_INFO_NULL, port) == MPI_SUCCESS);
+        CHECK(MPI_Send(&rank, 1, MPI_INT, 1, 3, MPI_COMM_WORLD) == MPI_SUCCESS);
+        die_later();
+    }
+    if (rank == 1) MPI_Recv(&is_even, 1, MPI_INT, 0, 3, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    if (!is_even) {
+        for (int i = 0; i < 2; i++) expect_failure(connect_to(half, &between));
+    }
+    int others;
+    MPI_Comm left = shrunk(&others);
+    if (rank == 2) {
+        CHECK_CLASS(MPI_Lookup_name("ulfm_connect", MPI_INFO_NULL, found), MPI_ERR_NAME);
+        CHECK(MPI_Open_port(MPI_INFO_NULL, port) == MPI_SUCCESS);
+        CHECK(MPI_Publish_name("ulfm_connect", MPI_INFO_NULL, port) == MPI_SUCCESS);
+        CHECK(MPI_Send(&rank, 1, MPI_INT, 1, 3, MPI_COMM_WORLD) == MPI_SUCCESS);
+    } else if (rank == 1) {
+        MPI_Recv(&others, 1, MPI_INT, 2, 3, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        CHECK(MPI_Lookup_name("ulfm_connect", MPI_INFO_NULL, port) == MPI_SUCCESS);
+    }
+    MPI_Comm_free(&left);
+    connect_again();
+}
+
+/* A process of a connected group fails: the other group hears of it. */
+static void connected(void)
+{
+    MPI_Comm between;
+    int word = 0;
+    open_port(0);
+    CHECK((is_even ? accept_at(half, &between) : connect_to(half, &between)) == MPI_SUCCESS);
+    if (rank == 1) die_later();
+    MPI_Comm_set_errhandler(between, MPI_ERRORS_RETURN);
+    if (is_even) expect_failure(MPI_Recv(&word, 1, MPI_INT, 0, 4, between, MPI_STATUS_IGNORE));
+    else expect_failure(MPI_Barrier(half));
+    expect_failure(MPI_Barrier(between));
+    CHECK(MPI_Comm_disconnect(&between) == MPI_SUCCESS && between == MPI_COMM_NULL);
+    connect_again();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct { const char *name; void (*run)(void); } cases[] = {
+        {"create_leader", create_leader}, {"create_member", create_member}, {"create_inside", create_inside},
+        {"create_revoked", create_revoked}, {"accept_member", accept_member}, {"connect_member", connect_member},
+        {"connect_root", connect_root}, {"connect_other", connect_other}, {"connect_revoked", connect_revoked},
+        {"opener_gone", opener_gone}, {"connected", connected},
+    };
+    start(&argc, &argv, "ulfm_connect");
+    const char *wanted = argc > 1 ? argv[1] : "";
+    int found = 0;
+    is_even = rank % 2 == 0;
+    CHECK(MPI_Comm_split(MPI_COMM_WORLD, is_even, rank, &half) == MPI_SUCCESS);
+    for (int i = 0; i < COUNT_OF(cases); i++) {
+        if (strcmp(cases[i].name, wanted)) continue;
+        cases[i].run();
+        found = 1;
+    }
+    CHECK(found);
+    printf("ok ulfm_connect %s\n", wanted);
+    MPI_Finalize();
+    return 0;
+}
