@@ -417,3 +417,7 @@ pub(crate) fn for_good(error: MpiError) -> MpiError {
 fn unexplained() -> MpiError {
     MpiError::new(ErrorClass::ProcFailed, "a member has failed")
 }
+
+#[cfg(test)]
+#[path = "fault_tests.rs"]
+mod tests;

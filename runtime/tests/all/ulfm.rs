@@ -22,7 +22,7 @@ static MESSAGES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_messages", &
 static COLLECTIVES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_collectives", &[]));
 static HEAT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_heat", &[]));
 static CONNECT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_connect", &["-pthread"]));
-static SPAWN: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_spawn", &[]));
+static SPAWN: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_spawn", &["-pthread"]));
 
 fn start(options: &[&str], program: &PathBuf, arguments: &[&str]) -> Running {
     let mut command = faasm_run();
@@ -130,7 +130,7 @@ fn who_waits_for_another_group_hears_of_failures_and_the_groups_that_are_left_co
 #[test]
 fn processes_that_were_spawned_and_their_parents_go_on_without_each_other() {
     const CHILDREN: usize = 3;
-    for case in ["child", "parent", "merged child", "merged parent", "missing"] {
+    for case in ["child", "parent", "merged child", "merged parent", "missing", "late"] {
         for place in PLACES {
             let ran = survive(place, &SPAWN, &[case]);
             let ranks: usize = place[1].parse().expect("a number");
@@ -158,23 +158,37 @@ fn without_the_option_the_first_failure_ends_the_job() {
 
 #[test]
 fn a_job_goes_on_without_a_killed_node() {
+    // The ranks of the second node wait for messages that never come.
+    let ran = lose_node(1, "ulfm_node.ready", &COLLECTIVES, "node");
+    assert_eq!(ran.stdout, "ok ulfm_collectives node\n".repeat(2), "{ran:?}");
+}
+
+#[test]
+fn who_waits_for_a_group_on_a_killed_node_or_for_its_ports_gets_an_error() {
+    for (node, case) in [(1, "node"), (0, "first_node")] {
+        let ran = lose_node(node, "ulfm_connect.ready", &CONNECT, case);
+        assert_eq!(ran.stdout, format!("ok ulfm_connect {case}\n").repeat(2), "{ran:?}");
+    }
+}
+
+/// Runs a guest on two nodes, of which one is killed as soon as there is the file `ready`.
+fn lose_node(node: usize, ready: &str, program: &PathBuf, case: &str) -> Ran {
     let options = ["--with-ft", "ulfm", "-n", "4", "--local-nodes", "2"];
-    let ready = build_dir().join("ulfm_node.ready");
+    let ready = build_dir().join(ready);
     // Of an earlier run; there need not be one.
     let _ = fs::remove_file(&ready);
-    let running = start(&options, &COLLECTIVES, &["node"]);
+    let running = start(&options, program, &[case]);
     let end = Instant::now() + Duration::from_secs(60);
     while !ready.exists() {
         assert!(Instant::now() < end, "the ranks do not come so far");
         thread::sleep(Duration::from_millis(20));
     }
-    // The second node was started last. Its ranks wait for messages that never come.
-    let nodes = children(running.id()).into_iter();
-    let node = nodes.max_by_key(|pid| pid.as_raw_nonzero()).expect("the job has nodes");
-    rustix::process::kill_process(node, Signal::KILL).expect("it runs");
+    // The second node was started last.
+    let mut nodes = children(running.id());
+    nodes.sort_by_key(|pid| pid.as_raw_nonzero());
+    rustix::process::kill_process(nodes[node], Signal::KILL).expect("it runs");
     let ran = running.wait().expect_status(0);
-    assert_eq!(ran.stdout, "ok ulfm_collectives node\n".repeat(2), "{ran:?}");
-    ran.expect_stderr("is lost").expect_stderr("the others went on without it");
+    ran.expect_stderr("is lost").expect_stderr("the others went on without it")
 }
 
 /// The processes whose parent is this one.

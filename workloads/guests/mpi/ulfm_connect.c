@@ -255,6 +255,39 @@ static void connected(void)
     connect_again();
 }
 
+/* Half of the ranks are on a node that the test kills once it finds this file. */
+static void wait_for_the_end(int survives)
+{
+    if (survives) return;
+    FILE *ready = fopen("ulfm_connect.ready", "w");
+    CHECK(ready != NULL && fclose(ready) == 0);
+    sleep(100);
+    CHECK(0);
+}
+
+/* The second node is lost, with the other leader and with the process that has opened the port. */
+static void node(void)
+{
+    MPI_Comm between;
+    open_port(size - 1);
+    wait_for_the_end(rank < size / 2);
+    if (rank == 0)
+        expect_failure(MPI_Intercomm_create(MPI_COMM_SELF, 0, MPI_COMM_WORLD, size - 1, 7, &between));
+    else
+        expect_failure(connect_to(MPI_COMM_SELF, &between));
+    expect_failure(connect_to(MPI_COMM_SELF, &between));
+}
+
+/* The first node is lost, which keeps ports and names. */
+static void first_node(void)
+{
+    MPI_Comm between;
+    open_port(0);
+    wait_for_the_end(rank >= size / 2);
+    expect_failure(connect_to(MPI_COMM_SELF, &between));
+    expect_failure(MPI_Open_port(MPI_INFO_NULL, port));
+}
+
 int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } cases[] = {
@@ -262,6 +295,7 @@ int main(int argc, char **argv)
         {"create_revoked", create_revoked}, {"accept_member", accept_member}, {"connect_member", connect_member},
         {"connect_root", connect_root}, {"connect_other", connect_other}, {"connect_revoked", connect_revoked},
         {"opener_gone", opener_gone}, {"connected", connected},
+        {"node", node}, {"first_node", first_node},
     };
     start(&argc, &argv, "ulfm_connect");
     const char *wanted = argc > 1 ? argv[1] : "";

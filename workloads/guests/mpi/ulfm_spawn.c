@@ -6,6 +6,8 @@
  */
 #include "check.h"
 #include <mpi-ext.h>
+#include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHILDREN = 3, LATER_US = 20000 };
@@ -182,6 +184,59 @@ static void missing(const char *program)
     printf("ok ulfm_spawn missing\n");
 }
 
+static void *fatal_thread(void *unused)
+{
+    (void)unused;
+    usleep(LATER_US);
+    __builtin_trap();
+}
+
+/* A copy of this program that has to be compiled anew. */
+static void write_fresh(const char *program, const char *fresh)
+{
+    static unsigned char bytes[1 << 20];
+    struct timespec now;
+    FILE *in = fopen(program, "rb"), *out = fopen(fresh, "wb");
+    CHECK(in != NULL && out != NULL);
+    size_t length = fread(bytes, 1, sizeof bytes, in);
+    CHECK(length > 0 && length < sizeof bytes - 64);
+    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    /* A custom section. */
+    unsigned char section[] = {0, 2 + sizeof now, 1, 't'};
+    memcpy(bytes + length, section, sizeof section);
+    memcpy(bytes + length + sizeof section, &now, sizeof now);
+    length += sizeof section + sizeof now;
+    CHECK(fwrite(bytes, 1, length, out) == length);
+    CHECK(fclose(out) == 0 && fclose(in) == 0);
+}
+
+/* A parent fails while the processes are started: these are there, but have nobody to talk to. */
+static void late(const char *program)
+{
+    static const char *fresh = "ulfm_spawn_fresh.wasm";
+    char *arguments[] = {"late", NULL};
+    pthread_t thread;
+    if (rank == 0) write_fresh(program, fresh);
+    CHECK(MPI_Barrier(MPI_COMM_WORLD) == MPI_SUCCESS);
+    if (rank == size - 1) {
+        usleep(LATER_US);
+        CHECK(pthread_create(&thread, NULL, fatal_thread, NULL) == 0);
+    }
+    CHECK_CLASS(MPI_Comm_spawn(fresh, arguments, CHILDREN, MPI_INFO_NULL, 0, MPI_COMM_WORLD, &between,
+                               MPI_ERRCODES_IGNORE), MPIX_ERR_PROC_FAILED);
+    CHECK(between == MPI_COMM_NULL);
+    printf("ok ulfm_spawn late\n");
+}
+
+static void late_child(void)
+{
+    int word;
+    MPI_Comm_set_errhandler(between, MPI_ERRORS_RETURN);
+    CHECK_CLASS(MPI_Recv(&word, 1, MPI_INT, 0, 5, between, MPI_STATUS_IGNORE), MPIX_ERR_REVOKED);
+    CHECK(MPI_Barrier(MPI_COMM_WORLD) == MPI_SUCCESS);
+    printf("ok ulfm_spawn late\n");
+}
+
 int main(int argc, char **argv)
 {
     start(&argc, &argv, "ulfm_spawn");
@@ -191,10 +246,14 @@ int main(int argc, char **argv)
     if (is_child && strcmp(argv[1], "none") == 0) {
         CHECK(MPI_Barrier(between) == MPI_SUCCESS);
         MPI_Comm_disconnect(&between);
+    } else if (is_child && strcmp(argv[1], "late") == 0) {
+        late_child();
     } else if (is_child) {
         run(argv[1], remote_size(between));
     } else if (strcmp(argv[1], "missing") == 0) {
         missing(argv[0]);
+    } else if (strcmp(argv[1], "late") == 0) {
+        late(argv[0]);
     } else {
         char *arguments[] = {argv[1], NULL};
         CHECK(MPI_Comm_spawn(argv[0], arguments, CHILDREN, MPI_INFO_NULL, 0, MPI_COMM_WORLD, &between,

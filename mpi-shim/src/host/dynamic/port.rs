@@ -27,6 +27,7 @@ pub(super) async fn ask<T: MpiView>(
     if world.this_node() == REGISTRY_NODE {
         return registry::told(&registry::answer(&world, &question));
     }
+    mpi.check_node(REGISTRY_NODE)?;
     let name = mpi.port.ask(REGISTRY_NODE, &question);
     call.commit();
     let function = call.function;
