@@ -108,11 +108,14 @@ fn who_waits_for_another_group_hears_of_failures_and_the_groups_that_are_left_co
         "create_member",
         "create_inside",
         "create_revoked",
+        "create_race",
         "accept_member",
+        "accept_revoked",
         "connect_member",
         "connect_root",
         "connect_other",
         "connect_revoked",
+        "connect_race",
         "opener_gone",
         "connected",
     ];
@@ -130,13 +133,17 @@ fn who_waits_for_another_group_hears_of_failures_and_the_groups_that_are_left_co
 #[test]
 fn processes_that_were_spawned_and_their_parents_go_on_without_each_other() {
     const CHILDREN: usize = 3;
-    for case in ["child", "parent", "merged child", "merged parent", "missing", "late"] {
+    for case in ["child", "parent", "merged child", "merged parent", "missing", "late", "revoked"] {
         for place in PLACES {
             let ran = survive(place, &SPAWN, &[case]);
             let ranks: usize = place[1].parse().expect("a number");
-            let children = if case == "missing" { 0 } else { CHILDREN };
+            let (failed, children) = match case {
+                "missing" => (1, 0),
+                "revoked" => (0, 0),
+                _ => (1, CHILDREN),
+            };
             let line = format!("ok ulfm_spawn {case}\n");
-            assert_eq!(ran.stdout, line.repeat(ranks + children - 1), "{place:?}: {ran:?}");
+            assert_eq!(ran.stdout, line.repeat(ranks + children - failed), "{place:?}: {ran:?}");
         }
     }
 }

@@ -8,6 +8,7 @@
 #include "check.h"
 #include <mpi-ext.h>
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LATER_US = 30000 };
@@ -23,18 +24,19 @@ static void die_later(void)
     __builtin_trap();
 }
 
-static void *fatal_thread(void *unused)
+static void *fatal_thread(void *delay_us)
 {
-    (void)unused;
-    die_later();
-    return NULL;
+    usleep(*(const int *)delay_us);
+    __builtin_trap();
 }
 
-/* Fails in whatever it calls next, which must wait. */
-static void die_inside(void)
+/* Fails in what it calls next, or behind that if it does not wait for so long. */
+static void die_inside(int delay_us)
 {
+    static int delay;
     pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, fatal_thread, NULL) == 0);
+    delay = delay_us;
+    CHECK(pthread_create(&thread, NULL, fatal_thread, &delay) == 0);
 }
 
 static void expect_failure(int code)
@@ -143,7 +145,7 @@ static void create_member(void) { create_without(last_of(1)); }
 static void create_inside(void)
 {
     MPI_Comm between = MPI_COMM_NULL;
-    if (rank == 0) die_inside();
+    if (rank == 0) die_inside(LATER_US);
     /* The other half comes when the leader of this one is gone, or is there before. */
     if (!is_even && rank % 4 == 1) usleep(2 * LATER_US);
     expect_failure(create(&between));
@@ -170,6 +172,18 @@ static void accept_member(void)
     connect_again();
 }
 
+static void accept_revoked(void)
+{
+    MPI_Comm between = MPI_COMM_NULL;
+    open_port(0);
+    if (rank == last_of(0)) {
+        usleep(LATER_US);
+        CHECK(MPIX_Comm_revoke(half) == MPI_SUCCESS);
+    }
+    if (is_even) CHECK_CLASS(accept_at(half, &between), MPIX_ERR_REVOKED);
+    connect_again();
+}
+
 static void connect_member(void)
 {
     MPI_Comm between = MPI_COMM_NULL;
@@ -188,7 +202,7 @@ static void connect_inside(int victim)
 {
     MPI_Comm between = MPI_COMM_NULL;
     open_port(0);
-    if (rank == victim) die_inside();
+    if (rank == victim) die_inside(LATER_US);
     if (!is_even) expect_failure(connect_to(half, &between));
     connect_again();
 }
@@ -237,6 +251,83 @@ static void opener_gone(void)
     }
     MPI_Comm_free(&left);
     connect_again();
+}
+
+/* Somebody of the ranks from `first` on fails at some instant of what comes next. */
+static int somebody_fails(int first)
+{
+    enum { SPAN_US = 1500 };
+    struct timespec now;
+    int when[2];
+    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    when[0] = first + now.tv_nsec / 1000 % (size - first);
+    when[1] = now.tv_nsec / 64 % SPAN_US;
+    CHECK(MPI_Bcast(when, 2, MPI_INT, 0, MPI_COMM_WORLD) == MPI_SUCCESS);
+    if (rank == when[0]) die_inside(when[1]);
+    return rank == when[0];
+}
+
+static void wait_for_failure(void)
+{
+    MPI_Group failed = MPI_GROUP_EMPTY;
+    while (failed == MPI_GROUP_EMPTY) {
+        usleep(100);
+        CHECK(MPIX_Comm_get_failed(MPI_COMM_WORLD, &failed) == MPI_SUCCESS);
+    }
+    MPI_Group_free(&failed);
+}
+
+/* Some may have the intercommunicator for a while, but nobody waits for ever. */
+static void create_race(void)
+{
+    int is_victim = somebody_fails(0), class = MPIX_ERR_PROC_FAILED;
+    MPI_Comm between;
+    int code = create(&between);
+    while (is_victim) usleep(LATER_US);
+    if (code == MPI_SUCCESS) {
+        MPI_Comm_set_errhandler(between, MPI_ERRORS_RETURN);
+        while ((code = MPI_Barrier(between)) == MPI_SUCCESS) {}
+        MPI_Error_class(code, &class);
+        CHECK(MPI_Comm_free(&between) == MPI_SUCCESS);
+    } else {
+        MPI_Error_class(code, &class);
+    }
+    CHECK(class == MPIX_ERR_PROC_FAILED || class == MPIX_ERR_REVOKED);
+    create_again();
+}
+
+/* The odd half tells the even one, if it can, whether it will not connect again. */
+static int is_last(MPI_Comm between, int last)
+{
+    int mine, code;
+    MPI_Comm_set_errhandler(between, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(between, &mine);
+    code = MPI_Bcast(&last, 1, MPI_INT, is_even ? 0 : mine == 0 ? MPI_ROOT : MPI_PROC_NULL, between);
+    MPI_Comm_free(&between);
+    return code == MPI_SUCCESS && last;
+}
+
+/* A group that is not accepted yet waits for the next who accepts. */
+static void connect_race(void)
+{
+    MPI_Comm between, left;
+    open_port(0);
+    int is_victim = somebody_fails(1);
+    int code = is_even ? accept_at(half, &between) : connect_to(half, &between);
+    while (is_victim) usleep(LATER_US);
+    if (code != MPI_SUCCESS) {
+        expect_failure(code);
+    } else if (is_last(between, 0)) {
+        /* It is what is left of the odd half already. */
+        return;
+    }
+    wait_for_failure();
+    CHECK(MPIX_Comm_shrink(half, &left) == MPI_SUCCESS);
+    do {
+        code = is_even ? accept_at(left, &between) : connect_to(left, &between);
+        if (code != MPI_SUCCESS) expect_failure(code);
+    } while (code != MPI_SUCCESS || !is_last(between, 1));
+    MPI_Comm_free(&left);
 }
 
 /* A process of a connected group fails: the other group hears of it. */
@@ -294,6 +385,7 @@ int main(int argc, char **argv)
         {"create_leader", create_leader}, {"create_member", create_member}, {"create_inside", create_inside},
         {"create_revoked", create_revoked}, {"accept_member", accept_member}, {"connect_member", connect_member},
         {"connect_root", connect_root}, {"connect_other", connect_other}, {"connect_revoked", connect_revoked},
+        {"accept_revoked", accept_revoked}, {"create_race", create_race}, {"connect_race", connect_race},
         {"opener_gone", opener_gone}, {"connected", connected},
         {"node", node}, {"first_node", first_node},
     };

@@ -184,6 +184,23 @@ static void missing(const char *program)
     printf("ok ulfm_spawn missing\n");
 }
 
+/* One revokes the communicator that the others spawn with. */
+static void revoked(const char *program)
+{
+    char *arguments[] = {"none", NULL};
+    MPI_Comm copy;
+    CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &copy) == MPI_SUCCESS);
+    between = MPI_COMM_NULL;
+    if (rank == size - 1) {
+        usleep(LATER_US);
+        CHECK(MPIX_Comm_revoke(copy) == MPI_SUCCESS);
+    }
+    CHECK_CLASS(MPI_Comm_spawn(program, arguments, 1, MPI_INFO_NULL, 0, copy, &between, MPI_ERRCODES_IGNORE),
+                MPIX_ERR_REVOKED);
+    CHECK(MPI_Comm_free(&copy) == MPI_SUCCESS);
+    printf("ok ulfm_spawn revoked\n");
+}
+
 static void *fatal_thread(void *unused)
 {
     (void)unused;
@@ -252,6 +269,8 @@ int main(int argc, char **argv)
         run(argv[1], remote_size(between));
     } else if (strcmp(argv[1], "missing") == 0) {
         missing(argv[0]);
+    } else if (strcmp(argv[1], "revoked") == 0) {
+        revoked(argv[0]);
     } else if (strcmp(argv[1], "late") == 0) {
         late(argv[0]);
     } else {

@@ -2,8 +2,8 @@
 //!
 //! The root that connects writes to the process that opened the port, under a context that is for
 //! ports alone, and names the context of the new intercommunicator; the root that accepts answers
-//! there. Letters that nobody accepts yet wait with the process, and are passed over when their sender has failed or
-//! given up.
+//! there. Letters that nobody accepts yet wait with the process, even if its group fails meanwhile and others accept later,
+//! and are passed over when their sender has failed or given up.
 
 use faasm_mpi_engine::collective::cluster::{Reader, Writer};
 use faasm_mpi_engine::dynamic::Port;
