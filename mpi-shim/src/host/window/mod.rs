@@ -197,20 +197,21 @@ async fn free<T: MpiView>(
     let own = window(call.mpi(), handle)?;
     let (in_epoch, comm) = (own.is_in_epoch() || own.fence == Fence::Used, own.comm);
     let (context, members) = (own.context, own.shared.group.clone());
-    // An epoch that a failed member is missed in cannot be ended.
+    // An epoch in which a failed member is missed is given up with the window.
     if in_epoch && call.mpi().check_group(context, &members).is_ok() {
         let detail = "an epoch of the window is open; end it before MPI_Win_free";
         return Err(wrong_synchronization(detail).into());
     }
     attribute::delete_all(call, Object::Window(handle)).await?;
     let finished = far::finish(call, handle).await;
+    // So is what was under way to one.
+    if call.mpi().check_group(context, &members).is_ok() {
+        finished?;
+    }
     let met = meet_the_living(call, comm).await;
     let mpi = call.mpi();
     mpi.error_comm = handle;
     met?;
-    if !mpi.faults.is_active() {
-        finished?;
-    }
     let own = window(mpi, handle)?.clone();
     if own.shared.is_spread {
         mpi.port.world().withdraw(own.context);
