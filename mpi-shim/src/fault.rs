@@ -49,8 +49,21 @@ pub struct Agreement {
     pub members: Group,
     /// How many of them are the low group of an intercommunicator.
     pub low: Option<u32>,
-    /// Error handler and session that a new communicator inherits.
-    pub inherited: (i32, i32),
+    /// Whose flag counts for this process: 0 what is said to the low group, 1 to the high one.
+    pub group: usize,
+    /// What a new communicator has from the one that is shrunk.
+    pub inherited: Inherited,
+}
+
+/// What a communicator of those that are left has from the one that is shrunk.
+#[derive(Copy, Clone, Debug)]
+pub struct Inherited {
+    /// Its error handler.
+    pub errhandler: i32,
+    /// Its session.
+    pub session: i32,
+    /// Whether its members may come to share memory.
+    pub shares: bool,
 }
 
 /// What becomes of a decision.

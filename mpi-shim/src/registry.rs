@@ -46,7 +46,11 @@ pub(crate) fn question(what: What, process: u32, service: &str, port: &str) -> V
 /// Answers a question on the node that keeps ports and names. For the runtime, too, when the question
 /// came from another node.
 pub fn answer(world: &World, question: &[u8]) -> Vec<u8> {
-    let told = world.with_registry(|registry| act(registry, world.identity(), question));
+    let told = world.with_registry(|registry| {
+        let failed = world.failures();
+        failed.iter().for_each(|process| registry.forget(*process));
+        act(registry, (world.identity(), &failed), question)
+    });
     let mut out = Writer::new();
     match told {
         Ok(text) => {
@@ -61,7 +65,7 @@ pub fn answer(world: &World, question: &[u8]) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn act(registry: &mut Registry, job: u32, question: &[u8]) -> Result<String> {
+fn act(registry: &mut Registry, (job, failed): (u32, &[u32]), question: &[u8]) -> Result<String> {
     let mut reader = Reader::new(question);
     let mut read = || {
         let what = *ALL.get(usize::from(reader.u8()?))?;
@@ -73,7 +77,14 @@ fn act(registry: &mut Registry, job: u32, question: &[u8]) -> Result<String> {
     match what {
         What::Open => registry.open(job, process).map(|port| port.to_string()),
         What::Close => registry.close(Port::parse(port)?).map(|()| String::new()),
-        What::Find => registry.find(Port::parse(port)?).map(|()| String::new()),
+        What::Find => {
+            let port = Port::parse(port)?;
+            if failed.contains(&port.process) {
+                let detail = format!("process {}, which opened the port, has failed", port.process);
+                return Err(MpiError::argument(ErrorClass::ProcFailed, "port_name", detail));
+            }
+            registry.find(port).map(|()| String::new())
+        }
         What::Publish => registry.publish(service, port).map(|()| String::new()),
         What::Unpublish => registry.unpublish(service, port).map(|()| String::new()),
         What::LookUp => registry.look_up(service).map(str::to_owned),
@@ -119,6 +130,11 @@ mod tests {
         assert_eq!(ask(What::Close, "", &port), Ok(String::new()));
         let class = |result: Result<String>| result.map_err(|error| error.class);
         assert_eq!(class(ask(What::Find, "", &port)), Err(ErrorClass::Port));
+        let port = ask(What::Open, "", "").expect("room");
+        assert_eq!(ask(What::Publish, "sea", &port), Ok(String::new()));
+        assert!(world.keep_failure(3));
+        assert_eq!(class(ask(What::Find, "", &port)), Err(ErrorClass::ProcFailed));
+        assert_eq!(class(ask(What::LookUp, "sea", "")), Err(ErrorClass::Name));
         for nonsense in [&[][..], &[9, 0, 0, 0, 0], &[0, 1]] {
             assert_eq!(class(told(&answer(&world, nonsense))), Err(ErrorClass::Intern));
         }

@@ -87,6 +87,13 @@ impl Registry {
         Ok(())
     }
 
+    /// Closes the ports of a process that has failed, and takes their names back.
+    pub fn forget(&mut self, process: u32) {
+        self.ports.retain(|port| port.process != process);
+        let is_its = |port: &str| Port::parse(port).is_ok_and(|port| port.process == process);
+        self.names.retain(|_, port| !is_its(port));
+    }
+
     /// Checks that a port is open.
     ///
     /// # Errors
@@ -220,6 +227,21 @@ mod tests {
         assert_eq!(class(registry.unpublish("ocean", "b")), ErrorClass::Service);
         assert_eq!(registry.unpublish("ocean", "a"), Ok(()));
         assert_eq!(class(registry.look_up("ocean")), ErrorClass::Name);
+    }
+
+    #[test]
+    fn what_a_failed_process_had_is_forgotten() {
+        let mut registry = Registry::default();
+        let [lost, kept] = [3, 4].map(|process| registry.open(7, process).expect("room"));
+        for (name, port) in [("sea", lost), ("ocean", lost), ("lake", kept)] {
+            assert_eq!(registry.publish(name, &port.to_string()), Ok(()));
+        }
+        registry.forget(3);
+        assert_eq!(class(registry.find(lost)), ErrorClass::Port);
+        assert_eq!(registry.find(kept), Ok(()));
+        assert_eq!(class(registry.look_up("ocean")), ErrorClass::Name);
+        assert_eq!(registry.publish("sea", &kept.to_string()), Ok(()));
+        assert_eq!(registry.look_up("lake"), Ok(&*kept.to_string()));
     }
 
     #[test]

@@ -5,11 +5,9 @@ use faasm_vm::GuestAddr;
 
 use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiExit, MpiView, ending};
-use crate::ctx::{Interrupted, MpiCtx, Phase};
-use crate::fault::Agreed;
+use crate::ctx::{MpiCtx, Phase};
 use crate::host::attribute::{Object, delete_all};
-use crate::host::collective::barrier;
-use crate::host::completion::wait_own;
+use crate::host::fault::meet_the_living;
 use crate::port::MpiPort;
 use crate::table::host_functions;
 
@@ -121,24 +119,13 @@ async fn end<T: MpiView>(call: &mut Call<'_, T>) -> std::result::Result<(), Fail
     call.require_running()?;
     // Attributes of MPI_COMM_SELF are deleted first, which runs their callbacks (section 11.4.2).
     delete_all(call, Object::Communicator(abi::MPI_COMM_SELF)).await?;
-    part(call).await?;
+    // All processes are at the end, or those of them that have not failed.
+    meet_the_living(call, abi::MPI_COMM_WORLD).await?;
     let mpi = call.mpi();
     mpi.phase = Phase::After;
     let is_open = mpi.sessions > 0;
     mpi.port.set_initialized(is_open);
     Ok(())
-}
-
-/// Waits until all processes are at the end, or those of them that have not failed.
-async fn part<T: MpiView>(call: &mut Call<'_, T>) -> Result<()> {
-    if !call.mpi().faults.is_tolerant {
-        return barrier(call, abi::MPI_COMM_WORLD).await;
-    }
-    let handle = match call.resume() {
-        Some(Interrupted::Request(handle)) => handle,
-        _ => call.mpi().propose(abi::MPI_COMM_WORLD, 0, Agreed::Nothing)?,
-    };
-    wait_own(call, handle).await.error.map_or(Ok(()), Err)
 }
 
 async fn abort<T: MpiView>(call: &mut Call<'_, T>, comm: i32, errorcode: i32) -> Ending {

@@ -5,10 +5,10 @@
 //! `MPIX_ERR_PROC_FAILED` for messages from or to it and for collectives of a communicator that it is in,
 //! `MPIX_ERR_PROC_FAILED_PENDING` for receives from any source, which stay as they are until the failure is
 //! acknowledged. `MPIX_Comm_revoke` ends everything under way on a communicator with `MPIX_ERR_REVOKED` at all
-//! members; shrinking and agreeing go on, with whoever is left.
+//! members; shrinking and agreeing go on, with whoever is left, and so do `MPI_Finalize`, `MPI_Comm_disconnect`,
+//! `MPI_Win_free` and `MPI_File_close`, which give something up: they succeed, and what the call frees is free.
 //!
 //! # Unfinished features
-//! Spawning processes, connecting to others and `MPI_Intercomm_create` wait for ever for a leader that fails meanwhile.
 //! In a job over several nodes no deadlock is looked for once a node is lost; `--timeout` ends such a job.
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -16,8 +16,9 @@ use faasm_mpi_engine::group::Group;
 use faasm_vm::GuestAddr;
 
 use crate::call::{Call, MpiView, check_pointer};
-use crate::ctx::MpiCtx;
+use crate::ctx::{Interrupted, MpiCtx};
 use crate::fault::Agreed;
+use crate::host::collective::barrier;
 use crate::host::completion::wait_own;
 use crate::port::MpiPort;
 use crate::table::host_functions;
@@ -114,6 +115,25 @@ async fn comm_iagree<T: MpiView>(
     call.write_i32("request", request, handle)
 }
 
+/// Waits for the members of `comm`, or for those of them that have not failed: for calls that give something up together,
+/// which must not fail for that.
+pub(crate) async fn meet_the_living<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<()> {
+    if !call.mpi().faults.is_tolerant {
+        return barrier(call, comm).await;
+    }
+    let handle = match call.resume() {
+        Some(Interrupted::Request(handle)) => handle,
+        _ => propose(call, comm, 0, Agreed::Nothing)?,
+    };
+    wait_own(call, handle).await.error.map_or(Ok(()), Err)
+}
+
+/// Whether an operation has ended because of a failure, at some member at least.
+pub(crate) fn is_of_failure<R>(ended: &Result<R>) -> bool {
+    let class = ended.as_ref().err().map(|error| error.class);
+    matches!(class, Some(ErrorClass::ProcFailed | ErrorClass::Revoked))
+}
+
 /// Takes part in an agreement, with all that this process has heard of until now.
 fn propose<T: MpiView>(
     call: &mut Call<'_, T>,
@@ -128,7 +148,7 @@ fn propose<T: MpiView>(
 }
 
 async fn comm_failure_ack<T: MpiView>(call: &mut Call<'_, T>, comm: i32) -> Result<()> {
-    let failed = failed_peers(call.mpi(), comm)?.len();
+    let failed = failed_members(call.mpi(), comm)?.len();
     call.mpi().comm_mut(comm)?.acked = failed;
     Ok(())
 }
@@ -138,7 +158,7 @@ async fn comm_failure_get_acked<T: MpiView>(
     comm: i32,
     failedgrp: GuestAddr,
 ) -> Result<()> {
-    let mut failed = failed_peers(call.mpi(), comm)?;
+    let mut failed = failed_members(call.mpi(), comm)?;
     failed.truncate(call.mpi().comm(comm)?.acked);
     put_group(call, failed, failedgrp)
 }
@@ -148,7 +168,7 @@ async fn comm_get_failed<T: MpiView>(
     comm: i32,
     failedgrp: GuestAddr,
 ) -> Result<()> {
-    let failed = failed_peers(call.mpi(), comm)?;
+    let failed = failed_members(call.mpi(), comm)?;
     put_group(call, failed, failedgrp)
 }
 
@@ -158,7 +178,7 @@ async fn comm_ack_failed<T: MpiView>(
     num_to_ack: i32,
     num_acked: GuestAddr,
 ) -> Result<()> {
-    let failed = failed_peers(call.mpi(), comm)?.len();
+    let failed = failed_members(call.mpi(), comm)?.len();
     let Ok(wanted) = usize::try_from(num_to_ack) else {
         let detail = format!("{num_to_ack} is negative");
         return Err(MpiError::argument(ErrorClass::Arg, "num_to_ack", detail));
@@ -170,11 +190,11 @@ async fn comm_ack_failed<T: MpiView>(
     call.write_i32("num_acked", num_acked, acked)
 }
 
-/// The failed processes that this one could send to or receive from, in the order in which they became known.
-fn failed_peers<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Result<Vec<u32>> {
+/// The failed processes of the communicator, of both groups where it has two, in the order in which they became known.
+fn failed_members<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32) -> Result<Vec<u32>> {
     mpi.progress();
-    let peers = mpi.comm(comm)?.peers().clone();
-    Ok(mpi.faults.known.failed_of(&peers).collect())
+    let members = mpi.comm(comm)?.everyone().clone();
+    Ok(mpi.faults.known.failed_of(&members).collect())
 }
 
 fn put_group<T: MpiView>(call: &mut Call<'_, T>, failed: Vec<u32>, addr: GuestAddr) -> Result<()> {

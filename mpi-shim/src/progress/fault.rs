@@ -8,7 +8,7 @@ use faasm_vm::GuestAddr;
 use crate::abi::{self, Status};
 use crate::communicator::Communicator;
 use crate::ctx::{MpiCtx, OtherEntry};
-use crate::fault::{Agreed, Agreement};
+use crate::fault::{Agreed, Agreement, Inherited};
 use crate::port::{Header, Kind, MpiPort, Payload};
 use crate::request::{Completion, Operation, Request, State};
 
@@ -16,17 +16,11 @@ impl<P: MpiPort> MpiCtx<P> {
     /// A process has failed; with `is_lost` its whole node has.
     #[cold]
     pub(super) fn mourn(&mut self, rank: u32, is_lost: bool) {
+        let node = self.port.world().node(rank);
+        let is_lost = is_lost || self.check_node(node).is_err();
         let is_news = self.faults.known.learn_failure(rank, is_lost);
         if is_lost {
-            for request in self.pulls.give_up(rank) {
-                let error = self.faults.known.check_peer(u32::MAX, -1, rank).err();
-                self.complete(request, Completion { status: Status::EMPTY, error });
-            }
-            for context in self.far_ops.give_up(rank) {
-                if let Err(error) = self.check_reach(rank) {
-                    self.far_ops.fail(context, error);
-                }
-            }
+            self.give_up_node(node);
         }
         if !is_news {
             return;
@@ -35,6 +29,30 @@ impl<P: MpiPort> MpiCtx<P> {
             self.tell_revocation(context);
         }
         self.settle_all();
+    }
+
+    /// A node is lost, and with it the memories of those that had failed there before.
+    fn give_up_node(&mut self, node: u32) {
+        let world = self.port.world().clone();
+        let known = |rank: &u32| self.faults.known.has_failed(*rank) && world.node(*rank) == node;
+        let there: Vec<u32> = world.failures().into_iter().filter(known).collect();
+        for rank in there {
+            self.faults.known.learn_failure(rank, true);
+            self.give_up_data_of(rank);
+        }
+    }
+
+    /// Nothing comes any more of what a process has announced or was asked for.
+    fn give_up_data_of(&mut self, rank: u32) {
+        for request in self.pulls.give_up(rank) {
+            let error = self.faults.known.check_peer(u32::MAX, -1, rank).err();
+            self.complete(request, Completion { status: Status::EMPTY, error });
+        }
+        for context in self.far_ops.give_up(rank) {
+            if let Err(error) = self.check_reach(rank) {
+                self.far_ops.fail(context, error);
+            }
+        }
     }
 
     /// The process `by` says that a communicator is revoked.
@@ -54,12 +72,23 @@ impl<P: MpiPort> MpiCtx<P> {
         }
     }
 
+    /// Revokes a communicator that `everyone` was to have, and some may never get.
+    pub(crate) fn revoke_unborn(&mut self, context: u32, everyone: &Group) {
+        self.faults.known.learn_revocation(context, self.port.rank());
+        self.tell_all(context, everyone);
+    }
+
     /// Tells the other members of the communicator with this context, if it is still here.
     fn tell_revocation(&mut self, context: u32) {
-        let own = self.port.rank();
         let others = self.comms.iter().map(|(_, comm)| comm);
         let found = std::iter::once(&self.comm_world).chain(others).find(|c| c.context == context);
-        let Some(everyone) = found.map(|comm| comm.everyone().clone()) else { return };
+        if let Some(everyone) = found.map(|comm| comm.everyone().clone()) {
+            self.tell_all(context, &everyone);
+        }
+    }
+
+    fn tell_all(&mut self, context: u32, everyone: &Group) {
+        let own = self.port.rank();
         let header =
             Header { kind: Kind::Revoked, context, source: 0, tag: 0, sender: own, request: 0 };
         for rank in everyone.iter().filter(|rank| *rank != own) {
@@ -165,6 +194,28 @@ impl<P: MpiPort> MpiCtx<P> {
         if self.faults.is_active() { self.faults.known.check_all(context, group) } else { Ok(()) }
     }
 
+    /// Refuses to wait for a process, which is known by its number in the job.
+    ///
+    /// # Errors
+    /// `MPIX_ERR_PROC_FAILED`.
+    pub(crate) fn check_process(&self, process: u32) -> Result<()> {
+        if !self.faults.is_active() || !self.faults.known.has_failed(process) {
+            return Ok(());
+        }
+        let detail = format!("process {process} of the job has failed, which the call waits for");
+        Err(MpiError::new(ErrorClass::ProcFailed, detail))
+    }
+
+    /// Refuses to ask a node that is lost.
+    ///
+    /// # Errors
+    /// `MPIX_ERR_PROC_FAILED`.
+    pub(crate) fn check_node(&self, node: u32) -> Result<()> {
+        let world = self.port.world();
+        let lost = |rank: &u32| world.node(*rank) == node;
+        self.faults.known.unreachable().find(lost).map_or(Ok(()), |rank| self.check_reach(rank))
+    }
+
     /// Refuses to ask the node of a rank that is lost with it.
     ///
     /// # Errors
@@ -187,11 +238,11 @@ impl<P: MpiPort> MpiCtx<P> {
         }
         let communicator = self.comm(comm)?;
         let (context, acked) = (communicator.context, communicator.acked);
-        let peers = communicator.peers().clone();
+        let (everyone, peers) = (communicator.everyone().clone(), communicator.peers().clone());
         let known = &self.faults.known;
         match usize::try_from(source).ok().and_then(|rank| peers.world_rank(rank)) {
             Some(peer) => known.check_peer(context, source, peer),
-            None => known.check_any(context, &peers, acked).map_err(for_good),
+            None => known.check_any(context, (&everyone, &peers), acked).map_err(for_good),
         }
     }
 
@@ -211,7 +262,8 @@ impl<P: MpiPort> MpiCtx<P> {
             abi::MPI_COMM_SELF => &self.comm_self,
             comm => self.comms.get(comm)?,
         };
-        self.faults.known.check_any(request.context, comm.peers(), comm.acked).err()
+        let members = (comm.everyone(), comm.peers());
+        self.faults.known.check_any(request.context, members, comm.acked).err()
     }
 
     /// Takes part in an agreement of the members of `comm`; gives the request.
@@ -227,26 +279,33 @@ impl<P: MpiPort> MpiCtx<P> {
         };
         let topic = Topic { context: communicator.context, number: communicator.agreements };
         let members = communicator.everyone().clone();
-        let low = communicator.between.as_ref().map(|between| between.position.low);
-        let inherited = (communicator.errhandler, communicator.session);
+        let position = communicator.between.as_ref().map(|between| between.position);
+        let low = position.map(|position| position.low);
+        let is_high = position.is_some_and(|position| position.number >= position.low);
+        let flags = match (position.is_some(), is_high) {
+            (false, _) => [flag; 2],
+            (true, false) => [u32::MAX, flag],
+            (true, true) => [flag, u32::MAX],
+        };
+        let Communicator { errhandler, session, shares, .. } = *communicator;
+        let inherited = Inherited { errhandler, session, shares };
         let is_spread = communicator.site.elsewhere().is_some();
-        let known = &self.faults.known;
         // Those that the program has acknowledged come first.
-        let mut failed: Vec<u32> =
-            known.failed_of(communicator.peers()).take(communicator.acked).collect();
-        let acked = failed.len() as u32;
-        failed.extend(known.failed_of(&members));
+        let failed: Vec<u32> = self.faults.known.failed_of(&members).collect();
+        let acked = communicator.acked as u32;
         let context = match result {
             Agreed::Communicator(_) => self.port.world().new_context()?,
             Agreed::Flag(_) | Agreed::Nothing => 0,
         };
-        let proposal = Proposal { flag, context, failed, acked };
-        let agreement = Agreement { topic, result, members: members.clone(), low, inherited };
+        let proposal = Proposal { flags, context, failed, acked };
+        let group = usize::from(is_high);
+        let agreement =
+            Agreement { topic, result, members: members.clone(), low, group, inherited };
         let handle = self.requests.insert(Request::agreement(agreement, comm));
         let handle = handle.ok_or_else(crate::request::too_many)?;
         self.faults.debates.push((topic, handle));
         if members.len() == 1 {
-            let decision = Decision { flag, context, is_news: false, failed: Vec::new() };
+            let decision = Decision { flags, context, is_news: false, failed: Vec::new() };
             self.decided(topic, &decision);
         } else {
             let members: Vec<u32> = members.iter().collect();
@@ -288,7 +347,7 @@ impl<P: MpiPort> MpiCtx<P> {
         match agreement.result {
             Agreed::Nothing => Ok(()),
             Agreed::Flag(addr) => {
-                self.write_word("flag", addr, decision.flag)?;
+                self.write_word("flag", addr, decision.flags[agreement.group])?;
                 if !decision.is_news {
                     return Ok(());
                 }
@@ -297,6 +356,7 @@ impl<P: MpiPort> MpiCtx<P> {
             }
             Agreed::Communicator(addr) => {
                 let new = self.of_the_living(agreement, decision)?;
+                new.bind(self.port.world());
                 let errhandler = new.errhandler;
                 let handle = self.comms.insert(new).ok_or_else(|| {
                     MpiError::new(ErrorClass::NoMem, "a million communicators are alive; free some")
@@ -324,7 +384,7 @@ impl<P: MpiPort> MpiCtx<P> {
             let low = agreement.members.iter().take(low as usize);
             low.filter(lives).count() as u32
         });
-        let (errhandler, session) = agreement.inherited;
+        let Inherited { errhandler, session, shares } = agreement.inherited;
         let size = living.len() as u32;
         let group = Group::new(living)?;
         let new = match low {
@@ -337,7 +397,7 @@ impl<P: MpiPort> MpiCtx<P> {
                 Communicator::between(decision.context, (group, low), own, site, errhandler)?
             }
         };
-        Ok(Communicator { session, ..new })
+        Ok(Communicator { session, shares, ..new })
     }
 
     fn write_word(&self, argument: &'static str, addr: u64, value: u32) -> Result<()> {
@@ -357,3 +417,7 @@ pub(crate) fn for_good(error: MpiError) -> MpiError {
 fn unexplained() -> MpiError {
     MpiError::new(ErrorClass::ProcFailed, "a member has failed")
 }
+
+#[cfg(test)]
+#[path = "fault_tests.rs"]
+mod tests;

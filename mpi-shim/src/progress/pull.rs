@@ -175,4 +175,4 @@ impl<P: MpiPort> MpiCtx<P> {
 
 #[cfg(test)]
 #[path = "pull_tests.rs"]
-mod tests;
+pub(super) mod tests;

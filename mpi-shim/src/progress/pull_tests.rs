@@ -17,10 +17,10 @@ use crate::request::{Operation, Request, SendMode, State};
 use crate::world::{PartHeader, Placement, World};
 
 #[derive(Debug)]
-struct Port {
+pub(in crate::progress) struct Port {
     world: Arc<World>,
     arriving: VecDeque<Message>,
-    sent: Vec<(u32, Header, Payload)>,
+    pub(in crate::progress) sent: Vec<(u32, Header, Payload)>,
     pulls: Vec<PullRequest>,
     released: Vec<(u32, u64)>,
     is_congested: bool,
@@ -103,8 +103,14 @@ const MEMORY_BYTES: usize = 16 << 20;
 
 /// Rank 0 of three, of whom 1 is on this node too and 2 on another.
 fn rank() -> MpiCtx<Port> {
-    let placement = Placement { nodes: [0, 0, 1].into(), this_node: 0 };
-    let world = World::new(vec![0; 3], vec![0; 3], placement);
+    rank_among(&[0, 0, 1])
+}
+
+/// Rank 0, which is on node 0, of as many as there are `nodes`.
+pub(in crate::progress) fn rank_among(nodes: &[u32]) -> MpiCtx<Port> {
+    let placement = Placement { nodes: nodes.into(), this_node: 0 };
+    let world = World::new(vec![0; nodes.len()], vec![0; nodes.len()], placement);
+    world.tolerate_failures();
     let mut mpi = MpiCtx::new(Port {
         world,
         arriving: VecDeque::new(),
@@ -162,7 +168,7 @@ fn receive(mpi: &mut MpiCtx<Port>, buffer: Buffer) -> i32 {
 const HEADER: Header =
     Header { kind: Kind::Reference, context: 1, source: 2, tag: 3, sender: 2, request: 55 };
 
-fn arrive(mpi: &mut MpiCtx<Port>, header: Header, payload: Payload) {
+pub(in crate::progress) fn arrive(mpi: &mut MpiCtx<Port>, header: Header, payload: Payload) {
     mpi.port.arriving.push_back(Message { header, payload });
     mpi.progress();
 }

@@ -413,7 +413,7 @@ pub(crate) struct Motion {
     pub(crate) members: Vec<u32>,
     /// Who proposes.
     pub(crate) rank: u32,
-    pub(crate) flag: u32,
+    pub(crate) flags: [u32; 2],
     pub(crate) context: u32,
     pub(crate) failed: Vec<u32>,
     pub(crate) acked: u32,
@@ -426,7 +426,7 @@ pub(crate) struct Verdict {
     pub(crate) topic: (u32, u32),
     /// Those who are told.
     pub(crate) members: Vec<u32>,
-    pub(crate) flag: u32,
+    pub(crate) flags: [u32; 2],
     pub(crate) context: u32,
     pub(crate) is_news: bool,
     pub(crate) failed: Vec<u32>,
@@ -529,25 +529,25 @@ impl Prepare {
 
 impl Motion {
     pub(crate) fn new(topic: Topic, members: &[u32], rank: u32, proposal: Proposal) -> Self {
-        let Proposal { flag, context, failed, acked } = proposal;
+        let Proposal { flags, context, failed, acked } = proposal;
         let topic = (topic.context, topic.number);
-        Self { topic, members: members.to_vec(), rank, flag, context, failed, acked }
+        Self { topic, members: members.to_vec(), rank, flags, context, failed, acked }
     }
 
     /// The topic, the members, who proposes, and what.
     pub(crate) fn into_parts(self) -> (Topic, Vec<u32>, u32, Proposal) {
         let (context, number) = self.topic;
         let topic = Topic { context, number };
-        let Self { members, rank, flag, context, failed, acked, .. } = self;
-        (topic, members, rank, Proposal { flag, context, failed, acked })
+        let Self { members, rank, flags, context, failed, acked, .. } = self;
+        (topic, members, rank, Proposal { flags, context, failed, acked })
     }
 }
 
 impl From<Decided> for Verdict {
     fn from(Decided { topic, decision, members }: Decided) -> Self {
-        let Decision { flag, context, is_news, failed } = decision;
+        let Decision { flags, context, is_news, failed } = decision;
         let topic = (topic.context, topic.number);
-        Self { topic, members, flag, context, is_news, failed }
+        Self { topic, members, flags, context, is_news, failed }
     }
 }
 
@@ -555,8 +555,8 @@ impl From<Verdict> for Decided {
     fn from(verdict: Verdict) -> Self {
         let (context, number) = verdict.topic;
         let topic = Topic { context, number };
-        let Verdict { members, flag, context, is_news, failed, .. } = verdict;
-        Self { topic, members, decision: Decision { flag, context, is_news, failed } }
+        let Verdict { members, flags, context, is_news, failed, .. } = verdict;
+        Self { topic, members, decision: Decision { flags, context, is_news, failed } }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::support::{build_dir, compile, faasm_run, guests_dir};
 
 /// Guests that other tests run: `checkpoint.rs`, `checkpoint_faults.rs`, `checkpoint_threads.rs`, `cli.rs`, `cluster_jobs.rs`, `cluster_network.rs`, `cluster_nodes.rs`, `launchers.rs`, `omp_nodes.rs`, `top.rs`, `wasi.rs`, and for
 /// `bench/` the scenarios of the benchmarks.
-const CLAIMED_ELSEWHERE: [&str; 18] = [
+const CLAIMED_ELSEWHERE: [&str; 20] = [
     "faasm/launcher.c",
     "faasm/early.c",
     "faasm/rounds.c",
@@ -31,8 +31,10 @@ const CLAIMED_ELSEWHERE: [&str; 18] = [
     "apps/endless.c",
     "faasm/wasi.c",
     "mpi/ulfm_collectives.c",
+    "mpi/ulfm_connect.c",
     "mpi/ulfm_heat.c",
     "mpi/ulfm_messages.c",
+    "mpi/ulfm_spawn.c",
     "bench/",
 ];
 /// A guest's program, which several tests run and the first of them compiles.

@@ -1,7 +1,7 @@
 /*
  * Goal: collectives of a communicator in which a process fails, before it comes or while it does the work of all, end
  * with an error at whoever cannot complete, blocking and not; so do constructors and synchronisations of a window and
- * a file. After that those who are left shrink the communicator and go on. Run with --with-ft ulfm.
+ * a file, which can be given up all the same. After that those who are left shrink the communicator and go on. Run with --with-ft ulfm.
  * Sizes: 2 and more. Argument: what the last rank fails in. Output: "ok ulfm_collectives CASE".
  */
 #include "check.h"
@@ -84,7 +84,15 @@ static void nonblocking(void)
 static void constructors(void)
 {
     MPI_Comm comm;
+    MPI_Win win;
+    MPI_File fh;
+    int *base;
     if (rank == victim) die();
+    expect_failure(MPI_Win_allocate(4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &base, &win));
+    expect_failure(MPI_Win_create(&rank, 4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &win));
+    expect_failure(MPI_Win_create_dynamic(MPI_INFO_NULL, MPI_COMM_WORLD, &win));
+    expect_failure(MPI_File_open(MPI_COMM_WORLD, "ulfm_collectives.dat", MPI_MODE_CREATE | MPI_MODE_RDWR,
+                                 MPI_INFO_NULL, &fh));
     expect_failure(MPI_Comm_dup(MPI_COMM_WORLD, &comm));
     expect_failure(MPI_Comm_split(MPI_COMM_WORLD, rank % 2, 0, &comm));
 }
@@ -128,6 +136,57 @@ static void window(void)
     MPI_Group_free(&all);
     MPI_Group_free(&failing);
     expect_failure(MPI_Win_fence(0, win));
+    CHECK(MPI_Win_free(&win) == MPI_SUCCESS && win == MPI_WIN_NULL);
+    CHECK(MPI_Win_free(&posts) == MPI_SUCCESS && MPI_Win_free(&own) == MPI_SUCCESS);
+}
+
+/* A window is freed although an epoch is open, which nobody can end without the member that has failed. */
+static void window_free(void)
+{
+    MPI_Win win, locked;
+    int *base, word = rank;
+    CHECK(MPI_Win_allocate(4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &base, &win) == MPI_SUCCESS);
+    CHECK(MPI_Win_create(&word, 4, 4, MPI_INFO_NULL, MPI_COMM_WORLD, &locked) == MPI_SUCCESS);
+    MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
+    MPI_Win_set_errhandler(locked, MPI_ERRORS_RETURN);
+    CHECK(MPI_Win_lock_all(0, locked) == MPI_SUCCESS);
+    CHECK(MPI_Win_fence(0, win) == MPI_SUCCESS);
+    CHECK(MPI_Put(&rank, 1, MPI_INT, rank, 0, 1, MPI_INT, win) == MPI_SUCCESS);
+    if (rank == victim) {
+        usleep(20000);
+        die();
+    }
+    expect_failure(MPI_Win_fence(0, win));
+    CHECK(MPI_Win_free(&win) == MPI_SUCCESS && win == MPI_WIN_NULL);
+    CHECK(MPI_Win_free(&locked) == MPI_SUCCESS && locked == MPI_WIN_NULL);
+}
+
+/* Ranks that share memory lose one, and those who are left share memory again. */
+static void shared(void)
+{
+    MPI_Comm node, left;
+    MPI_Win win;
+    int *base, has_failed, members, mine;
+    MPI_Aint bytes;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node);
+    CHECK(MPI_Win_allocate_shared(4, 4, MPI_INFO_NULL, node, &base, &win) == MPI_SUCCESS);
+    MPI_Win_set_errhandler(win, MPI_ERRORS_RETURN);
+    *base = rank;
+    if (rank == victim) die();
+    has_failed = MPI_Barrier(MPI_COMM_WORLD) != MPI_SUCCESS;
+    CHECK(has_failed);
+    CHECK(MPI_Win_free(&win) == MPI_SUCCESS);
+    CHECK(MPIX_Comm_shrink(node, &left) == MPI_SUCCESS);
+    MPI_Comm_size(left, &members);
+    MPI_Comm_rank(left, &mine);
+    CHECK(MPI_Win_allocate_shared(4, 4, MPI_INFO_NULL, left, &base, &win) == MPI_SUCCESS);
+    *base = 100 + mine;
+    CHECK(MPI_Win_fence(0, win) == MPI_SUCCESS);
+    int *other, unit;
+    CHECK(MPI_Win_shared_query(win, (mine + 1) % members, &bytes, &unit, &other) == MPI_SUCCESS);
+    CHECK(*other == 100 + (mine + 1) % members);
+    CHECK(MPI_Win_free(&win) == MPI_SUCCESS && MPI_Comm_free(&left) == MPI_SUCCESS);
+    CHECK(MPI_Comm_disconnect(&node) == MPI_SUCCESS && node == MPI_COMM_NULL);
 }
 
 static void file(void)
@@ -142,6 +201,12 @@ static void file(void)
     if (code != MPI_SUCCESS) expect_failure(code);
     expect_failure(MPI_File_set_size(fh, 4 * size));
     expect_failure(MPI_File_set_view(fh, 0, MPI_INT, MPI_INT, "native", MPI_INFO_NULL));
+    CHECK(MPI_File_close(&fh) == MPI_SUCCESS && fh == MPI_FILE_NULL);
+    /* It was to be deleted when it is closed. */
+    int flag = 1;
+    expect_failure(MPIX_Comm_agree(MPI_COMM_WORLD, &flag));
+    CHECK_CLASS(MPI_File_open(MPI_COMM_SELF, "ulfm_collectives.dat", MPI_MODE_RDONLY, MPI_INFO_NULL, &fh),
+                MPI_ERR_NO_SUCH_FILE);
 }
 
 /* Two members fail, the second one when the others may be shrinking already. */
@@ -249,7 +314,7 @@ int main(int argc, char **argv)
 {
     static const struct { const char *name; void (*run)(void); } cases[] = {
         {"barrier", barrier}, {"allreduce", allreduce}, {"operator", operator}, {"nonblocking", nonblocking},
-        {"constructors", constructors}, {"window", window}, {"file", file}, {"two", two}, {"revoke", revoke}, {"node", node},
+        {"constructors", constructors}, {"window", window}, {"window_free", window_free}, {"shared", shared}, {"file", file}, {"two", two}, {"revoke", revoke}, {"node", node},
     };
     start(&argc, &argv, "ulfm_collectives");
     const char *wanted = argc > 1 ? argv[1] : "";

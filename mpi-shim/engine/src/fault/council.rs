@@ -1,8 +1,8 @@
 //! Deciding for the processes that are left.
 //!
 //! Each member of a communicator proposes; once every member has proposed or failed, the topic is decided, and all
-//! living members are told the same. A member that failed after it had proposed has its say in the flag, but is among
-//! the failed. A failure that a member knew of when it proposed is always among the failed: the council waits until
+//! living members are told the same. A member that failed after it had proposed has its say in the flags, but is among
+//! the failed. Across an intercommunicator each group hears the flag of the other one. A failure that a member knew of when it proposed is always among the failed: the council waits until
 //! it has heard of it, too.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,8 +23,8 @@ pub struct Topic {
 /// What a member brings.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Proposal {
-    /// Its flag.
-    pub flag: u32,
+    /// What it has to say to the low group and to the high one; everybody is in the low group of an intracommunicator.
+    pub flags: [u32; 2],
     /// A context that it could give to a new communicator.
     pub context: u32,
     /// Members that it knows to have failed.
@@ -36,8 +36,8 @@ pub struct Proposal {
 /// What was decided.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Decision {
-    /// All bits that every proposal has set.
-    pub flag: u32,
+    /// For each group the bits that every proposal has set.
+    pub flags: [u32; 2],
     /// The context of the living member that comes first.
     pub context: u32,
     /// Whether some member has not acknowledged all failures.
@@ -188,8 +188,11 @@ impl Debate {
         };
         let mut heard = living.iter().filter_map(|rank| self.proposals.get(rank));
         let is_news = !heard.all(knows_all);
-        let flag = self.proposals.values().fold(u32::MAX, |flag, proposal| flag & proposal.flag);
-        let decision = Decision { flag, context: first.context, is_news, failed: lost };
+        let both = |[low, high]: [u32; 2], proposal: &Proposal| {
+            [low & proposal.flags[0], high & proposal.flags[1]]
+        };
+        let flags = self.proposals.values().fold([u32::MAX; 2], both);
+        let decision = Decision { flags, context: first.context, is_news, failed: lost };
         Some(Decided { topic, decision, members: living })
     }
 }
@@ -197,7 +200,8 @@ impl Debate {
 impl Decision {
     /// The decision as bytes, for a message.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let head = [self.flag, self.context, u32::from(self.is_news)];
+        let [low, high] = self.flags;
+        let head = [low, high, self.context, u32::from(self.is_news)];
         head.iter().chain(&self.failed).flat_map(|word| word.to_le_bytes()).collect()
     }
 
@@ -205,8 +209,9 @@ impl Decision {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<4>();
         let mut words = words.iter().map(|word| u32::from_le_bytes(*word));
-        let (flag, context, is_news) = (words.next()?, words.next()?, words.next()?);
-        let decision = Self { flag, context, is_news: is_news != 0, failed: words.collect() };
+        let flags = [words.next()?, words.next()?];
+        let (context, is_news) = (words.next()?, words.next()?);
+        let decision = Self { flags, context, is_news: is_news != 0, failed: words.collect() };
         (rest.is_empty() && is_news < 2).then_some(decision)
     }
 }

@@ -60,6 +60,11 @@ impl Known {
         self.unreachable.contains(&rank)
     }
 
+    /// Processes that have failed with their nodes.
+    pub fn unreachable(&self) -> impl Iterator<Item = u32> + '_ {
+        self.unreachable.iter().copied()
+    }
+
     /// The failed members of a group, in the order in which they became known.
     pub fn failed_of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = u32> + 'a {
         self.failed.iter().copied().filter(|rank| group.rank_of(*rank).is_some())
@@ -118,14 +123,21 @@ impl Known {
         Err(MpiError::new(ErrorClass::ProcFailed, detail))
     }
 
-    /// Refuses to wait for a message of any of these processes, of whose failures the first `acked` are
-    /// acknowledged.
+    /// Refuses to wait for a message of any of the `senders` among these members, of whose failures the first `acked`
+    /// are acknowledged.
     ///
     /// # Errors
     /// `MPIX_ERR_REVOKED`; `MPIX_ERR_PROC_FAILED_PENDING` when the message may never come.
-    pub fn check_any(&self, context: u32, senders: &Group, acked: usize) -> Result<()> {
+    pub fn check_any(
+        &self,
+        context: u32,
+        (members, senders): (&Group, &Group),
+        acked: usize,
+    ) -> Result<()> {
         self.check_context(context)?;
-        let Some(failed) = self.failed_of(senders).nth(acked) else { return Ok(()) };
+        let mut unheard = self.failed_of(members).skip(acked);
+        let failed = unheard.find(|rank| senders.rank_of(*rank).is_some());
+        let Some(failed) = failed else { return Ok(()) };
         let detail = format!(
             "world rank {failed} has failed, and the message may have been its; MPIX_Comm_failure_ack lets \
              receives from MPI_ANY_SOURCE wait for the others"

@@ -21,7 +21,7 @@ impl Random {
 const TOPIC: Topic = Topic { context: 7, number: 1 };
 
 fn proposal(flag: u32, context: u32) -> Proposal {
-    Proposal { flag, context, ..Proposal::default() }
+    Proposal { flags: [flag; 2], context, ..Proposal::default() }
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_topic_is_decided_when_every_member_has_proposed_or_failed() {
     council.handle_proposal(TOPIC, &members, 4, proposal(0b011, 44)).unwrap();
     assert_eq!(council.poll_decided(), None);
     council.handle_failure(9);
-    let decision = Decision { flag: 0b010, context: 44, is_news: true, failed: [9].into() };
+    let decision = Decision { flags: [0b010; 2], context: 44, is_news: true, failed: [9].into() };
     assert_eq!(Decision::from_bytes(&decision.to_bytes()), Some(decision.clone()));
     let expected = Decided { topic: TOPIC, decision, members: [4, 2].into() };
     assert_eq!(council.poll_decided(), Some(expected));
@@ -43,7 +43,7 @@ fn a_topic_is_decided_when_every_member_has_proposed_or_failed() {
 fn acknowledged_failures_are_no_news() {
     let mut council = Council::default();
     council.handle_failure(1);
-    let acked = Proposal { flag: 1, context: 5, failed: [1].into(), acked: 1 };
+    let acked = Proposal { failed: [1].into(), acked: 1, ..proposal(1, 5) };
     council.handle_proposal(TOPIC, &[0, 1, 2], 0, acked.clone()).unwrap();
     council.handle_proposal(TOPIC, &[0, 1, 2], 2, acked.clone()).unwrap();
     assert!(!council.poll_decided().unwrap().decision.is_news);
@@ -64,7 +64,20 @@ fn what_a_member_knows_is_waited_for() {
     council.handle_failure(1);
     let decided = council.poll_decided().unwrap();
     assert_eq!((decided.decision.failed, decided.members), ([1].into(), [0].into()));
-    assert_eq!((decided.decision.flag, decided.decision.context), (1, 10));
+    assert_eq!((decided.decision.flags, decided.decision.context), ([1; 2], 10));
+}
+
+#[test]
+fn each_group_hears_the_flag_of_the_other() {
+    let mut council = Council::default();
+    let members = [0, 1, 5, 6];
+    let says = |flags, context| Proposal { flags, context, ..Proposal::default() };
+    for (rank, flags) in [(0, [!0, 0b110]), (1, [!0, 0b011]), (5, [0b101, !0])] {
+        council.handle_proposal(TOPIC, &members, rank, says(flags, rank)).unwrap();
+    }
+    council.handle_failure(6);
+    let decision = council.poll_decided().unwrap().decision;
+    assert_eq!((decision.flags, decision.failed), ([0b101, 0b010], [6].into()));
 }
 
 #[test]
@@ -80,7 +93,7 @@ fn what_breaks_the_rules_changes_nothing() {
     council.handle_failure(0);
     assert_eq!(council.handle_proposal(TOPIC, &[0, 1], 0, Proposal::default()), Ok(()));
     assert_eq!(council.poll_decided(), None);
-    for bytes in [&[][..], &[0; 11], &[0; 13], &[0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]] {
+    for bytes in [&[][..], &[0; 12], &[0; 17], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0]] {
         assert_eq!(Decision::from_bytes(bytes), None);
     }
 }
@@ -131,7 +144,7 @@ fn all_survivors_hear_the_same_whatever_the_order() {
                 assert_eq!(decided.members, living.collect::<Vec<_>>(), "seed {seed}");
                 for rank in &decided.members {
                     assert_eq!(
-                        decided.decision.flag & (1 << rank),
+                        decided.decision.flags[0] & (1 << rank),
                         0,
                         "seed {seed}: all have spoken"
                     );
@@ -166,12 +179,16 @@ fn errors_follow_from_what_is_known() {
     assert_eq!(class(known.check_peer(1, 1, 3)), None);
     assert_eq!(class(known.check_peer(1, 2, 8)), Some(ErrorClass::ProcFailed));
     assert_eq!(class(known.check_all(1, &group)), Some(ErrorClass::ProcFailed));
-    assert_eq!(class(known.check_any(1, &group, 0)), Some(ErrorClass::ProcFailedPending));
-    assert_eq!(class(known.check_any(1, &group, 1)), Some(ErrorClass::ProcFailedPending));
-    assert_eq!(class(known.check_any(1, &group, 2)), None);
+    assert_eq!(class(known.check_any(1, (&group, &group), 0)), Some(ErrorClass::ProcFailedPending));
+    assert_eq!(class(known.check_any(1, (&group, &group), 1)), Some(ErrorClass::ProcFailedPending));
+    assert_eq!(class(known.check_any(1, (&group, &group), 2)), None);
+    let (low, high) = (Group::new([8].into()).unwrap(), Group::new([5, 3].into()).unwrap());
+    let across = |senders, acked| class(known.check_any(1, (&group, senders), acked));
+    assert_eq!((across(&low, 1), across(&high, 1)), (None, Some(ErrorClass::ProcFailedPending)));
+    assert_eq!(known.unreachable().collect::<Vec<_>>(), [4]);
     assert!(known.is_unreachable(4) && !known.is_unreachable(8));
     assert!(known.learn_revocation(1, 3) && !known.learn_revocation(1, 5));
     assert_eq!((known.revoked_by(3), known.revoked_by(5)), ([1].into(), Vec::new()));
-    assert_eq!(class(known.check_any(1, &group, 2)), Some(ErrorClass::Revoked));
+    assert_eq!(class(known.check_any(1, (&group, &group), 2)), Some(ErrorClass::Revoked));
     assert_eq!(class(known.check_peer(2, 1, 3)), None, "another communicator");
 }

@@ -2,7 +2,8 @@
 //!
 //! The root that connects writes to the process that opened the port, under a context that is for
 //! ports alone, and names the context of the new intercommunicator; the root that accepts answers
-//! there. Letters that nobody accepts yet wait with the process.
+//! there. Letters that nobody accepts yet wait with the process, even if its group fails meanwhile and others accept later,
+//! and are passed over when their sender has failed or given up.
 
 use faasm_mpi_engine::collective::cluster::{Reader, Writer};
 use faasm_mpi_engine::dynamic::Port;
@@ -13,10 +14,12 @@ use faasm_vm::GuestAddr;
 use super::is_root;
 use super::port::{ask, read_port};
 use crate::call::{Call, MpiView};
-use crate::ctx::Interrupted;
+use crate::ctx::{Interrupted, MpiCtx};
 use crate::host::info;
 use crate::host::intercomm::letter::{self, Address, malformed};
-use crate::host::intercomm::meeting::{Pair, agree_on, conclude, decoded, encoded};
+use crate::host::intercomm::meeting::{
+    Found, Pair, agree_on, conclude, decoded, encoded, greeting, has_given_up, hear, why_leave,
+};
 use crate::port::MpiPort;
 use crate::registry::What;
 
@@ -95,8 +98,8 @@ async fn meet<T: MpiView>(
         Some(port) => {
             let own = call.mpi().comm(comm)?.group.clone();
             Some(match connects {
-                true => knock(call, port, own, knocked).await,
-                false => answer(call, port, own).await,
+                true => knock(call, port, (comm, own), knocked).await,
+                false => answer(call, port, (comm, own)).await,
             })
         }
         None => None,
@@ -137,9 +140,9 @@ const fn address(port: Port) -> Address {
 async fn knock<T: MpiView>(
     call: &mut Call<'_, T>,
     port: Port,
-    own: Group,
+    (comm, own): (i32, Group),
     knocked: Option<u32>,
-) -> Result<Pair> {
+) -> Result<Found> {
     let context = match knocked {
         Some(context) => context,
         None => {
@@ -153,19 +156,35 @@ async fn knock<T: MpiView>(
             context
         }
     };
-    let reply = Address { context, tag: 0 };
-    let (_, answer) = letter::receive(call, Some(port.process), reply).await?;
+    let peer = port.process;
+    let leave = |mpi: &mut MpiCtx<T::Port>| why_leave(mpi, comm, peer);
+    let other = hear(call, (peer, context), leave).await?;
     let leader = call.mpi().port.rank();
-    Pair::of(context, (leader, own), (port.process, decoded(&answer)?))
+    let pair = Pair::of(context, (leader, own), (peer, other))?;
+    Ok(Found { pair, peer })
 }
 
-/// Accepts the first group that has asked.
-async fn answer<T: MpiView>(call: &mut Call<'_, T>, port: Port, own: Group) -> Result<Pair> {
-    let (peer, letter) = letter::receive(call, None, address(port)).await?;
+/// Accepts the first group that has asked and still waits.
+async fn answer<T: MpiView>(
+    call: &mut Call<'_, T>,
+    port: Port,
+    (comm, own): (i32, Group),
+) -> Result<Found> {
+    let (peer, letter, context) = loop {
+        let leave = |mpi: &mut MpiCtx<T::Port>| mpi.check_members(comm).err();
+        let (peer, letter) = letter::receive(call, None, address(port), leave).await?;
+        let context = Reader::new(&letter).u32().ok_or_else(malformed)?;
+        if !has_given_up(call.mpi(), (peer, context)) {
+            break (peer, letter, context);
+        }
+        // Nobody will miss that one.
+        call.go_on_from(Interrupted::Agreed(None));
+    };
     let mut reader = Reader::new(&letter);
-    let context = reader.u32().ok_or_else(malformed)?;
+    reader.u32().ok_or_else(malformed)?;
     let other = decoded(reader.rest())?;
     let mpi = call.mpi();
-    letter::send(mpi, peer, Address { context, tag: 0 }, &encoded(&Ok(own.clone())));
-    Pair::of(context, (mpi.port.rank(), own), (peer, other))
+    letter::send(mpi, peer, greeting(context), &encoded(&Ok(own.clone())));
+    let pair = Pair::of(context, (mpi.port.rank(), own), (peer, other))?;
+    Ok(Found { pair, peer })
 }

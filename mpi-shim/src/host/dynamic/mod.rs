@@ -17,8 +17,8 @@ use faasm_vm::GuestAddr;
 
 use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiView, ending};
-use crate::host::collective::barrier;
 use crate::host::communicator::free;
+use crate::host::fault::meet_the_living;
 use crate::table::host_functions;
 use connect::{comm_accept, comm_connect};
 use port::{close_port, lookup_name, open_port, publish_name, unpublish_name};
@@ -72,7 +72,7 @@ async fn disconnect<T: MpiView>(
     call.require_running()?;
     let handle = call.read_i32("comm", comm)?;
     if !matches!(handle, abi::MPI_COMM_WORLD | abi::MPI_COMM_SELF) {
-        barrier(call, handle).await?;
+        meet_the_living(call, handle).await?;
     }
     free(call, comm).await
 }

@@ -27,11 +27,15 @@ pub(super) async fn ask<T: MpiView>(
     if world.this_node() == REGISTRY_NODE {
         return registry::told(&registry::answer(&world, &question));
     }
+    mpi.check_node(REGISTRY_NODE)?;
     let name = mpi.port.ask(REGISTRY_NODE, &question);
     call.commit();
     let function = call.function;
     let pending = Pending { function, peer: None, tag: None, context: CONTEXT_SELF };
-    call.wait(&pending, &|| false, |mpi| answer(mpi, name)).await
+    let ready = |mpi: &mut MpiCtx<T::Port>| {
+        answer(mpi, name).or_else(|| mpi.check_node(REGISTRY_NODE).err().map(Err))
+    };
+    call.wait(&pending, &|| false, ready).await
 }
 
 /// Takes the answer to the question `name`, if it has come.

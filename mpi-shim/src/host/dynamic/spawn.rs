@@ -114,7 +114,7 @@ async fn spawn<T: MpiView>(
         Some(Ok(wanted)) => start(call, comm, wanted).await.map(|outcome| Told(outcome.write())),
         _ => Ok(Told::default()),
     };
-    let told = tell(call, comm, told).await?;
+    let told = told_by_all(call, comm, told).await?;
     let outcome = Outcome::read(&told).ok_or_else(malformed)?;
     if !errcodes.is_null() {
         for (index, code) in (0..).zip(outcome.codes()) {
@@ -126,6 +126,23 @@ async fn spawn<T: MpiView>(
     let new = outcome.pair.communicator(call.mpi(), errhandler)?;
     let handle = install(call.mpi(), new)?;
     call.write_i32("intercomm", intercomm, handle)
+}
+
+/// What the root tells. If not all parents can be told any more, the processes that were spawned meanwhile hear that
+/// nobody is there for them.
+async fn told_by_all<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    input: Result<Told>,
+) -> Result<Vec<u8>> {
+    let started = input.as_ref().ok().and_then(|told| Outcome::read(&told.0));
+    let told = tell(call, comm, input).await;
+    if let (Err(_), Some(Outcome { pair, .. })) = (&told, started)
+        && call.mpi().faults.is_tolerant
+    {
+        call.mpi().revoke_unborn(pair.context, &pair.low.union(&pair.high));
+    }
+    told
 }
 
 /// Has the processes started, and waits until they are there.

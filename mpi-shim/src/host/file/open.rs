@@ -15,6 +15,7 @@ use crate::ctx::OtherEntry;
 use crate::file::{FileEntry, Representation, Shared, ViewType};
 use crate::file_port::{FileAccess, GuestFile};
 use crate::host::communicator::{Made, duplicate, install_unseen};
+use crate::host::fault::{is_of_failure, meet_the_living};
 use crate::host::{error, info};
 use crate::port::MpiPort;
 
@@ -114,7 +115,11 @@ async fn open_all<T: MpiView>(
     if call.mpi().comm(comm)?.site.elsewhere().is_some() {
         // Nobody asks for the shared pointer before each node has the file.
         call.mpi().port.world().publish(made.context, shared.clone());
-        agree(call, comm, "fh", Ok([0; 2]), || ()).await?;
+        let agreed = agree(call, comm, "fh", Ok([0; 2]), || ()).await;
+        if agreed.is_err() {
+            call.mpi().port.world().withdraw(made.context);
+        }
+        agreed?;
     }
     assemble(call, comm, (file?, path, amode, hints), made, (position, shared))
 }
@@ -182,11 +187,9 @@ pub(super) async fn close<T: MpiView>(call: &mut Call<'_, T>, fh: GuestAddr) -> 
     } else {
         Ok([0; 2])
     };
-    let mut closed = agree(call, comm, "fh", ready, || ()).await;
+    let mut closed = finish(call, comm, ready).await;
     if closed.is_ok() && deletes {
-        let is_first = call.mpi().comm(comm)?.rank == 0;
-        let deleted = if is_first { call.caller.data().files().delete(&path) } else { Ok(()) };
-        closed = agree(call, comm, "fh", deleted.map(|()| [0; 2]), || ()).await;
+        closed = delete_together(call, comm, &path).await;
     }
     let mpi = call.mpi();
     mpi.error_comm = handle;
@@ -202,6 +205,31 @@ pub(super) async fn close<T: MpiView>(call: &mut Call<'_, T>, fh: GuestAddr) -> 
         error::detach(mpi, freed.errhandler);
     }
     call.write_i32("fh", fh, abi::MPI_FILE_NULL)
+}
+
+/// Waits until nobody uses the file any more. Members that have failed are not missed.
+async fn finish<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    ready: Result<[u64; 2]>,
+) -> Result<()> {
+    let agreed = agree(call, comm, "fh", ready, || ()).await;
+    if !call.mpi().faults.is_tolerant || (agreed.is_err() && !is_of_failure(&agreed)) {
+        return agreed;
+    }
+    meet_the_living(call, comm).await
+}
+
+/// The first member deletes the file, of those that have not failed.
+async fn delete_together<T: MpiView>(call: &mut Call<'_, T>, comm: i32, path: &str) -> Result<()> {
+    let members = call.mpi().comm(comm)?.group.clone();
+    let mpi = call.mpi();
+    let first = members.iter().find(|rank| !mpi.faults.known.has_failed(*rank));
+    let deletes = first == Some(mpi.port.rank());
+    let deleted = if deletes { call.caller.data().files().delete(path) } else { Ok(()) };
+    let told = deleted.clone().map(|()| [0; 2]);
+    let agreed = agree(call, comm, "fh", told, || ()).await;
+    if is_of_failure(&agreed) { deleted } else { agreed }
 }
 
 pub(super) async fn delete<T: MpiView>(

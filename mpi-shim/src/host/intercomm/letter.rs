@@ -1,7 +1,8 @@
 //! Letters: what processes tell each other to make a communicator, apart from the program's messages.
 //!
 //! A letter goes to one process under a context that no communicator has. A long one travels in
-//! pieces, the first of which begins with the length of the whole.
+//! pieces, the first of which begins with the length of the whole. Who waits for a letter says when it does not wait any
+//! longer, for processes may fail.
 
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
 use faasm_mpi_engine::matching::Pattern;
@@ -45,13 +46,15 @@ pub(crate) fn send<P: MpiPort>(mpi: &mut MpiCtx<P>, to: u32, address: Address, l
 /// Waits for a letter, from the process `from` or from anyone; gives its sender, too.
 ///
 /// # Errors
-/// `MPI_ERR_INTERN` when what came is no letter.
+/// `MPI_ERR_INTERN` when what came is no letter; what `why_leave` says before one has come; `MPIX_ERR_PROC_FAILED` when
+/// the sender fails before all of it has.
 pub(crate) async fn receive<T: MpiView>(
     call: &mut Call<'_, T>,
     from: Option<u32>,
     address: Address,
+    why_leave: impl Fn(&mut MpiCtx<T::Port>) -> Option<MpiError>,
 ) -> Result<(u32, Vec<u8>)> {
-    let first = piece(call, from, address).await;
+    let first = piece(call, from, address, why_leave).await?;
     // It is nowhere else any more.
     call.commit();
     let (sender, bytes) = (first.header.sender, bytes_of(&first));
@@ -62,7 +65,8 @@ pub(crate) async fn receive<T: MpiView>(
     }
     let mut letter = rest.to_vec();
     while (letter.len() as u64) < len {
-        let next = piece(call, Some(sender), address).await;
+        let is_gone = |mpi: &mut MpiCtx<T::Port>| mpi.check_process(sender).err();
+        let next = piece(call, Some(sender), address, is_gone).await?;
         letter.extend_from_slice(bytes_of(&next));
     }
     if letter.len() as u64 == len { Ok((sender, letter)) } else { Err(malformed()) }
@@ -72,12 +76,23 @@ async fn piece<T: MpiView>(
     call: &mut Call<'_, T>,
     from: Option<u32>,
     Address { context, tag }: Address,
-) -> Arrived {
+    why_leave: impl Fn(&mut MpiCtx<T::Port>) -> Option<MpiError>,
+) -> Result<Arrived> {
     let source = from.map(u32::cast_signed);
     let pattern = Pattern { context, source, tag: Some(tag) };
     let pending = Pending { function: call.function, peer: None, tag: None, context };
-    let take = |mpi: &mut MpiCtx<T::Port>| mpi.extract(&pattern).map(|found| found.1);
+    let take = |mpi: &mut MpiCtx<T::Port>| match mpi.extract(&pattern) {
+        Some((_, arrived)) => Some(Ok(arrived)),
+        None => why_leave(mpi).map(Err),
+    };
     call.wait(&pending, &|| false, take).await
+}
+
+/// Takes a letter of one piece that has come already, unread.
+pub(crate) fn has_come<P: MpiPort>(mpi: &mut MpiCtx<P>, from: u32, address: Address) -> bool {
+    let Address { context, tag } = address;
+    let pattern = Pattern { context, source: Some(from.cast_signed()), tag: Some(tag) };
+    mpi.extract(&pattern).is_some()
 }
 
 fn bytes_of(arrived: &Arrived) -> &[u8] {

@@ -1,5 +1,9 @@
 //! How two groups become an intercommunicator: their leaders tell each other who they are, and each
 //! tells its own group.
+//!
+//! Where processes may fail, there is more to say: when its group knows, a leader tells the other one so, and both groups
+//! have the communicator only when both have said that. A leader that gives up says that, whenever it is. If a group fails
+//! even later, its leader revokes the communicator, so that nobody waits there for a process that does not have it.
 
 use faasm_mpi_engine::collective::cluster::{Reader, Writer};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
@@ -81,19 +85,71 @@ impl Pair {
     }
 }
 
-/// Tells the leader of another group about one's own, or why that one fails; gives the pair.
+/// What a leader has found: the pair, and the leader of the other group.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) pair: Pair,
+    pub(crate) peer: u32,
+}
+
+/// Where a leader tells the other one, under the pair's context, who its group is.
+pub(crate) const fn greeting(context: u32) -> Address {
+    Address { context, tag: 0 }
+}
+
+/// Where it tells whether its group knows of the pair.
+const fn verdict(context: u32) -> Address {
+    Address { context, tag: 1 }
+}
+
+/// Tells the leader of another group about one's own, or why that one fails; gives the pair. It waits unless
+/// `why_leave` says otherwise.
 pub(crate) async fn introduce<T: MpiView>(
     call: &mut Call<'_, T>,
     (peer, context): (u32, u32),
     own: Result<Group>,
-) -> Result<Pair> {
-    let address = Address { context, tag: 0 };
-    letter::send(call.mpi(), peer, address, &encoded(&own));
+    why_leave: impl Fn(&mut MpiCtx<T::Port>) -> Option<MpiError>,
+) -> Result<Found> {
+    letter::send(call.mpi(), peer, greeting(context), &encoded(&own));
     call.commit();
-    let (_, answer) = letter::receive(call, Some(peer), address).await?;
-    let other = decoded(&answer)?;
+    let other = hear(call, (peer, context), why_leave).await?;
     let own_leader = call.mpi().port.rank();
-    Pair::of(context, (own_leader, own?), (peer, other))
+    let pair = Pair::of(context, (own_leader, own?), (peer, other))?;
+    Ok(Found { pair, peer })
+}
+
+/// Waits for the other leader's group; tells it when this one does not wait any longer.
+pub(crate) async fn hear<T: MpiView>(
+    call: &mut Call<'_, T>,
+    (peer, context): (u32, u32),
+    why_leave: impl Fn(&mut MpiCtx<T::Port>) -> Option<MpiError>,
+) -> Result<Group> {
+    let came = letter::receive(call, Some(peer), greeting(context), why_leave).await;
+    match came {
+        Ok((_, letter)) => decoded(&letter),
+        Err(error) => {
+            say(call.mpi(), (peer, context), &Err(error.clone()));
+            Err(error)
+        }
+    }
+}
+
+/// Tells the other leader whether the own group has the pair.
+fn say<P: MpiPort>(mpi: &mut MpiCtx<P>, (peer, context): (u32, u32), own: &Result<()>) {
+    if !mpi.faults.known.has_failed(peer) {
+        let own = own.clone().map(|()| Group::empty());
+        letter::send(mpi, peer, verdict(context), &encoded(&own));
+    }
+}
+
+/// Whether a leader that has asked for this pair has failed or given up meanwhile.
+pub(crate) fn has_given_up<P: MpiPort>(mpi: &mut MpiCtx<P>, (peer, context): (u32, u32)) -> bool {
+    mpi.check_process(peer).is_err() || letter::has_come(mpi, peer, verdict(context))
+}
+
+/// Why the leader of `comm` does not wait for the process `peer` any longer, where processes may fail.
+pub(crate) fn why_leave<P: MpiPort>(mpi: &mut MpiCtx<P>, comm: i32, peer: u32) -> Option<MpiError> {
+    mpi.check_members(comm).and_then(|()| mpi.check_process(peer)).err()
 }
 
 /// A group, or why there is none, as a letter.
@@ -120,7 +176,12 @@ pub(crate) fn decoded(letter: &[u8]) -> Result<Group> {
         Some(1) => {
             let error = reader.error().ok_or_else(malformed)?;
             let detail = format!("the other group's call failed: {error}");
-            Err(MpiError { argument: None, detail, ..error })
+            // It is the other group's communicator that is revoked.
+            let class = match error.class {
+                ErrorClass::Revoked => ErrorClass::ProcFailed,
+                class => class,
+            };
+            Err(MpiError { class, argument: None, detail, ..error })
         }
         _ => Err(malformed()),
     }
@@ -170,20 +231,61 @@ pub(crate) async fn tell<T: MpiView>(
 pub(crate) async fn conclude<T: MpiView>(
     call: &mut Call<'_, T>,
     comm: i32,
-    found: Option<Result<Pair>>,
+    found: Option<Result<Found>>,
 ) -> Result<i32> {
-    let input = found.map_or(Ok(Told::default()), |pair| {
-        pair.map(|pair| {
-            let mut out = Writer::new();
-            pair.write(&mut out);
-            Told(out.into_bytes())
-        })
-    });
-    let told = tell(call, comm, input).await?;
+    let told = |Found { pair, .. }: &Found| {
+        let mut out = Writer::new();
+        pair.write(&mut out);
+        Told(out.into_bytes())
+    };
+    let input = match &found {
+        None => Ok(Told::default()),
+        Some(found) => found.as_ref().map(told).map_err(Clone::clone),
+    };
+    let told = tell(call, comm, input).await;
+    let told = match call.mpi().faults.is_tolerant {
+        false => told?,
+        true => confirm(call, comm, found.and_then(Result::ok), told).await?,
+    };
     let pair = Pair::read(&mut Reader::new(&told)).ok_or_else(malformed)?;
     let errhandler = call.mpi().comm(comm)?.errhandler;
     let new = pair.communicator(call.mpi(), errhandler)?;
     install(call.mpi(), new)
+}
+
+/// Waits until the other group, too, has been `told`.
+async fn confirm<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    found: Option<Found>,
+    told: Result<Vec<u8>>,
+) -> Result<Vec<u8>> {
+    let result = match &found {
+        Some(found) => confirm_as_leader(call, comm, found, told).await,
+        None => {
+            let told = told?;
+            tell(call, comm, Ok(Told::default())).await.map(|_| told)
+        }
+    };
+    if let (Err(_), Some(Found { pair, .. })) = (&result, &found) {
+        call.mpi().revoke_unborn(pair.context, &pair.low.union(&pair.high));
+    }
+    result
+}
+
+async fn confirm_as_leader<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    Found { pair, peer }: &Found,
+    told: Result<Vec<u8>>,
+) -> Result<Vec<u8>> {
+    let own = told.as_ref().map(|_| ()).map_err(Clone::clone);
+    say(call.mpi(), (*peer, pair.context), &own);
+    let told = told?;
+    let leave = |mpi: &mut MpiCtx<T::Port>| why_leave(mpi, comm, *peer);
+    let other = letter::receive(call, Some(*peer), verdict(pair.context), leave).await;
+    let other = other.and_then(|(_, letter)| decoded(&letter));
+    tell(call, comm, other.map(|_| Told::default())).await.map(|_| told)
 }
 
 #[cfg(test)]
@@ -212,9 +314,12 @@ mod tests {
     #[test]
     fn letters_carry_groups_and_errors() {
         assert_eq!(decoded(&encoded(&Ok(group(&[5, 2])))), Ok(group(&[5, 2])));
-        let error = MpiError::new(ErrorClass::Tag, "it is negative");
-        let read = decoded(&encoded(&Err(error)));
-        assert_eq!(read.map_err(|error| error.class), Err(ErrorClass::Tag));
+        for (class, as_read) in
+            [(ErrorClass::Tag, ErrorClass::Tag), (ErrorClass::Revoked, ErrorClass::ProcFailed)]
+        {
+            let read = decoded(&encoded(&Err(MpiError::new(class, "it is so"))));
+            assert_eq!(read.map_err(|error| error.class), Err(as_read));
+        }
         assert_eq!(decoded(&[2]).map_err(|error| error.class), Err(ErrorClass::Intern));
     }
 }

@@ -19,7 +19,7 @@ use crate::host::communicator::{Made, Maker, exchange, gather_context, install, 
 use crate::host::{error, group, info};
 use crate::port::MpiPort;
 use crate::table::host_functions;
-use meeting::{Pair, agree_on, conclude, introduce};
+use meeting::{Found, Pair, agree_on, conclude, introduce, why_leave};
 
 host_functions! {
     /// Makes an intercommunicator of two intracommunicators. Section 7.6.2.
@@ -71,15 +71,29 @@ async fn intercomm_create<T: MpiView>(
     // A leader whose group fails still tells the other one, so that nobody waits for it.
     let found = match peer {
         Some(Ok(peer)) => {
-            let context = agree_on_context(call, peer).await?;
             let own = agreed.clone().map(|()| own);
-            Some(introduce(call, (peer.process, context), own).await)
+            Some(find(call, local_comm, peer, own).await)
         }
         Some(Err(_)) | None => None,
     };
     agreed?;
     let handle = conclude(call, local_comm, found).await?;
     call.write_i32("newintercomm", newintercomm, handle)
+}
+
+/// The pair that the leader of `comm`, which has the group `own`, finds with the other one.
+async fn find<T: MpiView>(
+    call: &mut Call<'_, T>,
+    comm: i32,
+    peer: Peer,
+    own: Result<Group>,
+) -> Result<Found> {
+    let context = agree_on_context(call, peer).await?;
+    let leave = |mpi: &mut MpiCtx<T::Port>| {
+        let revoked = mpi.check_peer(peer.context, 0, peer.process).err();
+        why_leave(mpi, comm, peer.process).or(revoked)
+    };
+    introduce(call, (peer.process, context), own, leave).await
 }
 
 /// Checks a leader's own arguments.
@@ -99,6 +113,7 @@ fn peer<P: MpiPort>(mpi: &mut MpiCtx<P>, (comm, rank): (i32, i32), tag: i32) -> 
         let detail = "the remote leader is this process; it leads the other group";
         return Err(MpiError::argument(ErrorClass::Rank, "remote_leader", detail));
     }
+    mpi.check_peer(context, rank, process)?;
     Ok(Peer { process, context, tag })
 }
 

@@ -130,11 +130,15 @@ pub(super) async fn create<T: MpiView>(
         let shared = Arc::new(if is_spread { shared.spread() } else { shared });
         Ok((0..parts.len() as u32).map(|rank| (made.at(rank), shared.clone())).collect())
     };
-    let made: Result<(Made, Arc<Shared>)> = exchange(call, comm, input, combine).await;
-    if let (Ok((made, shared)), true) = (&made, is_spread) {
+    let mut made: Result<(Made, Arc<Shared>)> = exchange(call, comm, input, combine).await;
+    if let (Ok((new, shared)), true) = (&made, is_spread) {
         // Nobody asks for the window before each node has it.
-        call.mpi().port.world().publish(made.context, shared.clone());
-        collective::barrier(call, comm).await?;
+        let context = new.context;
+        call.mpi().port.world().publish(context, shared.clone());
+        if let Err(error) = collective::barrier(call, comm).await {
+            call.mpi().port.world().withdraw(context);
+            made = Err(error);
+        }
         call.mpi().error_comm = comm;
     }
     let prepared = prepared?;

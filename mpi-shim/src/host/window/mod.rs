@@ -24,6 +24,7 @@ use crate::abi;
 use crate::call::{Call, Ending, Failure, MpiView, ending};
 use crate::ctx::{MpiCtx, OtherEntry, bad_handle};
 use crate::host::attribute::{self, Object};
+use crate::host::fault::meet_the_living;
 use crate::host::{collective, error, group, info};
 use crate::port::{MpiPort, Pending};
 use crate::table::host_functions;
@@ -194,14 +195,23 @@ async fn free<T: MpiView>(
     call.require_running()?;
     let handle = call.read_i32("win", win)?;
     let own = window(call.mpi(), handle)?;
-    if own.is_in_epoch() || own.fence == Fence::Used {
+    let (in_epoch, comm) = (own.is_in_epoch() || own.fence == Fence::Used, own.comm);
+    let (context, members) = (own.context, own.shared.group.clone());
+    // An epoch in which a failed member is missed is given up with the window.
+    if in_epoch && call.mpi().check_group(context, &members).is_ok() {
         let detail = "an epoch of the window is open; end it before MPI_Win_free";
         return Err(wrong_synchronization(detail).into());
     }
     attribute::delete_all(call, Object::Window(handle)).await?;
-    far::finish(call, handle).await?;
-    meet(call, handle).await?;
+    let finished = far::finish(call, handle).await;
+    // So is what was under way to one.
+    if call.mpi().check_group(context, &members).is_ok() {
+        finished?;
+    }
+    let met = meet_the_living(call, comm).await;
     let mpi = call.mpi();
+    mpi.error_comm = handle;
+    met?;
     let own = window(mpi, handle)?.clone();
     if own.shared.is_spread {
         mpi.port.world().withdraw(own.context);

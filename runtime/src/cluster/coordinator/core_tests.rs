@@ -336,7 +336,15 @@ const TRAPPED: Exit = Exit::Trapped { code: 134, reason: String::new() };
 /// What a rank of `members` brings to the first agreement of communicator 1.
 fn motion(members: &[u32], rank: u32, flag: u32) -> Motion {
     let (topic, members) = ((1, 1), members.to_vec());
-    Motion { topic, members, rank, flag, context: 10 + rank, failed: Vec::new(), acked: 0 }
+    Motion {
+        topic,
+        members,
+        rank,
+        flags: [flag; 2],
+        context: 10 + rank,
+        failed: Vec::new(),
+        acked: 0,
+    }
 }
 
 #[test]
@@ -348,7 +356,8 @@ fn a_tolerant_job_goes_on_without_a_rank_and_the_others_agree() {
     c.tell(A, propose(0, 7)).silence().tell(B, propose(3, 5)).silence();
     c.ends(B, job, 2, TRAPPED);
     let (members, failed) = (vec![0, 3], vec![2]);
-    let verdict = Verdict { topic: (1, 1), members, flag: 5, context: 10, is_news: true, failed };
+    let verdict =
+        Verdict { topic: (1, 1), members, flags: [5; 2], context: 10, is_news: true, failed };
     let decided = ToNode::Decided { job, verdict };
     c.sent(A, decided.clone()).sent(B, decided).silence();
     c.ends(A, job, 0, DONE).ends(A, job, 1, DONE).ends(B, job, 3, DONE).over(A, job).over(B, job);
@@ -369,7 +378,8 @@ fn a_tolerant_job_goes_on_without_a_node() {
         assert_eq!((event.rank, &*reason), (rank, "its node 2 (b) is lost: its process ended"));
     }
     let (members, failed) = (vec![1], vec![2]);
-    let verdict = Verdict { topic: (1, 1), members, flag: 1, context: 11, is_news: true, failed };
+    let verdict =
+        Verdict { topic: (1, 1), members, flags: [1; 2], context: 11, is_news: true, failed };
     c.sent(A, ToNode::Decided { job, verdict });
     assert!(matches!(c.next(), Command::Forget { node: B, .. }));
     c.silence().ends(A, job, 0, DONE).ends(A, job, 1, DONE).over(A, job);
