@@ -13,6 +13,7 @@ mod cluster_network;
 mod cluster_nodes;
 mod cluster_strangers;
 mod guests;
+mod interleave;
 mod lab;
 mod launchers;
 mod migrate;
