@@ -21,10 +21,11 @@
 //! }
 //! ```
 //!
-//! Modules, lower ones first: `error`, `message` (mailboxes), `module` (loading), `scheduler`
+//! Modules, lower ones first: `atomic`, `error`, `message` (mailboxes), `module` (loading), `scheduler`
 //! (tasks and queues), `worker` (threads), `host` (WASI), `omp_nodes` (teams of threads that span nodes), `checkpoint`, `faaslet` (one rank), `job`, `launch`,
 //! `runtime`, `cluster` (several nodes).
 
+mod atomic;
 mod checkpoint;
 mod cluster;
 mod error;

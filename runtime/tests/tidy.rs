@@ -95,6 +95,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     (
         "runtime",
         &[
+            "atomic",
             "error",
             "message",
             "module",

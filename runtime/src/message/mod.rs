@@ -3,6 +3,8 @@
 mod incoming;
 mod links;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod outgoing;
 mod ring;
 

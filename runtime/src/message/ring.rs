@@ -11,11 +11,10 @@
 //! lines, which therefore travel between two cores once a message. Senders look at the receiver's
 //! `head` only when the ring seems full. Everything is plain atomics: a torn read is impossible.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crossbeam_utils::CachePadded;
 use faasm_mpi_shim::port::{Header, Kind, Payload, SMALL_BYTES_MAX};
-use faasm_vm::line::{CacheLine, zeroed_lines};
+
+use crate::atomic::{AtomicU64, CacheLine, Ordering, zeroed_lines};
 
 /// Payload bytes of each line after the first.
 const NEXT_BYTES: usize = 56;

@@ -6,11 +6,16 @@
 
 mod links;
 mod meter;
+mod parking;
 mod queue;
 mod spin;
+mod state;
 mod task;
+mod token;
 
 pub(crate) use meter::process_time;
 pub(crate) use queue::{LocalQueue, Observer, Scheduler};
 pub(crate) use spin::Spin;
-pub(crate) use task::{Task, Turn};
+pub(crate) use state::Turn;
+pub(crate) use task::Task;
+pub(crate) use token::Token;

@@ -1,7 +1,7 @@
 //! Run queues: a local one per worker thread, an inbox for other threads, and stealing.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::thread::Thread;
@@ -14,6 +14,7 @@ use faasm_transport::Endpoint;
 use parking_lot::Mutex;
 
 use super::links::Links;
+use super::parking::Parking;
 use super::task::Task;
 
 thread_local! {
@@ -85,8 +86,8 @@ enum Errand {
 pub(crate) struct WorkerQueue {
     inbox: SegQueue<Errand>,
     stealer: Stealer<Arc<Task>>,
-    /// Set while the worker's thread may be asleep.
-    parked: AtomicBool,
+    /// Of the worker's thread.
+    parking: Parking,
     /// Wakes the worker's thread.
     waker: Mutex<Option<Waker>>,
     /// Counts beginnings and ends of polls: odd while a fiber runs.
@@ -108,7 +109,7 @@ impl WorkerQueue {
         Self {
             inbox: SegQueue::new(),
             stealer,
-            parked: AtomicBool::new(false),
+            parking: Parking::new(),
             waker: Mutex::new(None),
             polls: AtomicU64::new(0),
             owner: AtomicU64::new(0),
@@ -141,8 +142,7 @@ impl WorkerQueue {
     /// The caller must look at its queues once more afterwards.
     pub(crate) fn park(&self, waker: &Waker) {
         self.set_waker(waker);
-        self.parked.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.parking.begin();
     }
 
     /// Sets what wakes the parked thread.
@@ -154,14 +154,9 @@ impl WorkerQueue {
         }
     }
 
-    /// Ends the parking; `false` when it was ended already.
-    fn end_parking(&self) -> bool {
-        self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::AcqRel)
-    }
-
     /// Whether the thread sleeps or is about to.
     pub(crate) fn is_parked(&self) -> bool {
-        self.parked.load(Ordering::SeqCst)
+        self.parking.is_begun()
     }
 }
 
@@ -256,21 +251,20 @@ impl Scheduler {
     /// It counts as awake from now on, although its thread needs a while: a worker that has just
     /// handed it work should expect an answer and not fall asleep itself.
     pub(crate) fn unpark(&self, index: u32) {
-        fence(Ordering::SeqCst);
-        if self.unparked(index)
-            && let Some(waker) = self.worker(index).waker.lock().as_ref()
-        {
-            waker.wake_by_ref();
+        let worker = self.worker(index);
+        if worker.parking.is_to_be_woken() {
+            self.count_awake(true);
+            if let Some(waker) = worker.waker.lock().as_ref() {
+                waker.wake_by_ref();
+            }
         }
     }
 
-    /// Worker `index` is not parked any more; `false` when it was not.
-    pub(crate) fn unparked(&self, index: u32) -> bool {
-        let ended = self.worker(index).end_parking();
-        if ended {
+    /// Worker `index` has found something before it slept.
+    pub(crate) fn unparked(&self, index: u32) {
+        if self.worker(index).parking.end() {
             self.count_awake(true);
         }
-        ended
     }
 
     /// A worker's thread begins or stops to run.
@@ -305,7 +299,7 @@ impl Scheduler {
             {
                 local.deque.push(task);
                 // An event of this thread's own event loop while the run loop sleeps.
-                if self.worker(home).parked.load(Ordering::Relaxed) {
+                if self.worker(home).is_parked() {
                     self.unpark(home);
                 }
                 None

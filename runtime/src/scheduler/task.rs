@@ -1,9 +1,9 @@
-//! One fiber and its life: waiting, queued, running, done.
+//! One fiber, and where it is polled.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -12,34 +12,13 @@ use parking_lot::Mutex;
 
 use super::meter::Meter;
 use super::queue::Scheduler;
-
-/// Suspended; a wake-up queues it.
-const WAITING: u8 = 0;
-/// In a run queue.
-const QUEUED: u8 = 1;
-/// Being polled.
-const RUNNING: u8 = 2;
-/// Being polled, and woken meanwhile: it is queued again when the poll ends.
-const NOTIFIED: u8 = 3;
-/// Finished; wake-ups do nothing.
-const DONE: u8 = 4;
-
-/// Whether a fiber has its turn.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Turn {
-    /// It waits for something.
-    Waiting,
-    /// It could run.
-    Queued,
-    /// It runs.
-    Running,
-}
+use super::state::{State, Turn};
 
 type Fiber = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A fiber that the scheduler polls.
 pub(crate) struct Task {
-    state: AtomicU8,
+    state: State,
     /// Worker the task was placed on.
     block: u32,
     /// Worker on whose thread this task's wake-ups are cheap.
@@ -59,7 +38,7 @@ impl Task {
     /// A task that is not yet queued; [`Task::wake`] starts it on worker `home`.
     pub(crate) fn new(scheduler: &Arc<Scheduler>, home: u32, fiber: Fiber) -> Arc<Self> {
         Arc::new(Self {
-            state: AtomicU8::new(WAITING),
+            state: State::new(),
             block: home,
             home: AtomicU32::new(home),
             owner: AtomicU64::new(0),
@@ -87,11 +66,7 @@ impl Task {
 
     /// Whether it has its turn.
     pub(crate) fn turn(&self) -> Turn {
-        match self.state.load(Ordering::Relaxed) {
-            QUEUED => Turn::Queued,
-            RUNNING | NOTIFIED => Turn::Running,
-            _ => Turn::Waiting,
-        }
+        self.state.turn()
     }
 
     /// Says whose fiber this is, see [`Scheduler::new_owner`].
@@ -112,22 +87,9 @@ impl Task {
 
     /// Makes the task runnable; cheap when it is already.
     pub(crate) fn wake(self: &Arc<Self>) {
-        let mut state = self.state.load(Ordering::Relaxed);
-        loop {
-            let next = match state {
-                WAITING => QUEUED,
-                RUNNING => NOTIFIED,
-                _ => return,
-            };
-            let changed =
-                self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed);
-            match changed {
-                Ok(WAITING) => break,
-                Ok(_) => return,
-                Err(seen) => state = seen,
-            }
+        if self.state.wake() {
+            self.enqueue();
         }
-        self.enqueue();
     }
 
     fn enqueue(self: &Arc<Self>) {
@@ -136,23 +98,19 @@ impl Task {
 
     /// Polls the fiber once. The caller took the task from a run queue.
     pub(crate) fn run(self: &Arc<Self>) {
-        self.state.store(RUNNING, Ordering::Release);
+        self.state.begin();
         let waker = waker_ref(self);
         let mut fiber = self.fiber.lock();
-        let Some(running) = fiber.as_mut() else { return };
+        let Some(running) = fiber.as_mut() else { return self.state.end() };
         self.meter.begin();
         let polled = running.as_mut().poll(&mut Context::from_waker(&waker));
         self.meter.end();
         if polled.is_ready() || self.cancelled.load(Ordering::Acquire) {
             *fiber = None;
-            self.state.store(DONE, Ordering::Release);
-            return;
+            return self.state.end();
         }
         drop(fiber);
-        let suspended =
-            self.state.compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire);
-        if suspended.is_err() {
-            self.state.store(QUEUED, Ordering::Release);
+        if self.state.suspend() {
             self.enqueue();
         }
     }
@@ -168,7 +126,7 @@ impl Task {
     pub(crate) fn cancel(&self) -> bool {
         self.cancelled.store(true, Ordering::Release);
         let Some(mut fiber) = self.fiber.try_lock() else { return false };
-        self.state.store(DONE, Ordering::Release);
+        self.state.end();
         *fiber = None;
         true
     }

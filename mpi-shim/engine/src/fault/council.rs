@@ -2,8 +2,8 @@
 //!
 //! Each member of a communicator proposes; once every member has proposed or failed, the topic is decided, and all
 //! living members are told the same. A member that failed after it had proposed has its say in the flags, but is among
-//! the failed. Across an intercommunicator each group hears the flag of the other one. A failure that a member knew of when it proposed is always among the failed: the council waits until
-//! it has heard of it, too.
+//! the failed. Across an intercommunicator each group hears the flag of the other one. A failure that a member knew of
+//! when it proposed is always among the failed: the council waits until it has heard of it, too.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;

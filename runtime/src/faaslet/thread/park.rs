@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Instant;
@@ -11,14 +11,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::host::wasi::{WasiHooks, WasiWait};
-use crate::scheduler::{LocalQueue, Scheduler, Spin, Task, Turn};
-
-/// Nobody has called, and the thread does not wait.
-const EMPTY: u8 = 0;
-/// The thread has left its fiber.
-const PARKED: u8 = 1;
-/// It was woken since it last looked.
-const WOKEN: u8 = 2;
+use crate::scheduler::{LocalQueue, Scheduler, Spin, Task, Token, Turn};
 
 /// Looks at what is waited for between two looks at the worker's queue, and looks at the queue between two at the clock.
 const LOOKS_BETWEEN_PAUSES: u32 = 6;
@@ -66,7 +59,7 @@ enum Doing {
 pub(crate) struct ThreadShared {
     id: u32,
     task: OnceLock<Arc<Task>>,
-    token: AtomicU8,
+    token: Token,
     /// Whether somebody has told of the word that it waits for; it waits for one at a time.
     is_told: AtomicBool,
     doing: Mutex<Doing>,
@@ -80,7 +73,7 @@ impl ThreadShared {
         Arc::new(Self {
             id,
             task: OnceLock::new(),
-            token: AtomicU8::new(EMPTY),
+            token: Token::new(),
             is_told: AtomicBool::new(false),
             doing: Mutex::new(Doing::Starting),
             changes: AtomicU64::new(0),
@@ -129,7 +122,7 @@ impl ThreadShared {
     /// Lets the thread look again at what it waits for, which was published before.
     #[inline]
     pub(crate) fn wake(&self) {
-        if self.token.swap(WOKEN, Ordering::AcqRel) == PARKED
+        if self.token.wake()
             && let Some(task) = self.task.get()
         {
             task.wake();
@@ -188,22 +181,13 @@ impl ThreadShared {
 
     /// The wait is over.
     pub(super) fn end_wait(&self) {
-        // A wake-up that comes now is for this wait; the next one looks by itself.
-        self.token.store(EMPTY, Ordering::Release);
+        self.token.clear();
         self.set_running();
     }
 
     /// Ready when the thread was woken since it last looked, else it counts as parked.
     pub(super) fn poll_park(&self) -> Poll<()> {
-        match self.token.compare_exchange(EMPTY, PARKED, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) | Err(PARKED) => Poll::Pending,
-            Err(_) => {
-                // Exchanged, not stored: what a waker published before the wake-up that is taken here must be seen
-                // by the look that follows, and a mere store could still be on its way when that look is taken.
-                self.token.swap(EMPTY, Ordering::AcqRel);
-                Poll::Ready(())
-            }
-        }
+        if self.token.park() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// How often the thread has changed what it does, if it waits for another thread of the
@@ -213,9 +197,7 @@ impl ThreadShared {
         let doing = *self.doing.lock();
         match doing {
             Doing::Ended => Some((changes, false)),
-            Doing::Waiting(_) if self.token.load(Ordering::Acquire) == PARKED => {
-                Some((changes, true))
-            }
+            Doing::Waiting(_) if self.token.is_parked() => Some((changes, true)),
             _ => None,
         }
     }
@@ -372,7 +354,7 @@ mod tests {
                     // As the scheduler does: it is polled again when somebody has found it parked.
                     loop {
                         let is_over = told.load(Ordering::SeqCst) >= round;
-                        if thread.token.load(Ordering::SeqCst) != PARKED {
+                        if !thread.token.is_parked() {
                             break;
                         }
                         if is_over {
