@@ -1,18 +1,14 @@
 //! What `crate::atomic` has, of loom.
 //!
-//! Loom takes sequentially consistent accesses for acquire and release ones, but knows fences. So such an access stands
-//! between two of them here.
+//! Loom takes sequentially consistent accesses for acquire and release ones, but knows fences. So such a store has one
+//! behind it here, which is what keeps apart those who announce something and then look for what others have announced.
 
 pub(crate) use loom::sync::atomic::{AtomicU8, Ordering, fence};
 pub(crate) use loom::thread::yield_now;
 
-fn fenced<T>(order: Ordering, access: impl FnOnce() -> T) -> T {
-    let is_fenced = order == Ordering::SeqCst;
-    if is_fenced {
-        fence(Ordering::SeqCst);
-    }
-    let result = access();
-    if is_fenced {
+fn fenced<T>(order: Ordering, store: impl FnOnce() -> T) -> T {
+    let result = store();
+    if order == Ordering::SeqCst {
         fence(Ordering::SeqCst);
     }
     result
@@ -29,7 +25,7 @@ macro_rules! atomics {
             }
 
             pub(crate) fn load(&self, order: Ordering) -> $value {
-                fenced(order, || self.0.load(order))
+                self.0.load(order)
             }
 
             pub(crate) fn store(&self, value: $value, order: Ordering) {
