@@ -529,7 +529,7 @@ const FIRST_KEYVAL: i32 = 0x1000;
 fn with_parents(family: &Family, rank: u32) -> Communicator {
     let all = family.parents.union(&family.group);
     let number = all.rank_of(rank).unwrap_or(0) as u32;
-    let site = family.both().expect("a process is spawned after its family was made").clone();
+    let site = family.both().clone();
     let (groups, fatal) = ((all, family.parents.len() as u32), abi::MPI_ERRORS_ARE_FATAL);
     let made = Communicator::between(family.parent_context, groups, number, site, fatal);
     let mut parent = made.expect("a family has parents and is one of its own");

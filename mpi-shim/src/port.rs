@@ -279,7 +279,7 @@ pub trait MpiPort: Send + Sync + 'static {
     /// message of kind [`Kind::Decided`] brings the decision once all of them have proposed or failed.
     fn propose(&mut self, topic: Topic, members: &[u32], is_spread: bool, proposal: Proposal);
 
-    /// Spawns processes on this node. The rank is woken when the answer is there; it is suspended
+    /// Spawns processes on the nodes of the job. The rank is woken when the answer is there; it is suspended
     /// then as if it waited for something outside the job.
     fn spawn(&mut self, request: SpawnRequest) -> Arc<SpawnAnswer>;
 

@@ -4,10 +4,9 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use faasm_mpi_engine::dynamic::HostShare;
 use faasm_mpi_engine::error::Result;
 use faasm_mpi_engine::group::Group;
-
-use crate::world::Family;
 
 /// The directories of a process, as the runtime knows them.
 #[derive(Clone, Debug)]
@@ -26,9 +25,11 @@ pub struct SpawnProgram {
     pub processes: u32,
     /// The directories it can use.
     pub surroundings: Surroundings,
+    /// The hosts that its processes may be on, if not all.
+    pub hosts: Option<Vec<HostShare>>,
 }
 
-/// Processes to spawn on this node, as one family.
+/// Processes to spawn on the nodes of the job, as one family.
 #[derive(Clone, Debug)]
 pub struct SpawnRequest {
     /// Its programs, in rank order.
@@ -37,16 +38,25 @@ pub struct SpawnRequest {
     pub parents: Group,
 }
 
+/// The processes that came of a [`SpawnRequest`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Newborns {
+    /// Context of the intercommunicator with those that spawned them.
+    pub context: u32,
+    /// They, in rank order.
+    pub group: Group,
+}
+
 /// The answer to a [`SpawnRequest`], once it is there.
 #[derive(Debug, Default)]
 pub struct SpawnAnswer {
     is_there: AtomicBool,
-    answer: Mutex<Option<Result<Arc<Family>>>>,
+    answer: Mutex<Option<Result<Newborns>>>,
 }
 
 impl SpawnAnswer {
     /// Gives the answer; only the first one counts. Who waits is to be woken.
-    pub fn give(&self, answer: Result<Arc<Family>>) {
+    pub fn give(&self, answer: Result<Newborns>) {
         let mut slot = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_there.swap(true, Ordering::SeqCst) {
             *slot = Some(answer);
@@ -59,7 +69,7 @@ impl SpawnAnswer {
     }
 
     /// Takes it.
-    pub fn take(&self) -> Option<Result<Arc<Family>>> {
+    pub fn take(&self) -> Option<Result<Newborns>> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -34,8 +34,8 @@ pub(crate) use served::{answer, told};
 
 pub(crate) use clocks::STARTED;
 pub use clocks::{Begun, Clock, Series};
-pub use family::Family;
 pub(crate) use family::SavedFamily;
+pub use family::{Family, Kin};
 pub(crate) use gathering::SavedGathering;
 pub use grown::Grown;
 pub use parts::{Arrivals, PARTS_AHEAD_BYTES_MAX, PartHeader, PartRefused};
@@ -146,6 +146,15 @@ impl World {
     /// A site for those of these members, given by world rank, that run on this node.
     pub fn new_site(&self, members: impl Iterator<Item = u32> + Clone) -> Arc<Site> {
         site(members, &self.placement, |rank| self.lane(rank), |rank| self.node(rank))
+    }
+
+    /// As [`World::new_site`], for members some of whom are not known yet.
+    fn site_on(
+        &self,
+        members: impl Iterator<Item = u32> + Clone,
+        lane: impl Fn(u32) -> u32,
+    ) -> Arc<Site> {
+        site(members, &self.placement, lane, |rank| self.node(rank))
     }
 
     /// The worker that `rank`, which is of this node, is placed on.

@@ -201,7 +201,7 @@ impl Runtime {
         let inner = &self.inner;
         let placement = spread.as_ref().map(|(placement, _)| placement);
         let trial = Trial { every: spec.rebuild_stacks, stays: spec.stays_to_move };
-        let is_tolerant = spec.tolerates_failures;
+        let (is_tolerant, stays_open) = (spec.tolerates_failures, spec.stays_open);
         let (apps, checkpoints, restart) =
             (saved_apps(&spec.apps), spec.checkpoints.clone(), spec.restart.clone());
         let launch = Launch::prepare(spec, placement)?;
@@ -230,10 +230,11 @@ impl Runtime {
         let cutter = writer.map(|writer| Cutter::new(shared.clone(), writer));
         let (events, received) = flume::unbounded();
         let (reporter, report) = flume::bounded(1);
-        let supervisor = Supervisor::new(shared.clone(), launch.timeout(), events, reporter);
+        let limits = (launch.timeout(), stays_open);
+        let supervisor = Supervisor::new(shared.clone(), limits, events, reporter);
         let supervisor = Supervisor::start_in_arbiter(inner.workers.control(), move |_| supervisor);
         inner.jobs.lock().push((Arc::downgrade(&shared), supervisor.clone()));
-        shared.set_spawner(Box::new(ProgramSpawner {
+        let spawner = Arc::new(ProgramSpawner {
             loader: inner.loader.clone(),
             pool: inner.engine.pool().clone(),
             no_memory: inner.no_memory.clone(),
@@ -245,7 +246,8 @@ impl Runtime {
             output: launch.output(),
             known: launch.modules(),
             linked: Mutex::default(),
-        }));
+        });
+        shared.set_spawner(spawner.clone());
         let cradle = Arc::new(Cradle {
             launch,
             pool: inner.engine.pool().clone(),
@@ -272,7 +274,8 @@ impl Runtime {
         shared.world().end_restore();
         let control = Control::Here { shared: shared.clone(), supervisor };
         let handle = JobHandle { control, events: received, report, cutter };
-        Ok(PreparedJob { runtime: self.clone(), shared, handle, muster, cradle, ended })
+        let runtime = self.clone();
+        Ok(PreparedJob { runtime, shared, handle, muster, cradle, spawner, ended })
     }
 }
 
@@ -285,6 +288,7 @@ pub(crate) struct PreparedJob {
     /// Where the ranks of a job that goes on wait for each other.
     muster: Option<Arc<Muster>>,
     cradle: Arc<Cradle>,
+    spawner: Arc<ProgramSpawner>,
     /// Ranks of a job that goes on that had ended before.
     ended: Vec<Tombstone>,
 }
@@ -324,6 +328,11 @@ impl PreparedJob {
     /// Where further ranks begin.
     pub(crate) const fn cradle(&self) -> &Arc<Cradle> {
         &self.cradle
+    }
+
+    /// Who makes processes that are spawned.
+    pub(crate) const fn spawner(&self) -> &Arc<ProgramSpawner> {
+        &self.spawner
     }
 
     /// What the ranks share.

@@ -1,9 +1,10 @@
-//! Ports and published names (MPI-5.0 sections 11.9.2 and 11.9.4), and the `soft` number of processes
-//! (section 11.8.1).
+//! Ports and published names (MPI-5.0 sections 11.9.2 and 11.9.4), the `soft` number of processes
+//! (section 11.8.1) and the `host`s they may be on (section 11.8.4).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::error::{ErrorClass, MpiError, Result};
 
@@ -181,6 +182,65 @@ pub fn soft(value: &str, most: u32) -> Result<u32> {
     })
 }
 
+/// A host that processes may be spawned on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostShare {
+    /// Its name or address, an IPv6 one without brackets.
+    pub name: String,
+    /// Processes of the program that may be there at most, if the list says.
+    pub slots: Option<u32>,
+}
+
+/// Most hosts of a list.
+pub const HOSTS_MAX: usize = 4096;
+
+/// The hosts of the value of the key `host`: names, each maybe with a number of slots as in `a:2,b`. Slots of a
+/// host that is named repeatedly add up; a mention without a number is one as soon as another one counts.
+///
+/// # Errors
+/// `MPI_ERR_INFO_VALUE` when it is malformed or too long.
+pub fn hosts(value: &str) -> Result<Vec<HostShare>> {
+    let malformed = || {
+        let detail = format!("{value:?} is no list of hosts such as a,b:2");
+        MpiError::argument(ErrorClass::InfoValue, "info", detail)
+    };
+    let mut all: Vec<(HostShare, u32)> = Vec::new();
+    for text in value.split(',') {
+        let share = host(text.trim()).ok_or_else(malformed)?;
+        let known = all.iter_mut().find(|(known, _)| known.name == share.name);
+        let Some((known, mentions)) = known else {
+            if all.len() == HOSTS_MAX {
+                return Err(malformed());
+            }
+            all.push((share, 1));
+            continue;
+        };
+        if known.slots.is_some() || share.slots.is_some() {
+            let (before, more) = (known.slots.unwrap_or(*mentions), share.slots.unwrap_or(1));
+            known.slots = Some(before.saturating_add(more));
+        }
+        *mentions = mentions.saturating_add(1);
+    }
+    Ok(all.into_iter().map(|(share, _)| share).collect())
+}
+
+/// `name`, `name:slots`, `[address]` or `[address]:slots`.
+fn host(text: &str) -> Option<HostShare> {
+    let (name, rest) = match text.strip_prefix('[') {
+        Some(address) => address.split_once(']')?,
+        // An address of IPv6 without brackets has no slots.
+        None if text.matches(':').count() > 1 => (text, ""),
+        None => text.find(':').map_or((text, ""), |at| text.split_at(at)),
+    };
+    let slots = match rest.strip_prefix(':') {
+        Some(slots) => Some(slots.trim().parse().ok().filter(|slots| *slots > 0)?),
+        None if rest.is_empty() => None,
+        None => return None,
+    };
+    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+    is_name.then(|| HostShare { name: name.to_string(), slots })
+}
+
 /// The largest number of a range that is from 0 to `most`.
 fn largest((first, last, step): (i64, i64, i64), most: i64) -> Option<u32> {
     let (low, high, stride) = match step > 0 {
@@ -264,6 +324,22 @@ mod tests {
         assert_eq!(class(soft("5:9", 4)), ErrorClass::Spawn);
         for value in ["", "x", "1:2:0", "1:2:3:4", "1,,2"] {
             assert_eq!(class(soft(value, 4)), ErrorClass::InfoValue, "{value}");
+        }
+    }
+
+    #[test]
+    fn hosts_have_names_and_maybe_slots() {
+        let listed = |value| {
+            let shares = hosts(value).expect("it is a list").into_iter();
+            shares.map(|share| (share.name, share.slots)).collect::<Vec<_>>()
+        };
+        let named = |name: &str, slots| (name.to_string(), slots);
+        assert_eq!(listed("a, b:3"), [named("a", None), named("b", Some(3))]);
+        assert_eq!(listed("a,a"), [named("a", None)]);
+        assert_eq!(listed("a,b,a:2,a"), [named("a", Some(4)), named("b", None)]);
+        assert_eq!(listed("[::1]:2,fe80::1"), [named("::1", Some(2)), named("fe80::1", None)]);
+        for value in ["", "a,", "a:", "a:0", "a:x", "[::1", "[::1]2", "a b", ":2"] {
+            assert_eq!(class(hosts(value)), ErrorClass::InfoValue, "{value:?}");
         }
     }
 

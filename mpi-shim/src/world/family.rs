@@ -1,10 +1,10 @@
 //! Processes that were spawned while the job ran (MPI-5.0 section 11.8).
 //!
 //! Each has a number beyond those that are known from the beginning, and this tells its node: the node's processes
-//! have every `nodes`-th number. The processes of one call are a family with an `MPI_COMM_WORLD` of
+//! have every `nodes`-th number. The processes of one call are a family, on whichever nodes, with an `MPI_COMM_WORLD` of
 //! its own. After a restart or a move they are among those that are known, with the numbers that they had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -30,15 +30,32 @@ pub struct Family {
     pub parent_context: u32,
     /// Those.
     pub parents: Group,
+    /// For each spawned process the number of its program.
+    pub app_numbers: Box<[u32]>,
     /// Where those of both groups meet that run on this node.
-    both: OnceLock<Arc<Site>>,
+    both: Arc<Site>,
 }
 
 impl Family {
     /// Where the spawned processes meet those that spawned them and run on this node.
-    pub(crate) fn both(&self) -> Option<&Arc<Site>> {
-        self.both.get()
+    pub(crate) const fn both(&self) -> &Arc<Site> {
+        &self.both
     }
+}
+
+/// Processes that one call spawns, on whichever nodes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Kin {
+    /// Context of their `MPI_COMM_WORLD`.
+    pub context: u32,
+    /// They, in rank order.
+    pub group: Group,
+    /// Context of the intercommunicator with the processes that spawn them.
+    pub parent_context: u32,
+    /// Those.
+    pub parents: Group,
+    /// For each of the processes the number of its program.
+    pub app_numbers: Vec<u32>,
 }
 
 /// A [`Family`] as it is kept for further lives of the job.
@@ -53,6 +70,21 @@ pub(crate) struct SavedFamily {
 }
 
 impl SavedFamily {
+    fn of(family: &Family) -> Self {
+        Self {
+            context: family.context,
+            group: family.group.clone(),
+            parent_context: family.parent_context,
+            parents: family.parents.clone(),
+            app_numbers: family.app_numbers.to_vec(),
+        }
+    }
+
+    fn of_kin(kin: &Kin) -> Self {
+        let Kin { context, group, parent_context, parents, app_numbers } = kin.clone();
+        Self { context, group, parent_context, parents, app_numbers }
+    }
+
     /// Whether all of its processes are among so many, and it makes sense.
     pub(super) fn is_sound(&self, known: u32) -> bool {
         let mut all = self.group.iter().chain(self.parents.iter());
@@ -80,6 +112,8 @@ pub(super) struct Families {
     spawned: Grown<Spawned>,
     /// Families that were spawned on other nodes and have a process that comes to this one.
     learned: Mutex<Vec<SavedFamily>>,
+    /// Contexts of families that were given up before they ran.
+    dropped: Mutex<BTreeSet<u32>>,
     /// Families of earlier lives of the job.
     earlier: OnceLock<(Vec<SavedFamily>, Places)>,
     registry: Mutex<Registry>,
@@ -158,14 +192,15 @@ impl World {
 
     /// A family of an earlier life, whose members meet where those do that were put back.
     fn family_again(&self, saved: &SavedFamily) -> Arc<Family> {
-        let SavedFamily { context, group, parent_context, parents, .. } = saved.clone();
+        let SavedFamily { context, group, parent_context, parents, app_numbers } = saved.clone();
         let site = |context, members: &Group| {
             let known = self.restored_site(context, members);
             known.unwrap_or_else(|_| self.new_site(members.iter()))
         };
-        let both = OnceLock::from(site(parent_context, &parents.union(&group)));
+        let both = site(parent_context, &parents.union(&group));
         let site = site(context, &group);
-        Arc::new(Family { context, group, site, parent_context, parents, both })
+        let app_numbers = app_numbers.into();
+        Arc::new(Family { context, group, site, parent_context, parents, app_numbers, both })
     }
 
     /// All families that this node knows.
@@ -173,31 +208,30 @@ impl World {
         let earlier = self.families.earlier.get().map(|(families, _)| families.clone());
         let mut all = earlier.unwrap_or_default();
         all.extend(held(&self.families.learned).iter().cloned());
+        let dropped = held(&self.families.dropped);
         for (_, Spawned { family, .. }) in self.families.spawned.iter() {
-            if all.last().is_some_and(|last| last.context == family.context) {
+            let is_last = all.last().is_some_and(|last| last.context == family.context);
+            if is_last || dropped.contains(&family.context) {
                 continue;
             }
-            all.push(self.to_keep(family));
+            all.push(SavedFamily::of(family));
         }
         all
-    }
-
-    fn to_keep(&self, family: &Family) -> SavedFamily {
-        let app_number = |process| self.app_number(process);
-        SavedFamily {
-            context: family.context,
-            group: family.group.clone(),
-            parent_context: family.parent_context,
-            parents: family.parents.clone(),
-            app_numbers: family.group.iter().map(app_number).collect(),
-        }
     }
 
     /// The family of a process that was spawned and is on this node, for another node.
     pub(crate) fn family_of(&self, process: u32) -> Option<SavedFamily> {
         match self.spawned_index(process) {
-            Some(index) => Some(self.to_keep(&self.families.spawned.get(index)?.family)),
+            Some(index) => Some(SavedFamily::of(&self.families.spawned.get(index)?.family)),
             None => Some(self.families.earlier(process)?.0.clone()),
+        }
+    }
+
+    /// The processes that were spawned together with one of this node, which was.
+    pub fn siblings(&self, process: u32) -> Option<Group> {
+        match self.spawned_index(process) {
+            Some(index) => Some(self.families.spawned.get(index)?.family.group.clone()),
+            None => Some(self.families.earlier(process)?.0.group.clone()),
         }
     }
 
@@ -230,21 +264,68 @@ impl World {
         };
         let numbers = (first..first + count).map(|index| self.spawned_number(index));
         let group = Group::new(numbers.collect())?;
-        let site = Arc::new(Site::new(members.iter().map(|(lane, _)| *lane), None));
-        let both = OnceLock::new();
-        let family = Arc::new(Family { context, group, site, parent_context, parents, both });
-        for (index, (lane, app_number)) in (first..).zip(members) {
-            let family = family.clone();
-            let one = Spawned { lane: *lane, app_number: *app_number, family };
-            self.families.spawned.set(index, one);
+        let app_numbers = members.iter().map(|(_, app)| *app).collect();
+        let lanes = members.iter().map(|(lane, _)| *lane);
+        let lanes = group.iter().zip(lanes).collect();
+        let kin = Kin { context, group, parent_context, parents, app_numbers };
+        Ok(self.settle(kin, &lanes))
+    }
+
+    /// Adds those of these processes that are of this node, each with the worker that it is placed on. Their numbers were
+    /// given to them elsewhere. They do not run yet; `make_room` comes before they exist.
+    ///
+    /// # Errors
+    /// `MPI_ERR_SPAWN` when the processes cannot be: a number is none that can be given, or is in use.
+    pub fn add_kin(
+        &self,
+        kin: Kin,
+        lanes: &BTreeMap<u32, u32>,
+        make_room: impl FnOnce(),
+    ) -> Result<Arc<Family>> {
+        let is_local = |process: &u32| self.node(*process) == self.this_node();
+        let is_free = |process: u32| {
+            let index = self.spawned_index(process).filter(|index| *index < Grown::<Spawned>::MAX);
+            index.is_some_and(|index| self.families.spawned.get(index).is_none())
+        };
+        let local = || kin.group.iter().filter(is_local);
+        let all_have_lanes = local().all(|process| lanes.contains_key(&process));
+        let is_sound = SavedFamily::of_kin(&kin).is_sound(u32::MAX)
+            && local().all(is_free)
+            && all_have_lanes
+            && local().count() == lanes.len();
+        if is_sound {
+            make_room();
+            return Ok(self.settle(kin, lanes));
         }
-        // A site has to know where its members are placed.
-        let all = family.parents.union(&family.group);
-        let both = self.new_site(all.iter());
-        let parents = family.parents.iter().filter(|parent| self.is_local(*parent)).count();
-        self.offer_site(parent_context, both.clone(), parents);
-        let _ = family.both.set(both);
-        Ok(family)
+        Err(MpiError::new(ErrorClass::Spawn, "the numbers of the processes cannot be theirs"))
+    }
+
+    /// Adds those of the processes that are of this node, whose numbers are reserved or free.
+    fn settle(&self, kin: Kin, lanes: &BTreeMap<u32, u32>) -> Arc<Family> {
+        let Kin { context, group, parent_context, parents, app_numbers } = kin;
+        let lane =
+            |process: u32| lanes.get(&process).copied().unwrap_or_else(|| self.lane(process));
+        let both = self.site_on(parents.union(&group).iter(), lane);
+        let site = self.site_on(group.iter(), lane);
+        let here = parents.iter().filter(|parent| self.is_local(*parent)).count();
+        let app_numbers = app_numbers.into();
+        let family = Family { context, group, site, parent_context, parents, app_numbers, both };
+        let family = Arc::new(family);
+        for (process, app_number) in family.group.iter().zip(&family.app_numbers) {
+            let index = self.spawned_index(process).filter(|_| self.is_local(process));
+            if let Some(index) = index {
+                let (family, app_number) = (family.clone(), *app_number);
+                let one = Spawned { lane: lane(process), app_number, family };
+                self.families.spawned.set(index, one);
+            }
+        }
+        self.offer_site(parent_context, family.both.clone(), here);
+        family
+    }
+
+    /// A family is given up whose processes have not run.
+    pub fn drop_family(&self, family: &Family) {
+        held(&self.families.dropped).insert(family.context);
     }
 
     /// A number that hardly any other job has, on the node that keeps ports.
@@ -294,6 +375,42 @@ mod tests {
             }
             assert!(world.exists(4 - node) && world.family(0).is_none());
             assert!(!world.exists(u32::MAX));
+        }
+    }
+
+    #[test]
+    fn a_family_on_two_nodes_is_the_same_on_both() {
+        let kin = |group: &[u32]| Kin {
+            context: 8,
+            group: Group::new(group.to_vec()).expect("distinct"),
+            parent_context: 9,
+            parents: Group::world(1),
+            app_numbers: vec![0, 0, 1],
+        };
+        for this_node in 0..2 {
+            let placement = Placement { nodes: [0, 1, 1].into(), this_node };
+            let world = World::new(vec![0; 3], vec![0; 3], placement);
+            let local: &[u32] = if this_node == 0 { &[3, 5] } else { &[4] };
+            let lanes = local.iter().map(|process| (*process, 7)).collect();
+            for group in [&[3, 5][..], &[3, 0, 4], &[3, 5, 4, 6]] {
+                assert!(world.add_kin(kin(group), &lanes, || ()).is_err(), "{group:?}");
+            }
+            let none = BTreeMap::new();
+            assert!(world.add_kin(kin(&[3, 5, 4]), &none, || ()).is_err(), "nobody has a place");
+            let family = world.add_kin(kin(&[3, 5, 4]), &lanes, || ()).expect("they are free");
+            assert!(
+                world.add_kin(kin(&[3, 5, 4]), &lanes, || ()).is_err(),
+                "they are not any more"
+            );
+            assert_eq!(world.spawned().collect::<Vec<_>>(), local);
+            assert_eq!(world.lane(local[0]), 7);
+            assert!(family.site.elsewhere().is_some() && family.both().elsewhere().is_some());
+            assert_eq!(world.siblings(local[0]), Some(family.group.clone()));
+            let saved = world.family_of(local[0]).expect("it was spawned");
+            assert_eq!((saved.app_numbers, saved.context), (vec![0, 0, 1], 8));
+            assert_eq!(world.families_to_keep().len(), 1);
+            world.drop_family(&family);
+            assert!(world.families_to_keep().is_empty());
         }
     }
 }

@@ -159,14 +159,14 @@ impl DataPlane {
         envelope: &Envelope,
         payload: Payload<'_>,
     ) -> Result<(), DataError> {
-        self.check_route(node, envelope)?;
         let kind = u8::try_from(envelope.kind).ok().and_then(Kind::from_number);
         let Some(kind) = kind.filter(|kind| kind.is_from_rank()) else {
             return Err(unknown_kind(envelope));
         };
         if kind == Kind::Failed {
-            return self.handle_failure(envelope);
+            return self.handle_failure(node, envelope);
         }
+        self.check_route(node, envelope)?;
         let header = Header {
             kind,
             context: envelope.context,
@@ -198,8 +198,12 @@ impl DataPlane {
         Ok(())
     }
 
-    /// A rank of another node has failed.
-    fn handle_failure(&self, envelope: &Envelope) -> Result<(), DataError> {
+    /// A rank of another node has failed. All ranks here are told, also where there are none yet.
+    fn handle_failure(&self, node: u32, envelope: &Envelope) -> Result<(), DataError> {
+        let (to, from, world) = (envelope.to, envelope.from, self.job.world());
+        if !world.exists(from) || world.node(from) != node {
+            return Err(DataError::Misrouted { to, from });
+        }
         if !self.job.world().is_tolerant() {
             return Err(unknown_kind(envelope));
         }

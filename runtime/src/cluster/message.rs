@@ -25,6 +25,7 @@ use faasm_mpi_shim::port::Pending;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::offer::{Newborn, ProtoMade, ProtoName, ProtoTurn};
+use super::spawn::{SpawnNews, SpawnOrder};
 use super::stop::{Legacy, StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
 use crate::job::{Quiet, RankState, RankStatus, StdinPolicy, Survey};
@@ -130,6 +131,13 @@ pub(crate) enum ToNode {
         /// What to do.
         order: StopOrder,
     },
+    /// What is to be done about processes that are spawned.
+    Spawn {
+        /// The job.
+        job: u32,
+        /// What.
+        order: SpawnOrder,
+    },
     /// How to come by the Proto-Faaslet that was asked for.
     Proto {
         /// Which.
@@ -173,6 +181,13 @@ pub(crate) enum ToCoordinator {
         job: u32,
         /// They.
         born: Vec<Newborn>,
+    },
+    /// Processes are to be spawned, or what a node has to say to that.
+    Spawn {
+        /// The job.
+        job: u32,
+        /// What it says.
+        news: SpawnNews,
     },
     /// The part of the job can start.
     Ready {
@@ -309,6 +324,8 @@ pub(crate) struct Prepare {
     pub(crate) terminal: bool,
     /// Whether it goes on when a rank fails.
     pub(crate) is_tolerant: bool,
+    /// Whether its programs may spawn processes, on any of its nodes.
+    pub(crate) spawns: bool,
     /// What lets it be stopped and gone on with.
     pub(crate) keep: Keep,
 }

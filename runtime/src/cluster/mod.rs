@@ -1,6 +1,6 @@
 //! Jobs over several nodes: a coordinator that spreads them and nodes that run their parts.
 //!
-//! Modules, lower ones first: `message` and `offer` (what the two tell each other), `codec` (its bytes),
+//! Modules, lower ones first: `message`, `offer`, `spawn` and `stop` (what the two tell each other), `codec` (its bytes),
 //! `inbox` (what arrives), `error`, `output` (a node's ranks' output), `data` and `planes` (what
 //! arrives for ranks), `node`, `coordinator`, `local` (a
 //! cluster inside one process), `access` (one on a network), `service` (one that
@@ -25,6 +25,7 @@ mod placement;
 mod planes;
 mod policy;
 mod service;
+mod spawn;
 mod stop;
 
 pub use access::{ClusterOptions, JoinOptions, SharedToken};

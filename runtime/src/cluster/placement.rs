@@ -8,7 +8,7 @@
 mod counts;
 mod display;
 mod locality;
-mod spawned;
+pub(super) mod spawned;
 #[cfg(test)]
 mod tests;
 mod together;

@@ -47,14 +47,8 @@ impl JobShared {
         let Some(far) = self.far() else { return };
         let world = self.world();
         for node in (0..world.nodes()).filter(|node| *node != world.this_node()) {
-            // Every node of a job has a rank; which of them it names does not matter.
-            let there = (0..world.known()).find(|rank| world.node(*rank) == node);
-            let about = Envelope {
-                kind: Kind::Failed as u16,
-                to: there.unwrap_or(0),
-                from: rank,
-                ..Envelope::default()
-            };
+            // It is for all ranks there, if there are any.
+            let about = Envelope { kind: Kind::Failed as u16, from: rank, ..Envelope::default() };
             far.links.send(node, Lane::Message, Service::Message, about, &[]);
         }
     }

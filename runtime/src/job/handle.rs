@@ -153,6 +153,14 @@ impl JobHandle {
         }
     }
 
+    /// What the ranks of this node share.
+    pub(crate) const fn shared(&self) -> Option<&Arc<JobShared>> {
+        match &self.control {
+            Control::Here { shared, .. } => Some(shared),
+            Control::Elsewhere(_) => None,
+        }
+    }
+
     /// What the ranks of this node are doing, for its coordinator.
     pub(crate) fn survey(&self, partners: bool) -> Option<Survey> {
         let Control::Here { shared, .. } = &self.control else { return None };

@@ -37,7 +37,7 @@ pub(crate) use renewal::{Decision, Renewal};
 pub use report::{JobReport, Outcome, RankState, RankStatus};
 pub(crate) use shared::{JobShared, OutsideWaits};
 pub(crate) use span::ParcelRefused;
-pub(crate) use spawn::Spawner;
+pub(crate) use spawn::{Spawner, Waiter};
 pub(crate) use spec::MAX_RANKS;
 pub use spec::{AppSpec, JobBuilder, JobSpec, StdinPolicy};
 pub use status::{Activity, JobStatus, NodeLoad, PastMove, PastMoves, RankLoad};

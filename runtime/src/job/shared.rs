@@ -19,7 +19,7 @@ use super::homes::{REMOTE_LINES, homes, ring_lines};
 use super::renewal::Renewal;
 use super::sampler::{Sampler, Turns};
 use super::span::Spans;
-use super::spawn::Spawner;
+use super::spawn::{Agent, Spawner};
 use super::survey::Sent;
 use crate::checkpoint::{Births, Rounds, Tombstone};
 use crate::faaslet::Threads;
@@ -260,6 +260,8 @@ pub(crate) struct JobShared {
     /// The ranks that were spawned on this node.
     pub(super) spawned: Grown<RankShared>,
     pub(super) spawner: OnceLock<Arc<dyn Spawner>>,
+    /// Who has processes spawned if the job has several nodes.
+    pub(super) agent: OnceLock<Agent>,
     /// How those of this and of earlier lives were spawned that are here or may come.
     births: Arc<Births>,
     lines: usize,
@@ -325,6 +327,7 @@ impl JobShared {
             incoming: Mutex::default(),
             spawned: Grown::default(),
             spawner: OnceLock::new(),
+            agent: OnceLock::new(),
             births: Arc::default(),
             lines,
             world: World::of_nodes(app_numbers, homes, placement, nodes as u32),
@@ -368,6 +371,7 @@ impl JobShared {
             ranks,
             spawned: Grown::default(),
             spawner: self.spawner.clone(),
+            agent: self.agent.clone(),
             births: self.births.clone(),
             lines,
             world,
@@ -441,9 +445,9 @@ impl JobShared {
     }
 
     /// Makes it possible to spawn processes; once.
-    pub(crate) fn set_spawner(&self, spawner: Box<dyn Spawner>) {
+    pub(crate) fn set_spawner(&self, spawner: Arc<dyn Spawner>) {
         // A second one would be no better than the first.
-        let _ = self.spawner.set(spawner.into());
+        let _ = self.spawner.set(spawner);
     }
 
     /// How processes of this node were spawned.

@@ -68,6 +68,8 @@ pub struct JobSpec {
     pub timeout: Option<Duration>,
     /// Whether the job goes on when one of its ranks fails: an error for the others (ULFM).
     pub tolerates_failures: bool,
+    /// The job does not end here with its last rank, for others may be spawned here until it is told to end.
+    pub stays_open: bool,
     /// Each rank's call stack is taken down and built up again at each so many-th call that may wait.
     pub rebuild_stacks: Option<NonZeroU32>,
     /// Each rank stays at some call until it is moved to another node.
@@ -102,6 +104,7 @@ impl JobBuilder {
             output: None,
             timeout: None,
             tolerates_failures: false,
+            stays_open: false,
             rebuild_stacks: None,
             stays_to_move: false,
             checkpoints: None,

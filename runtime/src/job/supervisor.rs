@@ -56,6 +56,8 @@ pub(crate) struct Supervisor {
     shared: Arc<JobShared>,
     started: Instant,
     timeout: Option<Duration>,
+    /// It does not end with its last rank, but when it is told to.
+    stays_open: bool,
     exits: Vec<Option<RankExit>>,
     running: usize,
     outcome: Option<Outcome>,
@@ -71,7 +73,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(
         shared: Arc<JobShared>,
-        timeout: Option<Duration>,
+        (timeout, stays_open): (Option<Duration>, bool),
         events: flume::Sender<RankEvent>,
         report: flume::Sender<Arc<JobReport>>,
     ) -> Self {
@@ -85,6 +87,7 @@ impl Supervisor {
             started: shared.started(),
             shared,
             timeout,
+            stays_open,
             exits,
             running,
             outcome: None,
@@ -144,7 +147,7 @@ impl Supervisor {
     }
 
     fn finish_if_done(&mut self) {
-        if self.running == 0 {
+        if self.running == 0 && (self.outcome.is_some() || !self.stays_open) {
             self.finish();
         }
     }

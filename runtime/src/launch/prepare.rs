@@ -194,8 +194,7 @@ fn check_ranks(spec: &JobSpec, placement: Option<&Placement>) -> Result<u32, Err
         let ranks = if empty { 0 } else { local };
         return Err(Error::Ranks { ranks, ranks_max: MAX_RANKS });
     }
-    check_mappings(local)?;
-    check_memory(spec, local)?;
+    check_room((0, local), spec.apps.first().map_or("", |app| app.module.name()))?;
     let ranks = ranks as u32;
     match spec.stdin {
         StdinPolicy::Rank(rank) if rank >= ranks => Err(Error::StdinRank { rank, ranks }),
@@ -227,7 +226,13 @@ fn check_mappings(ranks: u64) -> Result<(), Error> {
     Err(Error::Mappings { ranks, needed, limit, suggested: needed.next_power_of_two() })
 }
 
-fn check_memory(spec: &JobSpec, ranks: u64) -> Result<(), Error> {
+/// Whether there is room here for so many more ranks of this program, beside those of the job that are here.
+pub(crate) fn check_room((here, more): (u64, u64), program: &str) -> Result<(), Error> {
+    check_mappings(here + more)?;
+    check_memory(program, more)
+}
+
+fn check_memory(program: &str, ranks: u64) -> Result<(), Error> {
     let Some(available_kib) = available_kib() else { return Ok(()) };
     let needed_kib = ranks * KIB_PER_RANK_MIN;
     if needed_kib <= available_kib {
@@ -235,7 +240,7 @@ fn check_memory(spec: &JobSpec, ranks: u64) -> Result<(), Error> {
     }
     Err(Error::Memory {
         ranks,
-        program: spec.apps[0].module.name().to_owned(),
+        program: program.to_owned(),
         needed_mib: needed_kib / 1024,
         available_mib: available_kib / 1024,
     })

@@ -1,28 +1,30 @@
 //! Starting further programs for a running job (`MPI_Comm_spawn`).
 //!
 //! A spawned process has the job's environment and output and its parent's directories, and reads no
-//! input. It is supervised as every other rank.
+//! input. It is supervised as every other rank. What follows when its program is there is in [`brood`](super::brood).
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use actix::WeakAddr;
+use actix::{Addr, WeakAddr};
+use bytes::Bytes;
+use faasm_mpi_engine::dynamic::HostShare;
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
-use faasm_mpi_shim::spawn_port::{SpawnProgram, SpawnRequest, Surroundings};
-use faasm_mpi_shim::world::Family;
+use faasm_mpi_shim::spawn_port::{Newborns, SpawnProgram, SpawnRequest, Surroundings};
 use faasm_vm::{ContentHash, GuestMemory, Pool};
 use parking_lot::Mutex;
 use wasmtime::InstancePre;
 
+use super::brood::{Programs, Ready, lanes, local_place, unable};
 use super::prepare::link;
 use crate::checkpoint::{Birth, Births, SavedDir};
-use crate::faaslet::{FaasletState, Own, Start, ThreadFacts, Trial, run};
+use crate::faaslet::{FaasletState, Own, ThreadFacts, Trial};
 use crate::host::wasi::{OutputSink, Preopen, WasiCtx, WasiSetupError};
-use crate::job::{AppSpec, Born, JobShared, MAX_RANKS, OutsideWaits, Spawner, Supervisor};
+use crate::job::{AppSpec, JobShared, MAX_RANKS, Spawner, Supervisor};
 use crate::module::{Module, ModuleError, ModuleLoader};
-use crate::scheduler::{Scheduler, Task};
+use crate::scheduler::Scheduler;
 
 /// What starting programs for one job needs.
 pub(crate) struct ProgramSpawner {
@@ -45,78 +47,62 @@ pub(crate) struct ProgramSpawner {
 /// A program that is ready to be instantiated.
 #[derive(Clone)]
 pub(crate) struct Linked {
-    module: Module,
+    pub(super) module: Module,
     program: InstancePre<FaasletState>,
 }
 
-/// A program that is ready to be started.
-struct Ready {
-    linked: Linked,
-    args: Vec<String>,
-    preopens: Arc<[Preopen]>,
-    bytes: u64,
-    processes: u32,
+/// A program as the caller of `MPI_Comm_spawn` describes it.
+pub(crate) struct Described {
+    pub(crate) seed: Seed,
+    /// Its bytes; nothing for one that the job began with, by its name.
+    pub(crate) bytes: Option<Bytes>,
+    /// The directories of its processes.
+    pub(crate) preopens: Arc<[Preopen]>,
+    /// The hosts that they may be on, if not all.
+    pub(crate) hosts: Option<Vec<HostShare>>,
+}
+
+/// What processes of a program are spawned from, on whichever node.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed {
+    pub(crate) name: String,
+    /// The hash of the program's bytes.
+    pub(crate) hash: [u8; 32],
+    /// How many these are.
+    pub(crate) bytes: u64,
+    /// The arguments after the name.
+    pub(crate) args: Vec<String>,
+    pub(crate) dirs: Vec<SavedDir>,
+    pub(crate) processes: u32,
 }
 
 impl Spawner for ProgramSpawner {
-    fn spawn(&self, job: &Arc<JobShared>, request: SpawnRequest) -> Result<Arc<Family>> {
+    fn spawn(&self, job: &Arc<JobShared>, request: SpawnRequest) -> Result<Newborns> {
         let SpawnRequest { programs, parents } = request;
-        let ready = |program| self.ready(job.births(), program);
-        let ready: Vec<Ready> = programs.into_iter().map(ready).collect::<Result<_>>()?;
-        let count: u64 = ready.iter().map(|ready| u64::from(ready.processes)).sum();
+        let mut ready = Programs::new();
+        for (app, program) in (0..).zip(programs) {
+            check_hosts(&program, job.processor_name())?;
+            let Described { seed, bytes, preopens, .. } = self.describe(program)?;
+            let name = seed.name.clone();
+            let bytes = || bytes.ok_or_else(|| format!("the program {name} is not here"));
+            let program = self.get_ready(job.births(), seed, preopens, bytes);
+            ready.insert(app, program.map_err(refused)?);
+        }
+        let count: u64 = ready.values().map(|ready| u64::from(ready.processes)).sum();
         if count > u64::from(MAX_RANKS) {
             let detail = format!("{count} processes are more than the {MAX_RANKS} of a node");
             return Err(MpiError::argument(ErrorClass::Spawn, "maxprocs", detail));
         }
-        let gone = || MpiError::new(ErrorClass::Spawn, "the job is being ended");
-        let supervisor = self.supervisor.upgrade().filter(|_| !job.is_ending()).ok_or_else(gone)?;
-        // Whatever is wrong with them is found out before there are processes.
-        for ready in &ready {
-            let birth = ready.birth((0, count as u32), Vec::new());
-            self.wasi(job, &birth, (0, ready.preopens.clone())).map_err(unfit)?;
-        }
-        if ready.iter().any(|ready| ready.linked.module.shares_memory()) {
-            job.world().expect_shared_windows();
-        }
-        let workers = u64::from(self.scheduler.regular());
-        let apps = (0..)
-            .zip(&ready)
-            .flat_map(|(app, ready)| std::iter::repeat_n(app, ready.processes as usize));
-        // In blocks, as the first ranks are.
-        let members: Vec<(u32, u32)> =
-            (0..).zip(apps).map(|(at, app)| ((at * workers / count) as u32, app)).collect();
+        let supervisor = self.supervisor(job)?;
+        self.try_out(job, &ready)?;
+        let apps =
+            ready.iter().flat_map(|(app, one)| std::iter::repeat_n(*app, one.processes as usize));
+        let members: Vec<(u32, u32)> = self.lanes(count as u32).zip(apps).collect();
         let family = job.world().add_family(&members, parents)?;
         job.add_ranks(family.group.iter());
-        let mut born = Vec::new();
-        for (at, (number, (home, app))) in (0..).zip(family.group.iter().zip(members)) {
-            let ready = &ready[app as usize];
-            let known = job.world().save_family(number).unwrap_or_default();
-            let birth = Arc::new(ready.birth((at, count as u32), known));
-            let wasi = self.wasi(job, &birth, (number, ready.preopens.clone())).map_err(unfit)?;
-            born.push((number, birth.clone()));
-            job.births().add(number, birth);
-            if self.takes_stacks() && !ready.linked.module.is_migratable() {
-                job.births().add_stiff(number);
-            }
-            let start = Start {
-                rank: number,
-                own: ready.linked.own(wasi),
-                restored: None,
-                coming: None,
-                job: job.clone(),
-                pool: self.pool.clone(),
-                no_memory: self.no_memory.clone(),
-                output: self.output.clone(),
-                supervisor: supervisor.clone(),
-                spins: self.spins,
-                trial: self.trial,
-            };
-            job.rank(number).set_task(Task::new(&self.scheduler, home, Box::pin(run(start))));
-        }
-        job.births().announce(&born);
-        supervisor.do_send(Born { ranks: family.group.iter().collect() });
-        family.group.iter().for_each(|number| job.rank(number).wake());
-        Ok(family)
+        let newborns = Newborns { context: family.parent_context, group: family.group.clone() };
+        self.hatch(job, &ready, (family, supervisor))?.begin();
+        Ok(newborns)
     }
 
     fn again(
@@ -130,10 +116,8 @@ impl Spawner for ProgramSpawner {
             let bytes = bytes.ok_or_else(|| format!("the program {} is not here", birth.name))?;
             self.load(&birth.name, &bytes)
         })?;
-        let open = |dir: &SavedDir| Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only);
-        let preopens = birth.dirs.iter().map(open).collect::<std::result::Result<_, _>>();
-        let preopens = preopens.map_err(|error: WasiSetupError| with_causes(&error))?;
-        let wasi = self.wasi(job, birth, (rank, preopens)).map_err(|error| with_causes(&error))?;
+        let whose = (local_place(job.world(), rank), rank, opened(&birth.dirs)?);
+        let wasi = self.wasi(job, birth, whose).map_err(|error| with_causes(&error))?;
         Ok(linked.own(wasi))
     }
 }
@@ -146,7 +130,7 @@ impl Linked {
     }
 
     /// What one process of it starts with.
-    fn own(&self, wasi: WasiCtx) -> Own {
+    pub(super) fn own(&self, wasi: WasiCtx) -> Own {
         Own {
             program: self.program.clone(),
             wasi,
@@ -157,38 +141,18 @@ impl Linked {
     }
 }
 
-impl Ready {
-    /// What its process of this rank among so many, of this family, is begun again with.
-    fn birth(&self, (rank, of): (u32, u32), family: Vec<u8>) -> Birth {
-        Birth {
-            name: self.linked.module.name().to_owned(),
-            hash: *self.linked.module.content_hash().as_bytes(),
-            bytes: self.bytes,
-            args: self.args.clone(),
-            dirs: self.preopens.iter().map(saved_dir).collect(),
-            rank,
-            of,
-            family,
-        }
-    }
-}
-
 impl ProgramSpawner {
-    /// Loads and links a program.
-    fn ready(&self, births: &Births, program: SpawnProgram) -> Result<Ready> {
-        let SpawnProgram { command, bytes, args, processes, surroundings } = program;
-        let refused = |cause: String| MpiError::argument(ErrorClass::Spawn, "command", cause);
-        let len = bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let linked = match bytes {
-            Some(bytes) => {
-                let hash = *ContentHash::of(&bytes).as_bytes();
-                let linked = self.linked((&command, hash), || self.load(&command, &bytes));
-                let linked = linked.map_err(refused)?;
-                if linked.module.is_migratable() && self.began_with(&hash).is_none() {
-                    births.keep_program(hash, bytes.into());
-                }
-                linked
+    /// What a program is spawned from.
+    ///
+    /// # Errors
+    /// `MPI_ERR_SPAWN` when it is no file and none of the job's programs.
+    pub(crate) fn describe(&self, program: SpawnProgram) -> Result<Described> {
+        let SpawnProgram { command, bytes, args, processes, surroundings, hosts } = program;
+        let (len, hash) = match &bytes {
+            Some(bytes) if bytes.is_empty() => {
+                return Err(refused(format!("{command} is empty, and no WebAssembly program")));
             }
+            Some(bytes) => (bytes.len() as u64, *ContentHash::of(bytes).as_bytes()),
             None => {
                 let absent = || {
                     refused(format!(
@@ -198,13 +162,62 @@ impl ProgramSpawner {
                     ))
                 };
                 let module = self.known.iter().find(|module| module.name() == command);
-                let module = module.ok_or_else(absent)?;
-                let name = (command.as_str(), *module.content_hash().as_bytes());
-                self.linked(name, || Ok(module.clone())).map_err(refused)?
+                (0, *module.ok_or_else(absent)?.content_hash().as_bytes())
             }
         };
         let preopens = preopens(&surroundings)?;
-        Ok(Ready { linked, args, preopens, bytes: len, processes })
+        let dirs = preopens.iter().map(saved_dir).collect();
+        let seed = Seed { name: command, hash, bytes: len, args, dirs, processes };
+        Ok(Described { seed, bytes: bytes.map(Bytes::from), preopens, hosts })
+    }
+
+    /// Loads and links a program; its bytes are asked for if it is not known here.
+    ///
+    /// # Errors
+    /// It cannot run here, in words.
+    pub(crate) fn get_ready(
+        &self,
+        births: &Births,
+        seed: Seed,
+        preopens: Arc<[Preopen]>,
+        program: impl FnOnce() -> std::result::Result<Bytes, String>,
+    ) -> std::result::Result<Ready, String> {
+        let Seed { name, hash, bytes, args, dirs, processes } = seed;
+        let mut loaded = None;
+        let linked = self.linked((&name, hash), || {
+            let program = program()?;
+            let module = self.load(&name, &program)?;
+            loaded = Some(program);
+            Ok(module)
+        })?;
+        if let Some(program) = loaded.filter(|_| linked.module.is_migratable()) {
+            births.keep_program(hash, program);
+        }
+        Ok(Ready { linked, args, preopens, dirs, bytes, processes })
+    }
+
+    /// Whether the job began with the program with this hash.
+    pub(crate) fn has(&self, hash: &[u8; 32]) -> bool {
+        self.began_with(hash).is_some()
+    }
+
+    /// Whether processes of the program with this hash were spawned here.
+    pub(crate) fn has_linked(&self, hash: &[u8; 32]) -> bool {
+        self.linked.lock().contains_key(hash)
+    }
+
+    /// The supervisor of a job that goes on.
+    ///
+    /// # Errors
+    /// `MPI_ERR_SPAWN` when it does not.
+    pub(crate) fn supervisor(&self, job: &JobShared) -> Result<Addr<Supervisor>> {
+        let supervisor = self.supervisor.upgrade().filter(|_| !job.is_ending());
+        supervisor.ok_or_else(|| unable("the job is being ended".to_owned()))
+    }
+
+    /// The workers of so many processes.
+    pub(crate) fn lanes(&self, processes: u32) -> impl Iterator<Item = u32> + use<> {
+        lanes(self.scheduler.regular(), processes)
     }
 
     /// The program with this hash, if the job began with it.
@@ -232,7 +245,7 @@ impl ProgramSpawner {
     }
 
     /// Whether the stacks of the ranks that the job began with can be taken.
-    fn takes_stacks(&self) -> bool {
+    pub(super) fn takes_stacks(&self) -> bool {
         self.known.iter().all(Module::is_migratable)
     }
 
@@ -253,34 +266,55 @@ impl ProgramSpawner {
         };
         module.map_err(|error| with_causes(&error))
     }
+}
 
-    /// The system interface of the process with this number.
-    fn wasi(
-        &self,
-        job: &Arc<JobShared>,
-        birth: &Birth,
-        (number, preopens): (u32, Arc<[Preopen]>),
-    ) -> std::result::Result<WasiCtx, WasiSetupError> {
-        let args = std::iter::once(&birth.name).chain(&birth.args).cloned().collect();
-        let mut builder = WasiCtx::builder()
-            .args(args)
-            .shared_env(self.env.clone())
-            .preopens(preopens)
-            .rank(number)
-            .hooks(Arc::new(OutsideWaits { job: job.clone(), rank: number }));
-        if let Some(output) = &self.output {
-            builder = builder.output(output.clone());
-        }
-        let place = (birth.rank, birth.of);
-        for (key, value) in super::prepare::rank_variables(place, place) {
-            builder = builder.env(key, &value.to_string());
-        }
-        builder.build()
+impl std::fmt::Debug for ProgramSpawner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProgramSpawner").finish_non_exhaustive()
     }
 }
 
-fn unfit(error: WasiSetupError) -> MpiError {
-    MpiError::argument(ErrorClass::Spawn, "argv", error.to_string())
+/// These directories, opened on this machine.
+///
+/// # Errors
+/// One cannot be, in words.
+pub(crate) fn opened(dirs: &[SavedDir]) -> std::result::Result<Arc<[Preopen]>, String> {
+    let open = |dir: &SavedDir| Preopen::open(Path::new(&dir.host), &dir.guest, dir.read_only);
+    let preopens = dirs.iter().map(open).collect::<std::result::Result<_, _>>();
+    preopens.map_err(|error: WasiSetupError| with_causes(&error))
+}
+
+/// Checks that a program may be spawned on this host, which is the job's only one.
+fn check_hosts(program: &SpawnProgram, here: &str) -> Result<()> {
+    let Some(hosts) = &program.hosts else { return Ok(()) };
+    let refused = |detail| Err(MpiError::argument(ErrorClass::Spawn, "info", detail));
+    let is_here = |host: &&HostShare| is_loopback(&host.name) || host.name == here;
+    let mut named = hosts.iter().filter(is_here).peekable();
+    if named.peek().is_none() {
+        let names: Vec<&str> = hosts.iter().map(|host| &*host.name).collect();
+        return refused(format!(
+            "the job runs on {here} alone, and not on {}; start it on several nodes, or leave the key \
+             host out",
+            names.join(", ")
+        ));
+    }
+    let slots = named.try_fold(0_u32, |sum, host| Some(sum.saturating_add(host.slots?)));
+    match slots.filter(|slots| *slots < program.processes) {
+        Some(slots) => refused(format!(
+            "the key host has {slots} slots on {here}, and {} processes are wanted",
+            program.processes
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether a host is whoever says so.
+pub(crate) fn is_loopback(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "::1")
+}
+
+fn refused(cause: String) -> MpiError {
+    MpiError::argument(ErrorClass::Spawn, "command", cause)
 }
 
 /// A directory under the name that it has on the machine now.
@@ -303,4 +337,36 @@ fn preopens(surroundings: &Surroundings) -> Result<Arc<[Preopen]>> {
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(hosts: &str, processes: u32) -> Result<()> {
+        let hosts = Some(faasm_mpi_engine::dynamic::hosts(hosts)?);
+        let surroundings = Surroundings(Arc::new(()));
+        let (command, bytes, args) = Default::default();
+        let program = SpawnProgram { command, bytes, args, processes, surroundings, hosts };
+        check_hosts(&program, "here")
+    }
+
+    #[test]
+    fn the_only_host_is_restricted_by_name_and_slots() {
+        for hosts in ["here", "there,here", "localhost", "here:3", "here:1,localhost"] {
+            assert_eq!(check(hosts, 3), Ok(()), "{hosts}");
+        }
+        for (hosts, why) in
+            [("there", "alone"), ("here:2", "2 slots"), ("there:9,here:1", "1 slots")]
+        {
+            let error = check(hosts, 3).expect_err(hosts);
+            assert!(error.class == ErrorClass::Spawn && error.detail.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn processes_are_on_workers_in_blocks() {
+        assert_eq!(lanes(2, 5).collect::<Vec<_>>(), [0, 0, 0, 1, 1]);
+        assert_eq!(lanes(3, 0).count(), 0);
+    }
 }

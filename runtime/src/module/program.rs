@@ -64,6 +64,17 @@ impl Program {
         &self.inner.facts
     }
 
+    /// Whether it may spawn processes.
+    pub(crate) fn spawns(&self) -> bool {
+        const NAMES: [&str; 4] = [
+            "MPI_Comm_spawn",
+            "MPI_Comm_spawn_multiple",
+            "PMPI_Comm_spawn",
+            "PMPI_Comm_spawn_multiple",
+        ];
+        self.facts().imports.iter().any(|import| NAMES.contains(&import.name.as_str()))
+    }
+
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.inner.bytes

@@ -21,6 +21,7 @@ mod omp;
 mod omp_nodes;
 mod proto;
 mod restart;
+mod spread;
 mod stacks;
 mod suite;
 mod support;

@@ -194,12 +194,18 @@ fn families_of_processes_move() {
         command.arg(&program).args(["1", "until"]).current_dir(dir.path());
     });
     let process = running.id().to_string();
-    // On two nodes: the first child's number is the second one of the second node, and its own child comes two later.
-    for (ranks, node) in [("4,6,8", "0"), ("1,8", "1"), ("4,6", "1"), ("2", "0"), ("8", "0")] {
+    let [first, second, leaf] = spawned(dir.path(), &running);
+    for (ranks, node) in [
+        (format!("{first},{second},{leaf}"), "0"),
+        (format!("1,{leaf}"), "1"),
+        (format!("{first},{second}"), "1"),
+        ("2".to_owned(), "0"),
+        (leaf.to_string(), "0"),
+    ] {
         let begun = Instant::now();
         let ran = loop {
-            let ran = order(dir.path(), &["migrate", &process, ranks, node]);
-            // At first not all of them have been spawned.
+            let ran = order(dir.path(), &["migrate", &process, &ranks, node]);
+            // It may not be possible at every instant.
             if ran.status == Some(0) || begun.elapsed() > PATIENCE || running.has_ended() {
                 break ran;
             }
@@ -211,6 +217,26 @@ fn families_of_processes_move() {
     std::fs::write(dir.path().join("end"), "").expect("a file");
     let ran = running.wait();
     assert!(ran.status == Some(0) && ran.stdout.contains("ok dynamic_lives"), "{ran:#?}");
+}
+
+/// The numbers of the three spawned processes of a job of three ranks, once all are there.
+fn spawned<const COUNT: usize>(state: &Path, running: &Running) -> [u64; COUNT] {
+    let (begun, process) = (Instant::now(), running.id().to_string());
+    loop {
+        let ran = order(state, &["top", &process, "--json", "--interval", "0.1"]);
+        let view = serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap_or_default();
+        let ranks = view["ranks"].as_array().cloned().unwrap_or_default();
+        // One that ends soon sends nothing.
+        let lives = |rank: &&serde_json::Value| {
+            rank["state"] != "ended" && rank["messages"].as_u64() > Some(0)
+        };
+        let numbers = ranks.iter().filter(lives).filter_map(|rank| rank["rank"].as_u64());
+        let numbers: Vec<u64> = numbers.filter(|number| *number > 2).collect();
+        if let Ok(numbers) = numbers.try_into() {
+            return numbers;
+        }
+        assert!(begun.elapsed() < PATIENCE && !running.has_ended(), "{ran:#?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ static MESSAGES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_messages", &
 static COLLECTIVES: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_collectives", &[]));
 static HEAT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_heat", &[]));
 static CONNECT: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_connect", &["-pthread"]));
+static SPREAD: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_spread", &[]));
 static SPAWN: LazyLock<PathBuf> = LazyLock::new(|| program("ulfm_spawn", &["-pthread"]));
 
 fn start(options: &[&str], program: &PathBuf, arguments: &[&str]) -> Running {
@@ -176,6 +177,12 @@ fn who_waits_for_a_group_on_a_killed_node_or_for_its_ports_gets_an_error() {
         let ran = lose_node(node, "ulfm_connect.ready", &CONNECT, case);
         assert_eq!(ran.stdout, format!("ok ulfm_connect {case}\n").repeat(2), "{ran:?}");
     }
+}
+
+#[test]
+fn spawned_processes_on_a_killed_node_fail_and_others_are_spawned_elsewhere() {
+    let ran = lose_node(1, "ulfm_spread.ready", &SPREAD, "");
+    assert_eq!(ran.stdout, "ok ulfm_spread\n".repeat(2), "{ran:?}");
 }
 
 /// Runs a guest on two nodes, of which one is killed as soon as there is the file `ready`.

@@ -1,15 +1,13 @@
 //! What a root says to spawn, read from its memory.
 
-use faasm_mpi_engine::dynamic::soft;
+use faasm_mpi_engine::dynamic::{hosts, soft};
 use faasm_mpi_engine::error::{ErrorClass, MpiError, Result};
-use faasm_mpi_engine::info::Info;
 use faasm_vm::GuestAddr;
 
 use crate::abi;
 use crate::call::{Call, MpiView};
 use crate::file_port::FileAccess;
 use crate::host::info;
-use crate::port::MpiPort;
 use crate::spawn_port::SpawnProgram;
 
 /// Longest path, and longest argument, of a program.
@@ -89,7 +87,7 @@ pub(super) fn wanted<T: MpiView>(call: &mut Call<'_, T>, named: Named) -> Result
     }
     let args = arguments(call, argv)?;
     let hints = info::hints(call.mpi(), info)?;
-    check_host(call, &hints)?;
+    let hosts = hints.value("host")?.map(hosts).transpose()?;
     let processes = match hints.value("soft")? {
         Some(value) => soft(value, most)?,
         None => most,
@@ -105,7 +103,7 @@ pub(super) fn wanted<T: MpiView>(call: &mut Call<'_, T>, named: Named) -> Result
     let path = hints.value("path")?.map(str::to_owned);
     let bytes = program(call, &command, path.as_deref())?;
     let name = command.rsplit('/').next().unwrap_or(&command).to_owned();
-    let program = SpawnProgram { command: name, bytes, args, processes, surroundings };
+    let program = SpawnProgram { command: name, bytes, args, processes, surroundings, hosts };
     Ok(Wanted { program, most })
 }
 
@@ -124,21 +122,6 @@ fn arguments<T: MpiView>(call: &mut Call<'_, T>, argv: GuestAddr) -> Result<Vec<
     }
     let detail = format!("there is no null pointer after {ARGUMENTS_MAX} arguments");
     Err(MpiError::argument(ErrorClass::Arg, "argv", detail))
-}
-
-/// Processes run on the root's own node only.
-fn check_host<T: MpiView>(call: &mut Call<'_, T>, hints: &Info) -> Result<()> {
-    let Some(host) = hints.value("host")? else { return Ok(()) };
-    let here = call.mpi().port.processor_name();
-    if host.split(',').any(|name| matches!(name.trim(), "localhost" | "127.0.0.1") || name == here)
-    {
-        return Ok(());
-    }
-    let detail = format!(
-        "processes are spawned on the host of the root, {here}, and not on {host}; make a process there \
-         the root, or leave the key host out"
-    );
-    Err(MpiError::argument(ErrorClass::Spawn, "info", detail))
 }
 
 /// The bytes of the program: a file that the caller can read, in the working directory or in one of

@@ -1,7 +1,7 @@
 //! Dynamic processes (MPI-5.0 chapter 11): spawning, connecting, ports and published names.
 //!
-//! Spawned processes are further ranks of the job with an `MPI_COMM_WORLD` of their own, on the node of
-//! the call's root. Ports and names are kept by the job's first node.
+//! Spawned processes are further ranks of the job with an `MPI_COMM_WORLD` of their own, on whichever of its nodes the
+//! runtime chooses; the info key `host` restricts these. Ports and names are kept by the job's first node.
 //!
 //! # Unfinished features
 //! Processes of different jobs cannot be connected: a port or name of another job is not found.

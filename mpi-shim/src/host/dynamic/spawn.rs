@@ -15,7 +15,7 @@ use crate::host::communicator::install;
 use crate::host::intercomm::letter::malformed;
 use crate::host::intercomm::meeting::{Pair, Told, agree_on, tell};
 use crate::port::{MpiPort, Pending};
-use crate::spawn_port::SpawnRequest;
+use crate::spawn_port::{Newborns, SpawnRequest};
 use crate::world::CONTEXT_SELF;
 
 pub(super) async fn comm_spawn<T: MpiView>(
@@ -164,7 +164,7 @@ async fn start<T: MpiView>(
     let function = call.function;
     let pending = Pending { function, peer: None, tag: None, context: CONTEXT_SELF };
     let (is_there, take) = (|| answer.is_there(), || answer.take());
-    let family = call.wait(&pending, &is_there, |_| take()).await?;
-    let pair = Pair { context: family.parent_context, low: parents, high: family.group.clone() };
+    let Newborns { context, group } = call.wait(&pending, &is_there, |_| take()).await?;
+    let pair = Pair { context, low: parents, high: group };
     Ok(Outcome { pair, counts })
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use faasm_transport::NodeId;
 
 use super::halting::StopNews;
+use super::nursery::Nursery;
 use super::reach::separated;
 use super::relocate::Places;
 use super::spread::{Exited, SpreadJob};
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(super) surveys: BTreeMap<u32, Question>,
     /// Nodes that go away at that time.
     pub(super) leaving: BTreeMap<NodeId, Instant>,
+    /// Processes that are on their way.
+    pub(super) nursery: Nursery,
     /// The jobs that are being stopped.
     pub(super) stops: BTreeMap<u32, Stop>,
     /// Nodes that are let go when these jobs, which are stopped, go on.
@@ -123,6 +126,10 @@ pub(crate) struct Submission {
     pub(crate) blocks: Vec<(NodeId, u32)>,
     /// So many further nodes take part, if there are any.
     pub(crate) spares: usize,
+    /// Whether its programs may spawn processes, on any of its nodes.
+    pub(crate) spawns: bool,
+    /// The slots of nodes, as far as the user has said so.
+    pub(crate) slots: Vec<(NodeId, u32)>,
 }
 
 impl Core {
@@ -143,12 +150,14 @@ impl Core {
             | ToCoordinator::ProtoMade { .. }
             | ToCoordinator::StdinWanted { .. } => {}
             ToCoordinator::Born { job, born } => self.born((from, job), born, now),
+            ToCoordinator::Spawn { job, news } => self.spawn_told(from, job, news, now),
             ToCoordinator::Ready { job } => self.ready(from, job, now),
             ToCoordinator::Unready { job, reason } => self.unready(from, job, &reason, now),
             ToCoordinator::RankExited { job, rank, exit } => {
                 self.exited(from, job, RankEvent { rank, exit: exit.into() }, now);
             }
             ToCoordinator::PartEnded { job, totals, legacy } => {
+                self.abort_births(job, from, "its part of the job is over");
                 if let Some(job) = self.jobs.get_mut(&job) {
                     job.part_ended(from, totals, legacy);
                 }
@@ -238,8 +247,8 @@ impl Core {
         if let Some(reason) = separated(&members.collect::<Vec<_>>()) {
             return Err(reason);
         }
-        let Submission { apps, env, dirs, stdin, terminal, timeout, is_tolerant, keep, .. } =
-            submission;
+        let Submission { apps, env, dirs, stdin, terminal, timeout, is_tolerant, .. } = submission;
+        let Submission { keep, spawns, slots, .. } = submission;
         let job = self.last_job + 1;
         let prepare = Prepare {
             job,
@@ -251,6 +260,7 @@ impl Core {
             stdin,
             terminal,
             is_tolerant,
+            spawns,
             keep,
         };
         prepare.check().map_err(str::to_owned)?;
@@ -259,7 +269,11 @@ impl Core {
         let placement =
             places.flat_map(|b| std::iter::repeat_n(b.node, b.ranks as usize)).collect();
         let hosts = nodes.iter().map(|node| (*node, self.host(*node))).collect();
-        self.jobs.insert(job, SpreadJob::new(placement, hosts, (timeout, is_tolerant), stdin));
+        let mut spread = SpreadJob::new(placement, hosts, (timeout, is_tolerant), stdin);
+        if spawns {
+            spread.may_spawn(slots.into_iter().collect());
+        }
+        self.jobs.insert(job, spread);
         let prepare = Box::new(prepare);
         for node in nodes {
             self.send(node, ToNode::Prepare(prepare.clone()));
@@ -286,7 +300,9 @@ impl Core {
         let member = self.nodes.get_mut(&node);
         member.ok_or_else(|| format!("there is no {node} in this cluster"))?.draining = true;
         for number in self.jobs.keys().copied().collect::<Vec<_>>() {
-            self.let_go(number, node, now);
+            if !self.let_go(number, node, now) {
+                self.close_if_idle(number, node);
+            }
         }
         self.send(node, ToNode::Drain);
         Ok(())
@@ -363,6 +379,7 @@ impl Core {
             Ok(Exited::InOrder) => {
                 self.commands.push_back(Command::Exited { job: number, event });
                 self.announce(number);
+                self.close_if_idle(number, from);
                 self.end_emptied(number);
             }
             Ok(Exited::Dooms(outcome)) => {
@@ -400,7 +417,7 @@ impl Core {
     }
 
     /// All ranks have ended: a node that some have left has none that it could tell the end of.
-    fn end_emptied(&mut self, number: u32) {
+    pub(super) fn end_emptied(&mut self, number: u32) {
         let Some(job) = self.jobs.get(&number).filter(|job| job.has_ended()) else { return };
         for node in job.emptied_nodes() {
             self.send(node, ToNode::End { job: number });
@@ -412,7 +429,8 @@ impl Core {
         if !job.end(outcome, now) {
             return;
         }
-        for node in job.active_nodes() {
+        self.nursery.forget(number);
+        for node in self.jobs.get(&number).map(SpreadJob::active_nodes).unwrap_or_default() {
             self.send(node, ToNode::End { job: number });
         }
     }
@@ -427,6 +445,7 @@ impl Core {
             if !self.jobs.get(&number).is_some_and(|job| job.has_part(node)) {
                 continue;
             }
+            self.abort_births(number, node, &format!("it is lost: {reason}"));
             if self.let_go(number, node, now) {
                 continue;
             }
@@ -597,6 +616,7 @@ impl Core {
             .collect();
         for number in over {
             let Some(mut job) = self.jobs.remove(&number) else { continue };
+            self.nursery.forget(number);
             if !job.has_started() {
                 let reason = "it was ended before all nodes were ready".to_owned();
                 self.commands.push_back(Command::Rejected { job: number, reason });
@@ -627,4 +647,4 @@ pub(super) const QUERY_PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 #[path = "core_tests.rs"]
-mod tests;
+pub(super) mod tests;

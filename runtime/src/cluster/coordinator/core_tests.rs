@@ -6,18 +6,18 @@ use crate::cluster::stop::{Legacy, Stands, StopAnswer, StopOrder};
 use crate::faaslet::RankExit;
 use crate::job::{RankSurvey, Survey};
 
-const A: NodeId = NodeId(1);
-const B: NodeId = NodeId(2);
+pub(in super::super) const A: NodeId = NodeId(1);
+pub(in super::super) const B: NodeId = NodeId(2);
 
 /// A core with two nodes and a clock that only moves when told.
-struct Conversation {
-    core: Core,
-    now: Instant,
-    is_tolerant: bool,
+pub(in super::super) struct Conversation {
+    pub(in super::super) core: Core,
+    pub(in super::super) now: Instant,
+    pub(in super::super) is_tolerant: bool,
 }
 
 impl Conversation {
-    fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         let mut core = Core::default();
         for (node, host) in [(A, "a"), (B, "b")] {
             let info = NodeInfo {
@@ -44,7 +44,7 @@ impl Conversation {
     }
 
     /// Submits a job and brings it to run.
-    fn run(&mut self) -> u32 {
+    pub(in super::super) fn run(&mut self) -> u32 {
         let job = self.submit();
         self.tell(A, ToCoordinator::Ready { job });
         self.silence();
@@ -55,7 +55,7 @@ impl Conversation {
         job
     }
 
-    fn tell(&mut self, from: NodeId, message: ToCoordinator) -> &mut Self {
+    pub(in super::super) fn tell(&mut self, from: NodeId, message: ToCoordinator) -> &mut Self {
         self.core.handle_message(from, message, self.now);
         self
     }
@@ -65,14 +65,20 @@ impl Conversation {
     }
 
     /// A rank ends, and the core passes that on.
-    fn ends(&mut self, from: NodeId, job: u32, rank: u32, exit: Exit) -> &mut Self {
+    pub(in super::super) fn ends(
+        &mut self,
+        from: NodeId,
+        job: u32,
+        rank: u32,
+        exit: Exit,
+    ) -> &mut Self {
         self.exit(from, job, rank, exit.clone());
         let Command::Exited { event, .. } = self.next() else { panic!("the end is told") };
         assert_eq!(event, RankEvent { rank, exit: exit.into() });
         self
     }
 
-    fn over(&mut self, from: NodeId, job: u32) -> &mut Self {
+    pub(in super::super) fn over(&mut self, from: NodeId, job: u32) -> &mut Self {
         let totals = Totals { messages: 3, bytes: 30, left_running: 0 };
         self.tell(from, ToCoordinator::PartEnded { job, totals, legacy: Legacy::default() })
     }
@@ -83,11 +89,11 @@ impl Conversation {
         self
     }
 
-    fn next(&mut self) -> Command {
+    pub(in super::super) fn next(&mut self) -> Command {
         self.core.poll().expect("something is to be done")
     }
 
-    fn sent(&mut self, to: NodeId, message: ToNode) -> &mut Self {
+    pub(in super::super) fn sent(&mut self, to: NodeId, message: ToNode) -> &mut Self {
         match self.next() {
             Command::Send { to: node, message: sent } => assert_eq!((node, sent), (to, message)),
             other => panic!("{message:?} to {to} is sent, not {other:?}"),
@@ -96,13 +102,13 @@ impl Conversation {
     }
 
     /// Nothing more is to be done.
-    fn silence(&mut self) -> &mut Self {
+    pub(in super::super) fn silence(&mut self) -> &mut Self {
         assert!(self.core.poll().is_none());
         self
     }
 
     /// The nodes are told to forget the job, and it is reported.
-    fn report(&mut self, nodes: &[NodeId], job: u32) -> JobReport {
+    pub(in super::super) fn report(&mut self, nodes: &[NodeId], job: u32) -> JobReport {
         for node in nodes {
             self.sent(*node, ToNode::Release { job });
         }
@@ -112,7 +118,7 @@ impl Conversation {
     }
 }
 
-fn submission(blocks: &[(NodeId, u32)]) -> Submission {
+pub(in super::super) fn submission(blocks: &[(NodeId, u32)]) -> Submission {
     let app = App {
         name: "a.wasm".into(),
         module: [0; 32],
@@ -133,10 +139,12 @@ fn submission(blocks: &[(NodeId, u32)]) -> Submission {
         keep: Keep::default(),
         blocks: blocks.to_vec(),
         spares: 0,
+        spawns: false,
+        slots: Vec::new(),
     }
 }
 
-const DONE: Exit = Exit::Completed { code: 0 };
+pub(in super::super) const DONE: Exit = Exit::Completed { code: 0 };
 
 #[test]
 fn a_job_runs_and_is_reported() {

@@ -19,6 +19,7 @@ use super::{ClusterStatus, Inner, NodeStatus, eviction};
 use crate::cluster::codec::{Arrival, Message as _, Outbox};
 use crate::cluster::inbox::{Inbox, Input as Arrived};
 use crate::cluster::message::{CHUNK_BYTES_MAX, NodeInfo, ToCoordinator, ToNode};
+use crate::cluster::spawn::{SpawnNews, SpawnOrder};
 use crate::cluster::stop::{Departed, Legacy, Task};
 use crate::job::{JobReport, JobStatus, Outcome, RankEvent, RankState};
 use crate::module::Program;
@@ -323,6 +324,25 @@ impl Driver {
                     }
                 }
                 self.core.handle_message(from, message, now);
+            }
+            ToCoordinator::Spawn { job, news: SpawnNews::Offer(program) } => {
+                if !self.began_with(job, &program.hash) {
+                    self.further.handle_offer(from, job, program);
+                }
+            }
+            ToCoordinator::Spawn { job, news: SpawnNews::Ask(ref ask) } => {
+                let absent = ask.programs.iter().map(|wanted| &wanted.germ).find(|germ| {
+                    let hash = &germ.program.hash;
+                    !self.began_with(job, hash) && self.further.bytes(hash).is_none()
+                });
+                match absent {
+                    Some(germ) => {
+                        let why = format!("there is no room for {} at the coordinator", germ.name);
+                        let order = SpawnOrder::Failed { call: ask.call, why };
+                        self.outbox.send(from, &ToNode::Spawn { job, order });
+                    }
+                    None => self.core.handle_message(from, message, now),
+                }
             }
             ToCoordinator::StdinWanted { job } => {
                 if let Some(front) = self.fronts.get_mut(&job) {

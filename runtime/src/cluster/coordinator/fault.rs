@@ -50,6 +50,7 @@ impl Core {
             self.commands.push_back(Command::Exited { job: number, event });
         }
         self.announce(number);
+        self.end_emptied(number);
     }
 
     /// Jobs that go on without failed ranks lose one of two nodes that do not reach each other.

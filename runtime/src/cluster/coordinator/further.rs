@@ -3,7 +3,7 @@
 //!
 //! Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::{Bytes, BytesMut};
 use faasm_transport::NodeId;
@@ -30,20 +30,37 @@ struct Program {
 
 #[derive(Debug)]
 enum State {
-    /// It comes from this node.
-    Arriving(NodeId, BytesMut),
+    /// It comes from each of these nodes: the one that is ready first is not known.
+    Arriving(BTreeMap<NodeId, BytesMut>),
     Ready(Bytes),
+}
+
+impl Program {
+    /// Bytes that are kept of it, or may come.
+    fn kept(&self) -> u64 {
+        match &self.state {
+            State::Arriving(makers) => self.bytes.saturating_mul(makers.len() as u64),
+            State::Ready(_) => self.bytes,
+        }
+    }
 }
 
 impl Further {
     /// A node has spawned processes of a job from this program, and sends it. There may be no room for it: these processes cannot
     /// move then.
     pub(super) fn handle_offer(&mut self, from: NodeId, job: u32, offer: Offer) {
-        let kept: u64 = self.programs.values().map(|program| program.bytes).sum();
+        let kept: u64 = self.programs.values().map(Program::kept).sum();
+        let has_room = kept.checked_add(offer.bytes).is_some_and(|all| all <= KEPT_BYTES_MAX);
         if let Some(program) = self.programs.get_mut(&offer.hash) {
             program.jobs.insert(job);
-        } else if kept.checked_add(offer.bytes).is_some_and(|all| all <= KEPT_BYTES_MAX) {
-            let state = State::Arriving(from, BytesMut::new());
+            if let State::Arriving(makers) = &mut program.state
+                && has_room
+                && program.bytes == offer.bytes
+            {
+                makers.entry(from).or_default();
+            }
+        } else if has_room {
+            let state = State::Arriving(BTreeMap::from([(from, BytesMut::new())]));
             let program = Program { jobs: BTreeSet::from([job]), bytes: offer.bytes, state };
             self.programs.insert(offer.hash, program);
         }
@@ -60,10 +77,8 @@ impl Further {
         chunk: &[u8],
     ) -> Result<bool, &'static str> {
         let Some(program) = self.programs.get_mut(&hash) else { return Ok(false) };
-        let State::Arriving(maker, bytes) = &mut program.state else { return Ok(true) };
-        if *maker != from {
-            return Ok(true);
-        }
+        let State::Arriving(makers) = &mut program.state else { return Ok(true) };
+        let Some(bytes) = makers.get_mut(&from) else { return Ok(true) };
         let missing = program.bytes - bytes.len() as u64;
         let fits = chunk.len() as u64 == missing.min(CHUNK_BYTES_MAX as u64);
         if offset != bytes.len() as u64 || !fits {
@@ -82,8 +97,13 @@ impl Further {
 
     /// A node is gone: what it was sending does not come.
     pub(super) fn handle_lost(&mut self, node: NodeId) {
-        let arrives = |state: &State| matches!(state, State::Arriving(from, _) if *from == node);
-        self.programs.retain(|_, program| !arrives(&program.state));
+        self.programs.retain(|_, program| match &mut program.state {
+            State::Arriving(makers) => {
+                makers.remove(&node);
+                !makers.is_empty()
+            }
+            State::Ready(_) => true,
+        });
     }
 
     /// A job is over.
@@ -123,11 +143,13 @@ mod tests {
         assert_eq!(further.handle_chunk(ONE, (hash, 0), first), Ok(false), "nobody offered it");
         further.handle_offer(ONE, 7, offer(&bytes));
         further.handle_offer(TWO, 8, offer(&bytes));
-        assert_eq!(further.handle_chunk(TWO, (hash, 0), first), Ok(true), "it is another's");
+        assert_eq!(further.handle_chunk(NodeId(3), (hash, 0), first), Ok(true), "it is others'");
         assert!(further.handle_chunk(ONE, (hash, 1), first).is_err());
         assert!(further.handle_chunk(ONE, (hash, 0), last).is_err());
         assert_eq!(further.handle_chunk(ONE, (hash, 0), first), Ok(true));
         assert_eq!(further.bytes(&hash), None, "a part is missing");
+        assert_eq!(further.handle_chunk(TWO, (hash, 0), first), Ok(true));
+        further.handle_lost(TWO);
         let at = CHUNK_BYTES_MAX as u64;
         assert_eq!(further.handle_chunk(ONE, (hash, at), last), Ok(true));
         assert_eq!(further.bytes(&hash).map(|bytes| &bytes[..]), Some(&bytes[..]));

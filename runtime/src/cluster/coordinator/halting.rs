@@ -44,6 +44,9 @@ impl Core {
         if !self.is_whole(job) {
             return Err(("a node of the job is lost".to_owned(), false));
         }
+        if self.nursery.is_busy(number) {
+            return Err(("processes are being spawned".to_owned(), true));
+        }
         let present = (0..).zip(job.parts()).filter(|(_, part)| part.is_present());
         let parts = present.map(|(index, _)| index).collect();
         // Others may have moved ranks since it was made.

@@ -2,7 +2,7 @@
 //! they tell.
 //!
 //! `core` and `spread` decide, `driver` carries out, `front` is a job's user's side, `protos` who makes Proto-Faaslets,
-//! `further` keeps the programs of spawned processes,
+//! `further` keeps the programs of spawned processes, `nursery` and `spawning` see them to their nodes, or to none,
 //! `reach` tells whether nodes can reach each other, `stop` and `halting` stop a job on all its nodes, `stopped` is for
 //! whoever does something with it meanwhile, `relocate` places its ranks anew then, and `drain` empties a node so.
 
@@ -15,12 +15,14 @@ mod fault;
 mod front;
 mod further;
 mod halting;
+mod nursery;
 mod protos;
 mod reach;
 mod relocate;
 mod shuffle;
 mod spare;
 mod spawned;
+mod spawning;
 mod spread;
 mod steering;
 mod stop;
@@ -44,7 +46,7 @@ pub use self::drain::DrainedJob;
 use super::codec::Outbox;
 use super::error::ClusterError;
 use super::inbox::{NoServices, Sorter};
-use super::message::{App, Dir, JOB_RANKS_MAX, Keep, Movable, Origin, Stdin};
+use super::message::{App, Dir, JOB_NODES_MAX, JOB_RANKS_MAX, Keep, Movable, Origin, Stdin};
 use super::policy::{MovePolicy, PolicyOptions};
 use crate::checkpoint::{CheckpointError, CheckpointOptions, Cut, SavedApp, Writer};
 use crate::error::Error;
@@ -55,6 +57,7 @@ use crate::job::{
 };
 use crate::launch::{check_imports, writer};
 use crate::module::Program;
+use crate::omp_nodes::nodes_asked_for;
 use driver::{Driver, Input, Request, STOP_PATIENCE};
 pub(crate) use front::Streams;
 
@@ -177,6 +180,8 @@ pub struct ClusterJob {
     pub policy: PolicyOptions,
     /// So many further nodes take part without ranks, if there are any, so that ranks can move there.
     pub spares: usize,
+    /// The slots of nodes, as far as the user has said so: where processes go that are spawned.
+    pub slots: Vec<(NodeId, u32)>,
     /// The checkpoint it goes on from, with the same programs and numbers of ranks.
     pub origin: Option<ClusterOrigin>,
     /// For each rank its node.
@@ -495,6 +500,9 @@ pub(crate) fn describe(
         Ok(Origin { dir: text(&from.dir)?, cut: from.cut })
     };
     let origin = job.origin.as_ref().map(origin).transpose()?;
+    let spawns = job.apps.iter().any(|app| app.program.spawns());
+    // A program that spans nodes has as many as it asks for.
+    let takes_all = spawns && nodes_asked_for(&job.env).is_none();
     let submission = Submission {
         apps,
         env: job.env,
@@ -509,7 +517,9 @@ pub(crate) fn describe(
             origin,
         },
         blocks,
-        spares: job.spares,
+        spares: if takes_all { JOB_NODES_MAX } else { job.spares },
+        spawns,
+        slots: job.slots,
     };
     let programs = job.apps.into_iter().map(|app| app.program).collect();
     let moves = job.migratable || job.migratable_if_possible;

@@ -38,6 +38,7 @@ impl Core {
             return false;
         };
         job.depart(node, Totals::default(), Legacy::default());
+        self.abort_births(number, node, "it has left the job");
         if self.nodes().contains_key(&node) {
             self.send(node, ToNode::Release { job: number });
         }

@@ -1,6 +1,6 @@
 //! One job, as its coordinator sees it: pure state, changed by what its nodes tell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,10 @@ pub(super) struct SpreadJob {
     placement: Vec<u32>,
     spawned: Spawned,
     parts: Vec<Part>,
-    /// Indices of those that ranks have left for others: they may have none whose end they could tell.
+    /// Indices of those that do not end with their last rank: ranks have left them for others, or may be spawned there.
     emptied: BTreeSet<usize>,
+    /// The slots of nodes, as far as somebody has said so, if processes may be spawned on any of its nodes.
+    slots: Option<BTreeMap<NodeId, u32>>,
     exits: Vec<Option<RankExit>>,
     started: Option<Instant>,
     timeout: Option<Duration>,
@@ -105,9 +107,10 @@ impl SpreadJob {
         let spares = parts.iter().enumerate().filter(|(_, part)| part.is_spare);
         Self {
             exits: vec![None; placement.len()],
-            spawned: Spawned::new(placement.len()),
+            spawned: Spawned::new(placement.len(), parts.len()),
             placement,
             emptied: spares.map(|(index, _)| index).collect(),
+            slots: None,
             parts,
             started: None,
             timeout,
@@ -122,6 +125,12 @@ impl SpreadJob {
             quiet,
             round: None,
         }
+    }
+
+    /// Processes may be spawned on any of its nodes, some of which have so many slots.
+    pub(super) fn may_spawn(&mut self, slots: BTreeMap<NodeId, u32>) {
+        self.emptied = (0..self.parts.len()).collect();
+        self.slots = Some(slots);
     }
 
     /// The part of `node` can start; false when it could already.
@@ -174,7 +183,7 @@ impl SpreadJob {
             return Ok(Exited::Again);
         }
         *slot = Some(exit.clone());
-        self.parts[place].is_closing |= !self.is_anyone_at(place);
+        self.parts[place].is_closing |= self.slots.is_none() && !self.is_anyone_at(place);
         if self.is_tolerant && exit.is_survivable() {
             self.council.handle_failure(rank);
             self.lost.push(rank);
@@ -209,6 +218,62 @@ impl SpreadJob {
         self.spawned.is_nobody(rank)
     }
 
+    /// Whether processes may be spawned on any of its nodes.
+    pub(super) const fn spawns(&self) -> bool {
+        self.slots.is_some()
+    }
+
+    /// The slots of a node, if somebody has said how many there are.
+    pub(super) fn slots(&self, node: NodeId) -> Option<u32> {
+        self.slots.as_ref()?.get(&node).copied()
+    }
+
+    /// How many processes can still be spawned on the part with this index.
+    pub(super) fn has_room_for(&self, place: usize) -> usize {
+        let takes = self.parts.get(place).is_some_and(Part::takes_ranks);
+        if takes { self.spawned.left(place) } else { 0 }
+    }
+
+    /// So many numbers of processes of the part with this index, if there are as many.
+    pub(super) fn number(&mut self, place: usize, count: u32) -> Option<Vec<u32>> {
+        self.spawned.give(place, count)
+    }
+
+    /// Processes with these numbers, which were given to them, run from now on.
+    pub(super) fn begin_all(&mut self, numbers: &[u32]) {
+        self.spawned.begin(numbers);
+        for rank in numbers {
+            // They were given in this life.
+            if self.make_place(*rank).is_ok() {
+                self.exits[*rank as usize] = None;
+            }
+        }
+    }
+
+    /// Whether there is or was a process with this number.
+    pub(super) fn knows(&self, rank: u32) -> bool {
+        (rank as usize) < self.placement.len() && !self.is_nobody(rank)
+    }
+
+    /// Whether a node could end its part with its last rank, which has ended.
+    fn is_idle(&self, node: NodeId) -> bool {
+        let idle = |place: usize| {
+            let Part { state, is_spare, .. } = &self.parts[place];
+            let runs = matches!(state, PartState::Running) && !is_spare;
+            runs && !self.is_anyone_at(place)
+        };
+        self.spawns() && self.index_of(node).is_some_and(idle)
+    }
+
+    /// No more processes are spawned on a node. Returns whether its part can end at once.
+    pub(super) fn close(&mut self, node: NodeId) -> bool {
+        let is_idle = self.is_idle(node);
+        if let Some(part) = self.part_mut(node).filter(|_| is_idle) {
+            part.is_closing = true;
+        }
+        is_idle
+    }
+
     /// Processes were spawned on a node, or came back there after a restart.
     ///
     /// # Errors
@@ -220,20 +285,27 @@ impl SpreadJob {
             if self.parts.get(place).is_none_or(|part| part.node != node) {
                 return Err(ForeignRank);
             }
-            while self.placement.len() <= rank as usize {
-                let between = self.placement.len() as u32;
-                let place = self.place(between).ok_or(ForeignRank)?;
-                self.placement.push(place as u32);
-            }
-            if self.exits.len() < self.placement.len() {
-                let nobody = Some(RankExit::Completed { code: 0 });
-                self.exits.resize(self.placement.len(), nobody);
-            }
+            self.make_place(rank)?;
             if self.spawned.is_nobody(rank) {
                 self.exits[rank as usize] = None;
             }
             self.spawned.add(newborn);
         }
+        Ok(())
+    }
+
+    /// Sees to it that there are all numbers up to this one, which may be nobody's.
+    fn make_place(&mut self, rank: u32) -> Result<(), ForeignRank> {
+        let place = self.place(rank).ok_or(ForeignRank)?;
+        while self.placement.len() <= rank as usize {
+            let between = self.placement.len() as u32;
+            let place = self.place(between).ok_or(ForeignRank)?;
+            self.placement.push(place as u32);
+        }
+        let nobody = Some(RankExit::Completed { code: 0 });
+        let processes = self.placement.len().max(self.exits.len());
+        self.exits.resize(processes, nobody);
+        self.parts.get_mut(place).ok_or(ForeignRank)?.is_spare = false;
         Ok(())
     }
 
@@ -255,7 +327,11 @@ impl SpreadJob {
     /// A node is a member no more. Returns whether it leaves nothing behind, for its ranks have all ended.
     pub(super) fn left(&mut self, node: NodeId) -> bool {
         let Some(index) = self.index_of(node) else { return false };
-        let PartState::Ended(totals) = self.parts[index].state else { return false };
+        let totals = match self.parts[index].state {
+            PartState::Ended(totals) => totals,
+            _ if self.is_idle(node) => Totals::default(),
+            _ => return false,
+        };
         self.parts[index].state = PartState::Departed(totals);
         // It stands still for ever, and a round that it was asked in begins anew.
         self.quiet[index] = Some(Quiet::default());
@@ -389,8 +465,11 @@ impl SpreadJob {
     /// Whether its ranks can go there: those that would have not ended, and the parts have not either.
     pub(super) fn can_place(&self, places: impl Iterator<Item = u32>) -> bool {
         let takes = |place: u32| self.parts.get(place as usize).is_some_and(Part::takes_ranks);
-        let mut ranks = self.placement.iter().zip(&self.exits).zip(places);
-        ranks.all(|((old, exit), new)| *old == new || (exit.is_none() && takes(new)))
+        let places: Vec<u32> = places.collect();
+        let mut ranks = self.placement.iter().zip(&self.exits).zip(&places);
+        // Others may have been spawned meanwhile, and would be nowhere.
+        places.len() == self.placement.len()
+            && ranks.all(|((old, exit), new)| old == new || (exit.is_none() && takes(*new)))
     }
 
     /// Its ranks, which are stopped, are there now. Gives those that have moved, with their hosts.

@@ -10,6 +10,7 @@ use flume::RecvTimeoutError;
 
 use super::NodeEnd;
 use super::fetch::Programs;
+use super::midwife::Midwife;
 use super::moving::Mover;
 use super::part::{PartStreams, ReadyPart, follow, prepare};
 use super::renewal::Renewal;
@@ -19,6 +20,7 @@ use crate::cluster::data::DataError;
 use crate::cluster::inbox::{Inbox, Input as Arrived};
 use crate::cluster::message::{Prepare, Standstill, State, ToCoordinator, ToNode};
 use crate::cluster::planes::Planes;
+use crate::cluster::spawn::SpawnOrder;
 use crate::cluster::stop::{StopAnswer, StopOrder};
 use crate::job::{Halt, JobHandle, JobShared, Quiet};
 use crate::runtime::Runtime;
@@ -62,6 +64,8 @@ struct Part {
     halt: Option<Arc<Halt>>,
     /// What has them come and go.
     mover: Option<Arc<Mover>>,
+    /// Who has processes spawned for them, and here.
+    midwife: Option<Arc<Midwife>>,
     /// What the coordinator was last told of their standing still.
     quiet: Option<Quiet>,
 }
@@ -267,6 +271,7 @@ impl Driver {
             ToNode::Survey { job, query, partners } => self.survey(job, query, partners),
             ToNode::Confirm { job, round } => self.confirm(job, round),
             ToNode::Stop { job, name, order } => self.stop(job, name, order),
+            ToNode::Spawn { job, order } => self.spawn(job, order),
             ToNode::Certificate { certificate, valid_ms } => {
                 self.certified(certificate, Duration::from_millis(valid_ms));
             }
@@ -317,6 +322,7 @@ impl Driver {
             is_migratable: false,
             halt: None,
             mover: None,
+            midwife: None,
             quiet: None,
         };
         self.parts.insert(number, part);
@@ -379,7 +385,7 @@ impl Driver {
         }
         let state = std::mem::replace(&mut part.state, PartState::Over);
         let PartState::Ready(ready) = state else { return };
-        let ReadyPart { job: prepared, streams, is_migratable } = *ready;
+        let ReadyPart { job: prepared, streams, is_migratable, midwife } = *ready;
         let handle = prepared.handle().clone();
         let inbox = self.inbox.clone();
         let over = move || {
@@ -404,6 +410,7 @@ impl Driver {
             let means = (prepared.cradle().clone(), self.programs.clone());
             Arc::new(Mover::new(job, means, self.links.planes.clone(), renewed))
         });
+        part.midwife = Some(midwife);
         prepared.start();
         part.ranks = Some(handle.clone());
         part.state = PartState::Running { handle, streams };
@@ -480,6 +487,18 @@ impl Driver {
                 let answer = StopAnswer::Failed { why };
                 self.tell(&ToCoordinator::Stop { job, name, answer });
             }
+        }
+    }
+
+    fn spawn(&self, job: u32, order: SpawnOrder) {
+        if let Some(Part { state: PartState::Running { handle, .. }, midwife, .. }) =
+            self.parts.get(&job)
+            && let (Some(midwife), Some(shared)) = (midwife, handle.shared())
+        {
+            return midwife.obey(shared, order);
+        }
+        if let Some(news) = order.refused("its part of the job is over") {
+            self.tell(&ToCoordinator::Spawn { job, news });
         }
     }
 

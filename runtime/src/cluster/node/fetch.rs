@@ -29,6 +29,8 @@ pub(super) struct Programs {
     pub(super) outbox: Arc<Outbox>,
     shelf: Mutex<Shelf>,
     arriving: Mutex<HashMap<[u8; 32], flume::Sender<Chunk>>>,
+    /// Held by the one who fetches what hashes to that.
+    turns: Mutex<HashMap<[u8; 32], Arc<Mutex<()>>>>,
     pub(super) waiting: Waiting,
 }
 
@@ -49,8 +51,8 @@ type Chunk = (u64, Bytes);
 
 impl Programs {
     pub(super) fn new(runtime: Runtime, outbox: Arc<Outbox>) -> Self {
-        let (shelf, arriving, waiting) = Default::default();
-        Self { runtime, outbox, shelf, arriving, waiting }
+        let (shelf, arriving, turns, waiting) = Default::default();
+        Self { runtime, outbox, shelf, arriving, turns, waiting }
     }
 
     /// The program, compiled. May take as long as fetching and compiling it; of several callers
@@ -90,6 +92,11 @@ impl Programs {
         Ok(module)
     }
 
+    /// Until it is dropped no other node of this machine compiles the program with this hash, if they share a cache.
+    pub(super) fn compile_alone(&self, hash: &[u8; 32]) -> Option<impl Sized + use<>> {
+        self.runtime.programs().lock(hash)
+    }
+
     /// Bytes of a program have arrived.
     pub(super) fn arrived(&self, module: [u8; 32], offset: u64, bytes: Bytes) {
         if let Some(waiting) = self.arriving.lock().get(&module) {
@@ -107,6 +114,8 @@ impl Programs {
     /// So many bytes, which are called so and hash to that.
     pub(super) fn bytes(&self, name: &str, hash: [u8; 32], len: u64) -> Result<Bytes, String> {
         let store = self.runtime.programs();
+        let turn = self.turns.lock().entry(hash).or_default().clone();
+        let _turn = turn.lock();
         if let Some(bytes) = store.read(&hash) {
             return Ok(bytes);
         }
@@ -114,6 +123,7 @@ impl Programs {
         self.arriving.lock().insert(hash, sender);
         let fetched = self.fetch(name, (hash, len), &chunks);
         self.arriving.lock().remove(&hash);
+        self.turns.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
         let bytes = fetched?;
         if let Err(cause) = store.write(&hash, &bytes) {
             tracing::warn!(

@@ -1,11 +1,12 @@
 //! A node of a cluster: runs the ranks that a coordinator places on it.
 //!
 //! `driver` carries out what the coordinator says, `part` is one job's part, `fetch` gets
-//! programs, `protos` what their ranks begin with, `renewal` new certificates.
+//! programs, `protos` what their ranks begin with, `midwife` has processes spawned, `renewal` new certificates.
 
 mod ahead;
 mod driver;
 mod fetch;
+mod midwife;
 mod moving;
 mod part;
 mod protos;

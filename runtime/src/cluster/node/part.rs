@@ -8,6 +8,7 @@ use faasm_transport::NodeId;
 
 use super::driver::Links;
 use super::fetch::Programs;
+use super::midwife::{Heard, Midwife};
 use super::spawned;
 use crate::checkpoint::Checkpoint;
 use crate::cluster::codec::Outbox;
@@ -29,6 +30,8 @@ pub(super) struct ReadyPart {
     pub(super) streams: PartStreams,
     /// Whether the stacks of its ranks can be taken.
     pub(super) is_migratable: bool,
+    /// Who has processes spawned for them, and here.
+    pub(super) midwife: Arc<Midwife>,
 }
 
 /// The ways of a part's output and input.
@@ -95,6 +98,7 @@ pub(super) fn prepare(
         output: Some(output.clone()),
         timeout: None,
         tolerates_failures: prepare.is_tolerant,
+        stays_open: prepare.spawns,
         rebuild_stacks: None,
         stays_to_move: prepare.keep.is_shuffled,
         checkpoints: None,
@@ -102,17 +106,37 @@ pub(super) fn prepare(
     };
     let peers = prepare.nodes.iter().map(|peer| NodeId(peer.node)).collect();
     let ways = JobLinks::new(outbox.endpoint().clone(), prepare.job, peers);
+    let this_node = placement.this_node;
     let job = runtime.prepare(spec, Some((placement, ways))).map_err(|error| error.to_string())?;
     let (way, number) = (outbox.clone(), prepare.job);
     job.shared().set_messenger(move |topic, members, rank, proposal| {
         let motion = Motion::new(topic, members, rank, proposal);
         way.send(NodeId::COORDINATOR, &ToCoordinator::Propose { job: number, motion });
     });
-    spawned::announce(job.shared().births(), outbox.clone(), prepare.job);
+    let heard = Arc::new(Heard::new(outbox.clone()));
+    spawned::announce(job.shared().births(), heard.clone(), prepare.job);
+    let midwife = midwife((prepare.job, this_node), &job, (programs.clone(), heard));
     // From the moment that the coordinator hears of it messages may come.
     links.planes.open(prepare.job, DataPlane::new(job.shared().clone()));
     job.come_back()?;
-    Ok(ReadyPart { job, streams: PartStreams { output, input }, is_migratable })
+    Ok(ReadyPart { job, streams: PartStreams { output, input }, is_migratable, midwife })
+}
+
+/// Who has processes spawned for the ranks of this part, and here.
+fn midwife(
+    place: (u32, u32),
+    job: &PreparedJob,
+    means: (Arc<Programs>, Arc<Heard>),
+) -> Arc<Midwife> {
+    let midwife = Arc::new(Midwife::new(place, job.spawner().clone(), means));
+    // It holds those who wait for processes, and these the job.
+    let weak = Arc::downgrade(&midwife);
+    job.shared().set_agent(move |waiter, request| {
+        if let Some(midwife) = weak.upgrade() {
+            midwife.ask(waiter, request);
+        }
+    });
+    midwife
 }
 
 /// Whether the part's ranks may move, and whether one of them has a copy of another node's memory.

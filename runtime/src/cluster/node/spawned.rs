@@ -4,12 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use faasm_transport::NodeId;
-use parking_lot::Mutex;
 
 use super::fetch::Programs;
-use super::protos::send_chunks;
+use super::midwife::Heard;
 use crate::checkpoint::{Birth, Births};
-use crate::cluster::codec::Outbox;
 use crate::cluster::message::ToCoordinator;
 use crate::cluster::offer::{Newborn, Offer};
 use crate::job::JobShared;
@@ -19,8 +17,7 @@ use crate::launch::Cradle;
 const BORN_MAX: usize = 256;
 
 /// Tells the coordinator of all processes of job `number` that are spawned here, and sends it their programs, each once.
-pub(super) fn announce(births: &Births, outbox: Arc<Outbox>, number: u32) {
-    let sent = Mutex::new(HashSet::new());
+pub(super) fn announce(births: &Births, heard: Arc<Heard>, number: u32) {
     births.set_herald(move |births, born| {
         let newborn = |(rank, birth): &(u32, Arc<Birth>)| {
             let program = Offer { hash: birth.hash, bytes: birth.bytes };
@@ -32,12 +29,11 @@ pub(super) fn announce(births: &Births, outbox: Arc<Outbox>, number: u32) {
         let programs: HashSet<[u8; 32]> = born.iter().map(|newborn| newborn.program.hash).collect();
         for some in born.chunks(BORN_MAX) {
             let born = some.to_vec();
-            outbox.send(NodeId::COORDINATOR, &ToCoordinator::Born { job: number, born });
+            heard.outbox().send(NodeId::COORDINATOR, &ToCoordinator::Born { job: number, born });
         }
         for hash in programs {
-            let bytes = births.program(&hash).filter(|_| sent.lock().insert(hash));
-            if let Some(bytes) = bytes {
-                send_chunks(&outbox, hash, &bytes);
+            if let Some(bytes) = births.program(&hash) {
+                heard.send(hash, &bytes, || ());
             }
         }
     });

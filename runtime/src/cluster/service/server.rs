@@ -328,6 +328,7 @@ fn job(
         migratable_if_possible: submit.keep.movable == Movable::IfPossible,
         policy: PolicyOptions::default(),
         spares: if submit.keep.movable == Movable::No { 0 } else { SPARES_MAX },
+        slots: Vec::new(),
         origin: submit.keep.origin.map(origin),
         placement: submit.blocks.iter().flat_map(on).collect(),
     })

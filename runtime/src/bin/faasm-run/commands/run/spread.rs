@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use faasm_runtime::{
     AppDemand, Checkpoint, ClusterApp, ClusterDir, ClusterJob, ClusterOrigin, JobHandle, MapBy,
-    Multiplexer, NodeSlots, Placement, PlacementRules, PlacementView, Program, RankBy, SavedApp,
-    StdinStream, Topology, place,
+    Multiplexer, NodeId, NodeSlots, Placement, PlacementRules, PlacementView, Program, RankBy,
+    SavedApp, StdinStream, Topology, place,
 };
 
 use super::{
@@ -332,12 +332,18 @@ fn describe(
         migratable: job.migratable,
         migratable_if_possible: job.nodes.cluster.is_some(),
         spares: 0,
+        slots: slots(members),
         origin: None,
         policy: job.policy,
         placement: placement.node_of_rank.iter().map(|node| members[on(node)].node).collect(),
     };
     let hosts = placement.node_of_rank.iter().map(|node| names[on(node)].clone()).collect();
     Ok((spread, hosts))
+}
+
+/// The slots of members that were given some.
+fn slots(members: &[Member]) -> Vec<(NodeId, u32)> {
+    members.iter().filter_map(|member| Some((member.node, member.slots.slots?))).collect()
 }
 
 /// A path that means the same to processes with another working directory.
