@@ -210,6 +210,8 @@ pub struct MpiCtx<P> {
     pub(crate) notes: std::collections::BTreeMap<u32, Interrupted>,
     /// Fortran's true and false, once the program told.
     pub(crate) fortran_booleans: Option<FortranBooleans>,
+    /// Seconds by which the rank's clock is ahead of its node's: it has been on a node whose job had begun earlier.
+    pub(crate) ahead: f64,
     /// Where calls leave the end of the program, once some operation needs its functions in any call that waits.
     pub(crate) fate: Option<std::sync::Arc<crate::fate::Fate>>,
 }
@@ -296,6 +298,7 @@ impl<P: MpiPort> MpiCtx<P> {
             interrupted: None,
             notes: std::collections::BTreeMap::new(),
             fortran_booleans: None,
+            ahead: 0.0,
             fate: None,
         }
     }
@@ -314,6 +317,11 @@ impl<P: MpiPort> MpiCtx<P> {
         if let Some(note) = self.interrupted.take() {
             self.notes.insert(thread, note);
         }
+    }
+
+    /// `MPI_Wtime`: it never goes back, on whichever nodes the rank is.
+    pub(crate) fn wtime(&self) -> f64 {
+        self.port.wtime() + self.ahead
     }
 
     /// Gives the state its guest's memory, once the instance exists.

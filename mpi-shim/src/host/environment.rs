@@ -179,7 +179,7 @@ async fn get_processor_name<T: MpiView>(
 }
 
 fn wtime<P: MpiPort>(mpi: &mut MpiCtx<P>) -> f64 {
-    mpi.port.wtime()
+    mpi.wtime()
 }
 
 const fn wtick<P: MpiPort>(_mpi: &mut MpiCtx<P>) -> f64 {

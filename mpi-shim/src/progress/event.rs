@@ -10,7 +10,7 @@ pub(crate) const TICKS_PER_SECOND: i64 = 1_000_000_000;
 impl<P: MpiPort> MpiCtx<P> {
     /// The time of the source of events.
     pub(crate) fn ticks(&self) -> i64 {
-        (self.port.wtime() * TICKS_PER_SECOND as f64) as i64
+        (self.wtime() * TICKS_PER_SECOND as f64) as i64
     }
 
     /// Something has happened to a message of the program.

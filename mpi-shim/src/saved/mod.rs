@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::{SavedFamily, SavedWorld, Unlike, World};
 
 /// Version of what is written. It changes with every change of a saved type.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// Why a state cannot be written or read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -62,6 +62,8 @@ struct SavedRank {
     tool: ToolState,
     files: FileDefaults,
     fortran_booleans: Option<FortranBooleans>,
+    /// What its clock showed.
+    wtime: f64,
     /// By context, what a target on another node said and no call has reported.
     far_errors: BTreeMap<u32, MpiError>,
     interrupted: Option<Interrupted>,
@@ -185,6 +187,7 @@ impl<P: MpiPort> MpiCtx<P> {
             tool: self.tool.clone(),
             files: self.files.clone(),
             fortran_booleans: self.fortran_booleans,
+            wtime: self.wtime(),
             far_errors: self.far_ops.errors().clone(),
             interrupted: self.interrupted.filter(holds),
             gatherings: self.port.world().gatherings_of(self.port.rank()),
@@ -243,6 +246,10 @@ impl<P: MpiPort> MpiCtx<P> {
         (new.generalized, new.sessions) = (saved.generalized, saved.sessions);
         (new.group_sessions, new.tool, new.files) = (saved.group_sessions, saved.tool, saved.files);
         (new.fortran_booleans, new.interrupted) = (saved.fortran_booleans, saved.interrupted);
+        if !saved.wtime.is_finite() {
+            return Err(damaged("the time"));
+        }
+        new.ahead = (saved.wtime - new.port.wtime()).max(0.0);
         new.notes = saved.notes;
         new.far_ops = FarOps::with_errors(saved.far_errors);
         new.keyvals = new.counted(saved.keyvals);

@@ -39,6 +39,7 @@ struct Port {
     world: Arc<World>,
     arriving: VecDeque<Message>,
     memory: GuestMemory,
+    clock: f64,
 }
 
 impl MpiPort for Port {
@@ -94,7 +95,7 @@ impl MpiPort for Port {
     }
     fn set_initialized(&mut self, _: bool) {}
     fn wtime(&self) -> f64 {
-        0.0
+        self.clock
     }
     fn processor_name(&self) -> &'static str {
         "test"
@@ -131,6 +132,7 @@ fn port(world: &Arc<World>, rank: u32) -> Port {
         world: world.clone(),
         arriving: VecDeque::new(),
         memory: GuestMemory::for_test(4096),
+        clock: 0.0,
     }
 }
 
@@ -439,6 +441,24 @@ fn what_cannot_be_written_is_named() {
     mpi.callbacks = 1;
     assert!(matches!(mpi.save(), Err(SaveError::Hindered(why)) if why.contains("function")));
     mpi.callbacks = 0;
+}
+
+#[test]
+fn time_never_goes_back_whichever_node_a_rank_is_put_on() {
+    let world = world();
+    let mut mpi = MpiCtx::new(port(&world, 1));
+    let mut shown = 0.0;
+    for clock in [50.0, 20.0, 30.0, 60.0, 10.0] {
+        let saved = mpi.save().expect("it can be written");
+        let port = Port { clock, ..port(&world, 1) };
+        mpi = MpiCtx::restore(port, &Nothing, &saved).expect("it can be read");
+        assert_eq!(mpi.wtime(), f64::max(clock, shown), "a node whose clock shows {clock}");
+        mpi.port.clock += 5.0;
+        shown = mpi.wtime();
+    }
+    mpi.port.clock = f64::NAN;
+    let damaged = mpi.save().expect("it can be written");
+    assert!(restore(&world, 1, &damaged).is_err());
 }
 
 #[test]
