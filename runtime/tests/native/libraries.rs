@@ -100,7 +100,6 @@ pub(crate) const OPEN_MPI: Library = Library {
         ("collective_nonblocking", "crashes when a communicator is freed under a collective"),
         ("datatype_misuse", "makes types whose extent has no number"),
         ("dynamic_connect", "hangs from three ranks on"),
-        ("dynamic_spread", "hangs from three ranks on"),
         ("environment_basics", "counts the terminator of MPI_Get_library_version's string"),
         ("file_manage", "MPI_SEEK_END leads to another place of a view with gaps"),
         ("file_merge", "counts what was asked for in a status, also where a file ends before"),
